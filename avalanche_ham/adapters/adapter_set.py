@@ -1,0 +1,193 @@
+"""All adapted layers of one network, their frozen terms and their scalars (Sec. 3.2.1)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from avalanche_ham.adapters.branch import BranchMaker
+from avalanche_ham.adapters.linear import AdaptedLinear
+from avalanche_ham.adapters.low_rank import LowRank, Update, dense
+from avalanche_ham.adapters.terms import DenseTerms
+from avalanche_ham.errors import NoMatchError
+
+
+class AdapterSet(nn.Module):
+    """Low-rank adaptation of one frozen network: one scalar per term, for the whole network.
+
+    Every ``nn.Linear`` of ``model`` whose name ends with one of ``targets`` becomes an
+    ``AdaptedLinear``, in place; all weights of ``model`` are frozen.
+
+    ``scales`` holds one scalar a term, shape ``(G,)``, and one more, the last, while a branch
+    is open.
+
+    Args:
+        model: the network that is adapted; names in updates are relative to it.
+        targets: name suffixes, matched at a dot: ``"attn.qkv"`` or ``"mlp.fc1"``.
+        terms: how past changes are kept, ``DenseTerms`` or ``LowRankTerms``.
+
+    Raises:
+        NoMatchError: if a target matches no linear layer.
+    """
+
+    scales: nn.Parameter
+
+    def __init__(
+        self,
+        model: nn.Module,
+        targets: Sequence[str] = ("attn.qkv",),
+        terms: type = DenseTerms,
+    ) -> None:
+        super().__init__()
+        self.layers: dict[str, AdaptedLinear] = {}
+        self.targets = tuple(targets)
+        self.is_open = False
+        model.requires_grad_(False)
+        names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+        for target in self.targets:
+            matched = [n for n in names if ("." + n).endswith("." + target)]
+            if not matched:
+                raise NoMatchError(f"targets: no linear layer's name ends with {target!r}")
+            for name in matched:
+                parent_name, _, child = name.rpartition(".")
+                parent = model.get_submodule(parent_name)
+                layer = AdaptedLinear(getattr(parent, child), self, terms)
+                setattr(parent, child, layer)
+                self.layers[name] = layer
+        first = next(iter(self.layers.values())).weight
+        self.scales = nn.Parameter(first.new_zeros(0), requires_grad=False)
+
+    @property
+    def n_terms(self) -> int:
+        """The number G of frozen terms."""
+        return len(self.scales) - self.is_open
+
+    @property
+    def last_layer(self) -> str:
+        """Name of the last adapted layer, where Eq. 3 compares adapters."""
+        return list(self.layers)[-1]
+
+    def open(
+        self, make_branch: BranchMaker, *, scale: float = 1.0, train_scales: bool = True
+    ) -> None:
+        """Give every layer a trainable branch, and the set one more scalar.
+
+        Args:
+            make_branch: (layer name, layer) -> branch module, see ``low_rank_branches``.
+            scale: start of the new scalar alpha_t.
+            train_scales: whether the scalars of all terms and of the branch train. If not,
+                the frozen terms are summed into one weight for the time of training.
+
+        Raises:
+            RuntimeError: if a branch is open already.
+        """
+        if self.is_open:
+            raise RuntimeError("an adapter is open already; close it first")
+        self.restore()
+        for name, layer in self.layers.items():
+            layer.branch = make_branch(name, layer)
+            if not train_scales and self.n_terms:
+                with torch.no_grad():
+                    layer.fixed = layer.combined(with_branch=False)
+        self._set_scales([*self.scales.tolist(), scale], trainable=train_scales)
+        self.is_open = True
+
+    def current(self) -> dict[str, LowRank]:
+        """Copy the open branch, without its scalar, as an update.
+
+        Raises:
+            RuntimeError: if no branch is open.
+        """
+        if not self.is_open:
+            raise RuntimeError("no adapter is open")
+        return {n: layer.branch.factors().detached() for n, layer in self.layers.items()}
+
+    def close(self) -> dict[str, LowRank]:
+        """Take the open branch away and give it as an update, without its scalar."""
+        update = self.current()
+        for layer in self.layers.values():
+            layer.branch = layer.fixed = None
+        self.is_open = False
+        self._set_scales(self.scales.tolist()[:-1], trainable=False)
+        return update
+
+    def add(self, update: Update, *, scale: float, to: int | None = None) -> int:
+        """Add a frozen update as a new term or onto term ``to``; set that term's scalar.
+
+        Returns:
+            The index of the term.
+        """
+        if self.is_open:
+            raise RuntimeError("close the open adapter before adding a term")
+        unknown = set(update) - set(self.layers)
+        if unknown:
+            raise NoMatchError(f"no adapted layer is called {sorted(unknown)[0]!r}")
+        for name, layer in self.layers.items():
+            change = update.get(name)
+            layer.terms.add(self._nothing(layer) if change is None else change, to)
+        scales = self.scales.tolist()
+        if to is None:
+            scales.append(scale)
+        else:
+            scales[to] = scale
+        self._set_scales(scales, trainable=False)
+        return len(scales) - 1 if to is None else to
+
+    def term(self, index: int) -> dict[str, LowRank | Tensor]:
+        """Give one frozen term, without its scalar."""
+        return {name: layer.terms.term(index) for name, layer in self.layers.items()}
+
+    @torch.no_grad()
+    def total(self) -> dict[str, Tensor]:
+        """Compute the whole change that training sees now, dense: terms and open branch."""
+        return {
+            name: layer.combined(with_branch=self.is_open) - layer.weight
+            for name, layer in self.layers.items()
+        }
+
+    @contextlib.contextmanager
+    def merged(self, update: Update | None) -> Iterator[None]:
+        """Run the body with the weights ``W0 + update`` (Eq. 8); None changes nothing.
+
+        Re-entrant: an inner update replaces the outer one until it is left. What was there
+        before comes back untouched, also when the body raises.
+        """
+        before = {name: layer.merged for name, layer in self.layers.items()}
+        try:
+            if update is not None:
+                self.enter(update)
+            yield
+        finally:
+            for name, layer in self.layers.items():
+                layer.merged = before[name]
+
+    @torch.no_grad()
+    def enter(self, update: Update) -> None:
+        """Switch to the weights ``W0 + update`` until ``restore``."""
+        for name, layer in self.layers.items():
+            weight = layer.weight.detach()
+            if name in update:
+                weight = weight + dense(update[name]).to(weight)
+            layer.merged = weight
+
+    def restore(self) -> None:
+        """Leave merged weights; does nothing when there are none."""
+        for layer in self.layers.values():
+            layer.merged = None
+
+    def _set_scales(self, values: list[float], *, trainable: bool) -> None:
+        fresh = torch.tensor(values, dtype=self.scales.dtype, device=self.scales.device)
+        self.scales = nn.Parameter(fresh, requires_grad=trainable)
+
+    def _nothing(self, layer: AdaptedLinear) -> LowRank:
+        weight = layer.weight
+        return LowRank(weight.new_zeros(0, weight.shape[1]), weight.new_zeros(len(weight), 0))
+
+    def _load_from_state_dict(self, state: dict, prefix: str, *args: object) -> None:
+        saved = state.get(prefix + "scales")
+        if saved is not None and not self.is_open:
+            self._set_scales([0.0] * len(saved), trainable=False)
+        super()._load_from_state_dict(state, prefix, *args)

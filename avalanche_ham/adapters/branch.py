@@ -1,0 +1,113 @@
+"""The trainable low-rank branch of an adapted linear layer (Sec. 3.2.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from avalanche_ham.adapters.low_rank import LowRank
+from avalanche_ham.errors import OptionError
+
+SLOTS = ("q", "k", "v")  # row blocks of timm's fused ``attn.qkv``, in this order
+
+
+class LowRankBranch(nn.Module):
+    """Trainable factors ``A`` (input side) and ``B`` (output side); starts as the zero update.
+
+    ``A ~ U(-1/sqrt(i), 1/sqrt(i))`` (the Kaiming rule of LoRA) and ``B = 0``.
+
+    Args:
+        in_features: inputs i of the layer.
+        out_features: outputs o of the layer.
+        rank: rank r, from 1 to ``min(i, o)``.
+        slots: parts of a fused qkv that get a factor pair of their own, such as
+            ``("q", "v")``; None adapts all o rows with one pair.
+        shared_input: the slots share one ``A`` (InfLoRA's k and v).
+        train_input: whether ``A`` is trained.
+
+    Raises:
+        OptionError: if the rank does not fit the layer or a slot is unknown.
+    """
+
+    foldable = True  # its effect is a change of the weight
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        rank: int,
+        *,
+        slots: Sequence[str] | None = None,
+        shared_input: bool = False,
+        train_input: bool = True,
+    ) -> None:
+        super().__init__()
+        limit = min(in_features, out_features)
+        if not 1 <= rank <= limit:
+            raise OptionError("rank", f"between 1 and {limit}, the layer's size", rank)
+        if slots is not None and (not slots or not set(slots) <= set(SLOTS)):
+            raise OptionError("slots", "some of q, k, v", slots)
+        self.slots = None if slots is None else tuple(slots)
+        self.shared_input = shared_input
+        pairs = 1 if slots is None else len(slots)
+        height = out_features if slots is None else out_features // len(SLOTS)
+        inputs = 1 if shared_input else pairs
+        bound = in_features**-0.5
+        self.a = nn.Parameter(torch.empty(inputs * rank, in_features))
+        nn.init.uniform_(self.a, -bound, bound)
+        self.a.requires_grad_(train_input)
+        self.b = nn.Parameter(torch.zeros(pairs, height, rank))
+
+    def factors(self) -> LowRank:
+        """Give the differentiable factors ``a (R, i)`` and ``b (o, R)``.
+
+        R is the rank, times the number of slots unless they share their input factor;
+        each slot's ``B`` stands in its own rows and columns, zero elsewhere.
+        """
+        if self.slots is None:
+            return LowRank(self.a, self.b[0])
+        pairs, height, rank = self.b.shape
+        wide = self.a.shape[0]
+        rows = []
+        for slot in SLOTS:
+            if slot not in self.slots:
+                rows.append(self.b.new_zeros(height, wide))
+                continue
+            k = self.slots.index(slot)
+            left = 0 if self.shared_input else k * rank
+            rows.append(F.pad(self.b[k], (left, wide - rank - left)))
+        return LowRank(self.a, torch.cat(rows))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply ``B A`` to inputs ``(..., i)``; gives ``(..., o)``."""
+        a, b = self.factors()
+        return F.linear(F.linear(x, a), b)
+
+
+BranchMaker = Callable[[str, nn.Linear], nn.Module]
+
+
+def low_rank_branches(
+    rank: int,
+    *,
+    slots: Sequence[str] | None = None,
+    shared_input: bool = False,
+    train_input: bool = True,
+) -> BranchMaker:
+    """Make a function (layer name, layer) -> fresh ``LowRankBranch`` on the layer's device."""
+
+    def make(name: str, layer: nn.Linear) -> nn.Module:
+        branch = LowRankBranch(
+            layer.in_features,
+            layer.out_features,
+            rank,
+            slots=slots,
+            shared_input=shared_input,
+            train_input=train_input,
+        )
+        return branch.to(layer.weight.device, layer.weight.dtype)
+
+    return make

@@ -1,0 +1,67 @@
+"""A linear layer that carries frozen scaled terms, one trainable branch, or merged weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from avalanche_ham.adapters.terms import DenseTerms, LowRankTerms
+
+if TYPE_CHECKING:
+    from avalanche_ham.adapters.adapter_set import AdapterSet
+
+
+class AdaptedLinear(nn.Linear):
+    """``h = W0 x + sum_j alpha_j dW_j x + alpha_t B_t A_t x + bias`` (Sec. 3.2.1, Eq. 2).
+
+    The weight is built once per forward and used for the whole batch, so a step costs the
+    same at task 2 and at task 100, and the gradients of A, B and every alpha come from one
+    dL/dW. It is a subclass of ``nn.Linear``: the state-dict keys of the model it sits in stay.
+
+    The scalars belong to the ``AdapterSet``; the layer only looks them up.
+    """
+
+    def __init__(self, base: nn.Linear, owner: AdapterSet, terms: type) -> None:
+        bias = base.bias is not None
+        super().__init__(base.in_features, base.out_features, bias, device="meta")
+        self.weight, self.bias = base.weight, base.bias
+        self.terms: DenseTerms | LowRankTerms = terms(base.weight.detach())
+        self.branch: nn.Module | None = None
+        self.merged: Tensor | None = None  # W0 + dW_merged (Eq. 8), while evaluating
+        self.fixed: Tensor | None = None  # W0 + terms, while the scalars do not train
+        self._owner = (owner,)  # a tuple hides it from the module tree (no cycle)
+
+    def combined(self, *, with_branch: bool) -> Tensor:
+        """Build ``W0 + terms (+ alpha_t B A)``, shape ``(o, i)``, in the weight's own dtype."""
+        owner = self._owner[0]
+        weight: Tensor = self.weight
+        if self.fixed is not None:
+            weight = self.fixed
+        elif owner.n_terms:
+            weight = self.terms.onto(weight, owner.scales[: owner.n_terms])
+        if with_branch:
+            a, b = self.branch.factors()  # type: ignore[union-attr]
+            weight = torch.addmm(weight, owner.scales[-1] * b, a)
+        return weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(..., i)`` to ``(..., o)``."""
+        if self.merged is not None:
+            return F.linear(x, self.merged, self.bias)
+        device = x.device.type
+        # bf16 swallows a small update that is added to a large weight, so under autocast
+        # the branch runs beside the weight; otherwise folding it in is cheaper.
+        fold = (
+            self.branch is not None
+            and self.branch.foldable
+            and not torch.is_autocast_enabled(device)
+        )
+        with torch.autocast(device, enabled=False):  # products of factors stay exact
+            weight = self.combined(with_branch=bool(fold))
+        y = F.linear(x, weight, self.bias)
+        if self.branch is not None and not fold:
+            y = y + self._owner[0].scales[-1] * self.branch(x)
+        return y

@@ -1,0 +1,63 @@
+"""Low-rank updates of linear layers (Sec. 3.1, Eq. 1): the currency of every method here.
+
+Shapes used throughout the package: N batch, L tokens, i inputs, o outputs, r rank, T tasks, G groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class LowRank(NamedTuple):
+    """Factors of a weight change ``B A``: ``a`` of shape ``(r, i)``, ``b`` of shape ``(o, r)``."""
+
+    a: Tensor
+    b: Tensor
+
+    @property
+    def rank(self) -> int:
+        """The number of rows of ``a``."""
+        return self.a.shape[0]
+
+    def dense(self) -> Tensor:
+        """Multiply the factors: the weight change ``B A`` of shape ``(o, i)`` (Eq. 1)."""
+        return self.b @ self.a
+
+    def detached(self) -> LowRank:
+        """Copy both factors, cut from the graph."""
+        return LowRank(self.a.detach().clone(), self.b.detach().clone())
+
+
+Update = Mapping[str, LowRank | Tensor]
+"""Layer name -> low-rank or dense change of that layer's weight."""
+
+
+def dense(change: LowRank | Tensor) -> Tensor:
+    """Give a layer's change as a dense tensor of shape ``(o, i)``."""
+    return change.dense() if isinstance(change, LowRank) else change
+
+
+def concatenate(parts: Sequence[LowRank]) -> LowRank:
+    """Stack factors so that the product is the sum of the parts' products (Eq. 6).
+
+    Args:
+        parts: low-rank changes of one layer; ranks may differ.
+    """
+    return LowRank(torch.cat([p.a for p in parts]), torch.cat([p.b for p in parts], dim=1))
+
+
+def sum_updates(updates: Sequence[Update]) -> dict[str, Tensor]:
+    """Add updates layer by layer, in the order given, as dense tensors ``(o, i)``.
+
+    A layer that only some of the updates change keeps what those say.
+    """
+    total: dict[str, Tensor] = {}
+    for update in updates:
+        for name, change in update.items():
+            delta = dense(change)
+            total[name] = total[name] + delta if name in total else delta.clone()
+    return total

@@ -1,0 +1,136 @@
+"""The network that every method trains: encoder, trained head, optional closed-form readout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import timm
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from avalanche_ham.adapters import AdapterSet, DenseTerms
+from avalanche_ham.backbones.preprocess import Preprocess
+from avalanche_ham.backbones.vit import create_backbone
+from avalanche_ham.errors import HamError, UnknownNameError
+from avalanche_ham.heads import HEADS, IncrementalHead, create_readout
+
+
+class Encoding(NamedTuple):
+    """What an encoder gives: features ``(N, d)`` and a penalty to add to the loss, or None."""
+
+    features: Tensor
+    penalty: Tensor | None = None
+
+
+class VitEncoder(nn.Module):
+    """A timm vision transformer behind on-device preprocessing.
+
+    Args:
+        vit: the transformer, without a classifier.
+    """
+
+    def __init__(self, vit: VisionTransformer) -> None:
+        super().__init__()
+        self.vit = vit
+        config = timm.data.resolve_data_config({}, model=vit)
+        size = vit.patch_embed.img_size
+        self.preprocess = Preprocess(tuple(size), config["mean"], config["std"])
+        self.num_features: int = vit.num_features
+
+    def forward(self, images: Tensor) -> Encoding:
+        """Map images ``(N, C, H, W)``, uint8 or float, to their features ``(N, d)``."""
+        tokens = self.vit.forward_features(self.preprocess(images))
+        return Encoding(self.vit.forward_head(tokens, pre_logits=True))
+
+
+class ContinualModel(nn.Module):
+    """Encoder and head, with logits of all classes at their true ids.
+
+    In evaluation a readout that has been fed predicts in the head's place.
+
+    Args:
+        encoder: images -> ``Encoding``; has ``num_features`` and, if it can be adapted, ``vit``.
+        head: the trained incremental head.
+        readout: a closed-form readout, or None.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, head: IncrementalHead, readout: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.encoder, self.head, self.readout = encoder, head, readout
+        self.adapters: AdapterSet | None = None
+
+    def attach_adapters(
+        self, targets: Sequence[str] = ("attn.qkv",), terms: type = DenseTerms
+    ) -> AdapterSet:
+        """Adapt the encoder's linear layers whose names end with one of ``targets``.
+
+        Raises:
+            HamError: if the model carries adapters already.
+            NoMatchError: if a target matches no layer.
+        """
+        if self.adapters is not None:
+            raise HamError("model: it carries adapters already; create a fresh one")
+        self.adapters = AdapterSet(self.encoder.vit, targets, terms)
+        return self.adapters
+
+    def encode(self, images: Tensor) -> Encoding:
+        """Give features ``(N, d)`` and the encoder's penalty."""
+        return self.encoder(images)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Map features ``(N, d)`` to logits ``(N, n_classes)``."""
+        if not self.training and self.readout is not None and self.readout.is_fed:
+            return self.readout(features)
+        return self.head(features)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images ``(N, C, H, W)`` to logits ``(N, n_classes)``; unseen classes get -1e4."""
+        return self.classify(self.encode(images).features)
+
+
+def create_model(
+    backbone: str | VisionTransformer = "embedded",
+    *,
+    n_classes: int,
+    head: str = "linear",
+    pretrained: bool = True,
+    weights: str | Path | None = None,
+    seed: int = 0,
+) -> ContinualModel:
+    """Make a continual model on a frozen backbone.
+
+    Args:
+        backbone: a name (see ``create_backbone``) or a timm ViT of your own.
+        n_classes: number of classes of the whole benchmark, ``benchmark.n_classes``.
+        head: who predicts: ``linear`` (the trained head), ``ncm`` or ``ridge``.
+        pretrained, weights: see ``create_backbone``.
+        seed: of random weights and random projections.
+
+    Raises:
+        UnknownNameError: if backbone or head are unknown.
+    """
+    if head not in HEADS:
+        raise UnknownNameError("head", head, HEADS)
+    vit = backbone
+    if isinstance(backbone, str):
+        vit = create_backbone(backbone, pretrained=pretrained, weights=weights, seed=seed)
+    else:
+        vit.requires_grad_(False)
+    prefer_plain_attention(vit)
+    encoder = VitEncoder(vit)
+    width = encoder.num_features
+    readout = create_readout(head, width, n_classes, seed=seed)
+    return ContinualModel(encoder, IncrementalHead(width, n_classes), readout)
+
+
+def prefer_plain_attention(vit: nn.Module) -> None:
+    """Use plain attention without a GPU: torch's fused one has a slow CPU backward here."""
+    if not torch.cuda.is_available():
+        for module in vit.modules():
+            if hasattr(module, "fused_attn"):
+                module.fused_attn = False

@@ -1,0 +1,58 @@
+"""Resize and normalise images on the device, once per batch, with nothing random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from avalanche_ham.errors import DataError
+
+
+class Preprocess(nn.Module):
+    """Turn a batch of images into what the backbone expects.
+
+    A uint8 batch is scaled to [0, 1] and normalised. A float batch is taken as normalised
+    already (the user's own transforms) and is only resized if its size differs.
+
+    Args:
+        size: height and width that the backbone takes.
+        mean, std: of each of the 3 channels, in [0, 1] units.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.size = size
+        shape = (1, 3, 1, 1)
+        self.register_buffer("mean", torch.tensor(mean).view(shape), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(shape), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map ``(N, C, H, W)``, C 1 or 3, uint8 or float, to float ``(N, 3, *size)``.
+
+        Raises:
+            DataError: if the shape is none of these.
+        """
+        if images.ndim != 4 or images.shape[1] not in (1, 3):
+            shape = tuple(images.shape)
+            raise DataError(f"images must have shape (N, 1 or 3, H, W), but got {shape}")
+        raw = images.dtype == torch.uint8
+        x = images.to(self.mean.dtype)
+        if raw:  # normalise before resizing: linear, and cheaper on small images
+            x = (x / 255 - self.mean) / self.std
+        elif images.shape[1] == 1:
+            x = x.expand(-1, 3, -1, -1)
+        height, width = x.shape[-2:]
+        if (height, width) != self.size:
+            shrinks = height > self.size[0] or width > self.size[1]
+            x = F.interpolate(
+                x, self.size, mode="bilinear", align_corners=False, antialias=shrinks
+            )
+        return x

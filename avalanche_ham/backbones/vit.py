@@ -1,0 +1,84 @@
+"""Frozen vision transformers by name: timm's, the embedded one, and a tiny random one."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file
+from timm.models.vision_transformer import VisionTransformer
+
+from avalanche_ham.errors import StateError, UnknownNameError
+from avalanche_ham.seeding import forked
+
+BACKBONES = {
+    "embedded": "small hybrid ViT whose pre-trained weights ship with the package (offline)",
+    "tiny": "random ViT of a few thousand weights, for tests",
+}
+
+
+def create_backbone(
+    name: str, *, pretrained: bool = True, weights: str | Path | None = None, seed: int = 0
+) -> VisionTransformer:
+    """Make a vision transformer without its classifier.
+
+    Args:
+        name: ``embedded``, ``tiny``, or any ViT of timm, such as
+            ``vit_base_patch16_224.augreg_in21k_ft_in1k``.
+        pretrained: load timm's weights, from its cache or the network.
+        weights: a local ``.safetensors`` or ``.pth`` file of timm's names, instead.
+        seed: of the random start, where there are no weights.
+
+    Raises:
+        UnknownNameError: if the name is no ViT that timm knows.
+        StateError: if the weights file cannot be read or does not fit.
+    """
+    with forked(seed, "backbone"):
+        if name == "embedded":
+            from avalanche_ham.backbones.embedded import load_embedded
+
+            vit = load_embedded()
+        elif name == "tiny":
+            vit = _tiny()
+        else:
+            vit = _from_timm(name, pretrained and weights is None)
+    if weights is not None:
+        _load_local(vit, Path(weights))
+    return vit.eval().requires_grad_(False)
+
+
+def _tiny() -> VisionTransformer:
+    return VisionTransformer(
+        img_size=16, patch_size=4, embed_dim=48, depth=3, num_heads=3, num_classes=0
+    )
+
+
+def _from_timm(name: str, pretrained: bool) -> VisionTransformer:
+    known = timm.list_models(module="vision_transformer")
+    if name.partition(".")[0] not in known:
+        raise UnknownNameError("backbone", name, [*BACKBONES, *known])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return timm.create_model(name, pretrained=pretrained, num_classes=0)
+        except RuntimeError as error:
+            raise UnknownNameError("backbone", name, timm.list_pretrained(name)) from error
+
+
+def _load_local(vit: VisionTransformer, path: Path) -> None:
+    """Load weights of timm's names; a classifier in the file is ignored."""
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:  # tensors only: nothing in the file is executed
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise StateError(f"weights: cannot read {path}: {error}") from error
+    state = {n: t.float() for n, t in state.items() if not n.startswith("head.")}
+    try:
+        vit.load_state_dict(state)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise StateError(f"weights: {path} does not fit this backbone: {first}") from error

@@ -1,0 +1,82 @@
+"""Which images of each class are used: all, a seeded subset, or held-out ones."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from avalanche_ham.benchmarks.image_set import ImageSet
+from avalanche_ham.errors import DataError, OptionError, check_range
+from avalanche_ham.seeding import generator
+
+__all__ = ["Selection", "select_images"]
+
+
+class Selection(NamedTuple):
+    """An image set and, for each class id, the positions of the images used."""
+
+    images: ImageSet
+    rows: list[list[int]]
+
+
+def select_images(
+    train: ImageSet,
+    test: ImageSet,
+    *,
+    seed: int,
+    train_per_class: int | None,
+    test_per_class: int | None,
+    holdout: float,
+) -> dict[str, Selection]:
+    """Choose the images of the streams ``train`` and ``test``.
+
+    Arguments and errors are those of ``class_incremental``.
+    """
+    for option, limit in {
+        "train_per_class": train_per_class,
+        "test_per_class": test_per_class,
+    }.items():
+        if limit is not None:
+            check_range(option, limit, 1, float("inf"))
+    if not 0 <= holdout < 1:
+        raise OptionError("holdout", "at least 0 and below 1", holdout)
+    trained = _shuffled_rows(train, seed, "train")
+    if holdout:
+        kept = [_split(rows, holdout) for rows in trained]
+        trained, tested = [rows for rows, _ in kept], [rows for _, rows in kept]
+    else:
+        tested = _shuffled_rows(test, seed, "test")
+    return {
+        "train": Selection(train, [rows[:train_per_class] for rows in trained]),
+        "test": Selection(
+            train if holdout else test, [rows[:test_per_class] for rows in tested]
+        ),
+    }
+
+
+def _shuffled_rows(images: ImageSet, seed: int, part: str) -> list[list[int]]:
+    """Give the positions of each class's images, each class in an order of its own."""
+    found: list[list[int]] = [[] for _ in images.classes]
+    for row, target in enumerate(images.targets):
+        found[target].append(row)
+    for name, rows in zip(images.classes, found):
+        if not rows:
+            raise DataError(f"the class {name} has no {part} images")
+    return [
+        _shuffled(rows, seed, part, name) for name, rows in zip(images.classes, found)
+    ]
+
+
+def _shuffled(rows: list[int], seed: int, part: str, name: str) -> list[int]:
+    order = torch.randperm(len(rows), generator=generator(seed, part, name))
+    return [rows[position] for position in order.tolist()]
+
+
+def _split(rows: list[int], holdout: float) -> tuple[list[int], list[int]]:
+    """Cut off the held-out end, at least one image; at least one stays to train on."""
+    held = max(1, round(holdout * len(rows)))
+    if held == len(rows):
+        allowed = "small enough to leave every class an image to train on"
+        raise OptionError("holdout", allowed, holdout)
+    return rows[:-held], rows[-held:]

@@ -1,0 +1,52 @@
+"""An image folder as a benchmark: ``<root>/{train,test}/<class>/*``."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avalanche_ham.benchmarks._image_cache import cached_sets
+from avalanche_ham.benchmarks._image_files import check_same_classes, scan_classes
+from avalanche_ham.benchmarks.class_incremental import (
+    Benchmark,
+    Split,
+    class_incremental,
+)
+from avalanche_ham.benchmarks.image_set import ImageSet
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["image_folder", "open_folder"]
+
+
+def image_folder(
+    *, data_root: str | PathLike[str], size: int = 224, **split: Unpack[Split]
+) -> Benchmark:
+    """Split the images of a folder into tasks.
+
+    Args:
+        data_root: the folder that holds ``train`` and ``test``.
+        size: side of the decoded squares, in pixels; smaller images of one size are
+            kept as is.
+        split: ``n_tasks``, ``seed`` and the further options of ``class_incremental``.
+
+    Raises:
+        DataError: if a folder or class is missing or empty, train and test classes
+            differ, or an image is corrupt.
+        OptionError: as ``class_incremental``.
+    """
+    train, test = open_folder(Path(data_root).expanduser(), size=size)
+    return class_incremental(train, test, name="image_folder", **split)
+
+
+def open_folder(root: Path, *, size: int = 224) -> tuple[ImageSet, ImageSet]:
+    """Open the training and test images of a folder through the image cache.
+
+    Raises:
+        DataError: as ``image_folder``.
+    """
+    train, test = scan_classes(root / "train"), scan_classes(root / "test")
+    check_same_classes(train, test)
+    return cached_sets(train, test, size=size)

@@ -1,0 +1,75 @@
+"""One pass over all seen tasks: a row of the accuracy matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import ConcatDataset, DataLoader
+
+from avalanche_ham.seeding import preserved
+
+
+@dataclass(frozen=True)
+class AccuracyRow:
+    """Accuracy of one model on the tasks seen so far.
+
+    Attributes:
+        accuracy: fraction right per task among all seen classes, in [0, 1].
+        task_known: the same when only the task's own classes compete.
+        images: number of test images per task.
+    """
+
+    accuracy: list[float]
+    task_known: list[float]
+    images: list[int]
+
+
+@torch.no_grad()
+def accuracy_row(strategy: Any, experiences: Sequence[Any]) -> AccuracyRow:
+    """Evaluate a strategy's model, as it is, on several test experiences in one pass.
+
+    One loader over all images, one forward pass each, counts bucketed by experience on the
+    device: no loader is started per task and nothing is synchronised per batch. Call it
+    under merged weights (``merged_for_evaluation``).
+
+    Args:
+        strategy: gives model, device, precision and batch size.
+        experiences: test experiences of the seen tasks, in order.
+    """
+    model, device = strategy.model, strategy.device
+    was_training = model.training
+    model.eval()
+    data = [experience.dataset.eval() for experience in experiences]
+    owner = torch.repeat_interleave(
+        torch.arange(len(data)), torch.tensor([len(d) for d in data])
+    ).to(device)
+    masks = _class_masks(experiences, model.head.n_classes).to(device)
+    right = torch.zeros(2, len(data), dtype=torch.long, device=device)
+    start = 0
+    with preserved():  # even a loader that does not shuffle draws a random number
+        batches = iter(DataLoader(ConcatDataset(data), batch_size=strategy.eval_mb_size))
+    for batch in batches:
+        images = batch[0].to(device, non_blocking=True)
+        targets = batch[1].to(device, non_blocking=True)
+        with strategy.autocast():
+            logits = model(images)
+        tasks = owner[start : start + len(images)]
+        start += len(images)
+        known = logits.masked_fill(~masks[tasks], -torch.inf)
+        for kind, scores in enumerate((logits, known)):
+            right[kind].index_add_(0, tasks, (scores.argmax(1) == targets).long())
+    model.train(was_training)
+    sizes = [len(d) for d in data]
+    fractions = [[int(n) / size for n, size in zip(row, sizes)] for row in right.tolist()]
+    return AccuracyRow(fractions[0], fractions[1], sizes)
+
+
+def _class_masks(experiences: Sequence[Any], n_classes: int) -> Tensor:
+    masks = torch.zeros(len(experiences), n_classes, dtype=torch.bool)
+    for row, experience in zip(masks, experiences, strict=True):
+        row[list(experience.classes_in_this_experience)] = True
+    return masks

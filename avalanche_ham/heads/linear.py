@@ -1,0 +1,94 @@
+"""A classifier that grows by one pair of tensors (weight, bias) a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from avalanche.models import DynamicModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from avalanche_ham.errors import OptionError
+
+UNSEEN = -1e4  # logit of a class not seen yet; -inf would make losses NaN
+
+
+class IncrementalHead(DynamicModule):
+    """Linear classifier over all classes seen, logits at the true class ids.
+
+    Each task's rows are tensors of their own, so that weight decay and momentum cannot touch
+    the rows of earlier tasks. Grows in training only; evaluation changes nothing.
+
+    Args:
+        in_features: width d of the features.
+        n_classes: number of classes of the whole benchmark, the width of the logits.
+        train_old_rows: whether earlier tasks' rows go on training (loss scope ``seen``).
+    """
+
+    classes: Tensor  # ids in the order of the rows, shape (seen,)
+
+    def __init__(
+        self, in_features: int, n_classes: int, *, train_old_rows: bool = False
+    ) -> None:
+        super().__init__()
+        self.in_features, self.n_classes = in_features, n_classes
+        self.train_old_rows = train_old_rows
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        self.current: list[int] = []
+        self.register_buffer("classes", torch.zeros(0, dtype=torch.long))
+
+    def adaptation(self, experience: object) -> None:
+        """Grow for the classes of an Avalanche experience (called by every strategy)."""
+        if self.training:
+            self.grow(experience.classes_in_this_experience)  # type: ignore[attr-defined]
+
+    def grow(self, classes: Iterable[int]) -> None:
+        """Add rows for the classes not seen yet and freeze the rows of earlier tasks.
+
+        A class that comes back keeps its row, frozen unless ``train_old_rows``.
+
+        Raises:
+            OptionError: if an id is outside ``[0, n_classes)``.
+        """
+        ids = sorted(int(c) for c in classes)
+        if ids and not 0 <= ids[0] <= ids[-1] < self.n_classes:
+            raise OptionError("class ids", f"from 0 to {self.n_classes - 1}", ids)
+        self.current = ids
+        known = set(self.classes.tolist())
+        new = [c for c in ids if c not in known]
+        if not new:
+            return
+        for old in (*self.weights, *self.biases):
+            old.requires_grad_(self.train_old_rows)
+        self._append(len(new))
+        nn.init.trunc_normal_(self.weights[-1], std=0.02)
+        self.classes = torch.cat([self.classes, self.classes.new_tensor(new)])
+
+    def _append(self, rows: int) -> None:
+        device = self.classes.device
+        self.weights.append(nn.Parameter(torch.zeros(rows, self.in_features, device=device)))
+        self.biases.append(nn.Parameter(torch.zeros(rows, device=device)))
+
+    def newest(self) -> list[nn.Parameter]:
+        """The parameters that train: the newest rows, or all with ``train_old_rows``."""
+        return [p for p in self.parameters() if p.requires_grad]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features ``(N, d)`` to logits ``(N, n_classes)``; unseen classes get -1e4."""
+        full = features.new_full((len(features), self.n_classes), UNSEEN)
+        if not len(self.weights):
+            return full
+        rows, offsets = torch.cat(list(self.weights)), torch.cat(list(self.biases))
+        logits = F.linear(features, rows, offsets)
+        full = full.to(logits.dtype)
+        return full.index_copy(1, self.classes, logits)
+
+    def _load_from_state_dict(self, state: dict, prefix: str, *args: object) -> None:
+        saved = state.get(prefix + "classes")
+        if saved is not None:
+            self.classes = self.classes.new_zeros(len(saved))
+            while prefix + f"weights.{len(self.weights)}" in state:
+                self._append(len(state[prefix + f"weights.{len(self.weights)}"]))
+        super()._load_from_state_dict(state, prefix, *args)

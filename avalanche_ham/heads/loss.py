@@ -1,0 +1,63 @@
+"""Cross-entropy over an explicit set of classes: which logits compete with each other."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from avalanche_ham.errors import UnknownNameError
+from avalanche_ham.heads.linear import IncrementalHead
+
+SCOPES = ("current", "seen", "seen_frozen")
+
+
+class ScopedCrossEntropy:
+    """Cross-entropy whose softmax runs over the classes that the scope names.
+
+    ``current``: the classes of the current experience only (local loss of InfLoRA, SD-LoRA,
+    SEMA, L2P; old rows get no gradient). ``seen``: all classes seen, all rows train (plain
+    fine-tuning). ``seen_frozen``: all classes seen, only the newest rows train.
+
+    An experience of one class has no gradient under ``current`` (its softmax is 1), so there
+    the scope is ``seen_frozen``. In evaluation all seen classes compete.
+
+    Args:
+        head: the head whose logits these are; tells the current classes.
+        scope: one of ``current``, ``seen``, ``seen_frozen``.
+
+    Raises:
+        UnknownNameError: if the scope is none of these.
+    """
+
+    def __init__(self, head: IncrementalHead, scope: str = "current") -> None:
+        if scope not in SCOPES:
+            raise UnknownNameError("scope", scope, SCOPES)
+        self.head, self.scope = head, scope
+        head.train_old_rows = scope == "seen"
+
+    @property
+    def effective_scope(self) -> str:
+        """The scope in force for the current experience."""
+        lonely = len(self.head.current) == 1
+        return "seen_frozen" if lonely and self.scope == "current" else self.scope
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Give the mean loss of logits ``(N, n_classes)`` for class ids ``(N,)``, in fp32."""
+        if self.head.training:
+            return self.training_loss(logits, targets)
+        return F.cross_entropy(at_least_fp32(logits), targets)
+
+    def training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Give the loss under the scope, whatever mode the model is in."""
+        logits = at_least_fp32(logits)
+        if self.effective_scope == "current":
+            current = torch.tensor(self.head.current, device=logits.device)
+            logits = logits[:, current]
+            targets = torch.searchsorted(current, targets)
+        return F.cross_entropy(logits, targets)
+
+
+def at_least_fp32(logits: Tensor) -> Tensor:
+    """Widen 16-bit logits; softmax over many classes loses too much in them."""
+    return logits.float() if logits.dtype.itemsize < 4 else logits

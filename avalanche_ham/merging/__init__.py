@@ -1,0 +1,22 @@
+"""Sec. 3.3, Eq. 7: merge updates into one, by a rule, in one of two spaces."""
+
+from avalanche_ham.merging.dare import Dare
+from avalanche_ham.merging.linear import Linear
+from avalanche_ham.merging.magmax import MagMax
+from avalanche_ham.merging.merger import UpdateMerger, merge
+from avalanche_ham.merging.registry import RULES, make_rule
+from avalanche_ham.merging.rule import MergeRule, TensorMerger
+from avalanche_ham.merging.ties import Ties
+
+__all__ = [
+    "RULES",
+    "Dare",
+    "Linear",
+    "MagMax",
+    "MergeRule",
+    "TensorMerger",
+    "Ties",
+    "UpdateMerger",
+    "make_rule",
+    "merge",
+]

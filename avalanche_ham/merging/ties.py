@@ -1,0 +1,76 @@
+"""TIES: trim, elect a sign for every entry, average what agrees with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from avalanche_ham.errors import UnknownNameError, check_range
+from avalanche_ham.merging.rule import aligned
+from avalanche_ham.pruning import largest
+
+
+@dataclass(frozen=True)
+class Ties:
+    """TIES-Merging (Yadav et al. 2023, arXiv 2306.01708, Sec. 4.2, Algorithm 1).
+
+    1. trim: keep the ``int(density * numel)`` largest entries of each tensor, ``v_t``;
+    2. elect: ``s = sign(sum_t v_t)``, with ``sign(0) = +1``, without the weights;
+    3. disjoint mean: sum ``w_t v_t`` over the t whose sign is s, and divide by how many
+       there are, or by 1 where there are none.
+
+    As in peft, and unlike the paper, each matrix is trimmed alone. peft silently falls
+    back to linear for a single adapter; here a single tensor is trimmed like any other.
+
+    Args:
+        density: fraction of each tensor that survives the trim, in [0, 1].
+        majority: ``total`` elects by the sum of the entries, ``frequency`` by their
+            signs.
+
+    Raises:
+        OptionError: if ``density`` is outside [0, 1].
+        UnknownNameError: if ``majority`` is neither.
+    """
+
+    density: float = 0.2
+    majority: Literal["total", "frequency"] = "total"
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        check_range("density", self.density, 0, 1)
+        if self.majority not in ("total", "frequency"):
+            raise UnknownNameError("majority", self.majority, ("total", "frequency"))
+
+    def start(self, place: str) -> _TiesMerger:
+        """Begin an election."""
+        return _TiesMerger(self)
+
+
+class _TiesMerger:
+    """Steps 2 and 3 need only sums and counts of positive and negative entries."""
+
+    def __init__(self, rule: Ties) -> None:
+        self.rule = rule
+        self.votes: Tensor | None = None  # (o, i)
+        self.sums: Tensor | None = None  # (2, o, i): of positive, of negative entries
+        self.counts: Tensor | None = None  # (2, o, i)
+
+    def add(self, tensor: Tensor, weight: float, index: int) -> None:
+        trimmed = largest(tensor, int(self.rule.density * tensor.numel()))
+        ballot = trimmed if self.rule.majority == "total" else trimmed.sign()
+        signs = torch.stack((trimmed > 0, trimmed < 0)).to(tensor.dtype)
+        self.votes = torch.add(*aligned(self.votes, ballot))
+        self.sums = torch.add(*aligned(self.sums, weight * trimmed * signs))
+        self.counts = torch.add(*aligned(self.counts, signs))
+
+    def result(self, scale: float) -> Tensor:
+        assert self.votes is not None
+        assert self.sums is not None
+        assert self.counts is not None
+        positive = self.votes >= 0
+        total = torch.where(positive, self.sums[0], self.sums[1])
+        count = torch.where(positive, self.counts[0], self.counts[1])
+        return scale * total / count.clamp(min=1)

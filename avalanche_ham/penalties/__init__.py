@@ -1,0 +1,6 @@
+"""Terms added to the training loss."""
+
+from avalanche_ham.penalties.ewc import EWCPenalty
+from avalanche_ham.penalties.lwf import LwFPenalty
+
+__all__ = ["EWCPenalty", "LwFPenalty"]

@@ -1,0 +1,13 @@
+"""HAM's three sections as Avalanche plugins, and the readout's feeding."""
+
+from avalanche_ham.plugins.adapter_grouping import AdapterGroupingPlugin
+from avalanche_ham.plugins.alpha_balancing import AlphaBalancingPlugin
+from avalanche_ham.plugins.final_merging import FinalMergingPlugin
+from avalanche_ham.plugins.readout import ReadoutPlugin
+
+__all__ = [
+    "AdapterGroupingPlugin",
+    "AlphaBalancingPlugin",
+    "FinalMergingPlugin",
+    "ReadoutPlugin",
+]

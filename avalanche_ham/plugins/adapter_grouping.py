@@ -1,0 +1,110 @@
+"""Sec. 3.2.2: put the new adapter into a group: compare, assign, prune, concatenate, average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from avalanche.training.plugins import SupervisedPlugin
+from torch import Tensor
+
+from avalanche_ham.adapters import AdapterSet, LowRank, concatenate
+from avalanche_ham.errors import check_range
+from avalanche_ham.grouping import Similarity, running_mean, similarities
+from avalanche_ham.pruning import prune_update
+from avalanche_ham.state import Archive
+
+
+class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
+    """After each experience, close the open adapter and consolidate it into a group.
+
+    The steps are those of Sec. 3.2.2: similarity on the last adapted layer (Eq. 3), group
+    assignment, running mean of the alphas (Eq. 4), magnitude pruning of the new adapter
+    (Eq. 5), concatenation with the group's adapter (Eq. 6).
+
+    ``memory`` holds the pruned adapters of all experiences (``adapters``), the group of each
+    (``groups``), the similarities seen by each (``similarities``) and the groups' alphas
+    (``alphas``).
+
+    Args:
+        adapters: with an adapter open while an experience trains.
+        threshold: smallest cosine similarity that counts as alike, in [-1, 1].
+        max_groups: largest number of groups, at least 1.
+        keep: fraction of each factor's entries that survives pruning, in (0, 1].
+        assign: similarities ``(G,)`` -> group or None for a new one, instead of the paper's
+            rule on ``threshold`` and ``max_groups``.
+        keep_unpruned: also store the adapters as they were trained (``unpruned``).
+
+    Raises:
+        OptionError: if an argument is outside its range.
+    """
+
+    def __init__(
+        self,
+        adapters: AdapterSet,
+        *,
+        threshold: float = 0.5,
+        max_groups: int = 2,
+        keep: float = 0.6,
+        assign: Callable[[Tensor], int | None] | None = None,
+        keep_unpruned: bool = False,
+    ) -> None:
+        super().__init__()
+        check_range("keep", keep, 0.0, 1.0, open_low=True)
+        self.adapters, self.keep, self.keep_unpruned = adapters, keep, keep_unpruned
+        rule = Similarity(threshold=threshold, max_groups=max_groups)
+        self.assign = assign or rule
+        self.memory: dict[str, Any] = {
+            "adapters": Archive(),
+            "groups": [],
+            "similarities": [],
+            "alphas": [],
+        }
+
+    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        """Consolidate the adapter of the experience that has ended."""
+        self.consolidate()
+
+    @torch.no_grad()
+    def consolidate(self) -> int:
+        """Run Eq. 3 to 6 on the open adapter; gives the index of its group."""
+        adapters, memory = self.adapters, self.memory
+        alphas = adapters.scales.tolist()
+        trained = adapters.close()
+        layer = adapters.last_layer
+        groups = [{layer: adapters.layers[layer].terms.term(j)} for j in range(adapters.n_terms)]
+        alike = similarities(trained, groups, layer)
+        choice = self.assign(alike)
+        alpha = alphas[-1]
+        if choice is not None:
+            alpha = running_mean(alphas[choice], self.members(choice), alpha)
+        pruned = prune_update(trained, self.keep)
+        group = adapters.add(pruned, scale=alpha, to=choice)
+        memory["adapters"].append(pruned)
+        memory["groups"].append(group)
+        memory["similarities"].append(alike.tolist())
+        memory["alphas"] = adapters.scales.tolist()
+        if self.keep_unpruned:
+            record = {"update": trained, "alpha": alphas[-1]}
+            memory.setdefault("unpruned", Archive()).append(record)
+        return group
+
+    def members(self, group: int) -> int:
+        """Number of adapters in a group."""
+        return self.memory["groups"].count(group)
+
+    def factors(self, group: int) -> dict[str, LowRank]:
+        """Give a group's adapter as factors, its members' concatenated in arrival order."""
+        pairs = zip(self.memory["adapters"], self.memory["groups"], strict=True)
+        mine = [update for update, owner in pairs if owner == group]
+        return {name: concatenate([u[name] for u in mine]) for name in mine[0]}
+
+    @torch.no_grad()
+    def rebuild(self) -> None:
+        """Fill the adapter set's terms again from ``memory``, in arrival order."""
+        known: set[int] = set()
+        for update, group in zip(self.memory["adapters"], self.memory["groups"], strict=True):
+            alpha = self.memory["alphas"][group]
+            self.adapters.add(update, scale=alpha, to=group if group in known else None)
+            known.add(group)

@@ -1,0 +1,87 @@
+"""Sec. 3.2.1: a fresh adapter with an importance scalar, trained beside frozen groups."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from avalanche.training.plugins import SupervisedPlugin
+
+from avalanche_ham.adapters import AdapterSet, low_rank_branches
+from avalanche_ham.errors import HamError, check_range
+
+NEGLIGIBLE = 0.05  # |alpha| under which a term has practically left the model
+
+
+class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
+    """Open a low-rank adapter for every experience and balance it against the groups.
+
+    The adapter's factors, its scalar alpha_t and the scalars of all groups train; the
+    groups' own weights stay frozen (Eq. 2). Works with any supervised strategy: parameters
+    are created before Avalanche builds the optimiser, and the scalars get a parameter group
+    of their own, without decay.
+
+    ``memory["alphas"]`` lists, for each experience, the scalars before and after training:
+    groups first, the new adapter last.
+
+    Args:
+        adapters: must be part of the strategy's model.
+        rank: rank r of an adapter, at least 1.
+        slots: parts of a fused qkv with factors of their own, None for all of it in one.
+        alpha: start of alpha_t.
+        alpha_lr: learning rate of the scalars; None takes the optimiser's.
+
+    Raises:
+        OptionError: if the rank does not fit a layer.
+    """
+
+    def __init__(
+        self,
+        adapters: AdapterSet,
+        *,
+        rank: int = 16,
+        slots: Sequence[str] | None = None,
+        alpha: float = 1.0,
+        alpha_lr: float | None = None,
+    ) -> None:
+        super().__init__()
+        if alpha_lr is not None:
+            check_range("alpha_lr", alpha_lr, 0.0, float("inf"))
+        self.adapters, self.alpha, self.alpha_lr = adapters, alpha, alpha_lr
+        self.make_branch = low_rank_branches(rank, slots=slots)
+        for name, layer in adapters.layers.items():
+            self.make_branch(name, layer)  # says now, not in mid-training, if it cannot fit
+        self.memory: dict[str, Any] = {"alphas": []}
+
+    def before_train_dataset_adaptation(self, strategy: Any, **kwargs: Any) -> None:
+        """Open the adapter; the earliest hook, so that the optimiser finds its parameters."""
+        if all(module is not self.adapters for module in strategy.model.modules()):
+            raise HamError("adapters: they are not part of the strategy's model")
+        self.adapters.open(self.make_branch, scale=self.alpha)
+        self._start = self.adapters.scales.tolist()
+
+    def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        """Give the scalars their own learning rate and no weight decay."""
+        scales, optimizer = self.adapters.scales, strategy.optimizer
+        for group in optimizer.param_groups:
+            if any(p is scales for p in group["params"]) and len(group["params"]) > 1:
+                group["params"] = [p for p in group["params"] if p is not scales]
+                optimizer.add_param_group({"params": [scales]})
+        for group in optimizer.param_groups:
+            if any(p is scales for p in group["params"]):
+                group["weight_decay"] = 0.0
+                if self.alpha_lr is not None:
+                    group["lr"] = self.alpha_lr
+
+    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        """Log the scalars and warn if one has become negligible."""
+        end = self.adapters.scales.tolist()
+        self.memory["alphas"].append({"start": self._start, "end": end})
+        for index, alpha in enumerate(end):
+            if abs(alpha) < NEGLIGIBLE:
+                who = "the new adapter" if index == len(end) - 1 else f"group {index}"
+                warnings.warn(
+                    f"alpha of {who} is {alpha:.3f}: it hardly takes part any more",
+                    stacklevel=2,
+                )

@@ -1,0 +1,46 @@
+"""Feed a closed-form readout with each task's features, once the task is learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from avalanche.training.plugins import SupervisedPlugin
+from torch.utils.data import DataLoader
+
+from avalanche_ham.plugins.final_merging import FinalMergingPlugin
+
+
+class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
+    """After each experience, pass its training images once through the merged model.
+
+    The readout keeps class sums or a Gram matrix, no images. Without a readout in the model
+    the plugin does nothing.
+
+    Args:
+        merging: tells which weights evaluation will use.
+    """
+
+    def __init__(self, merging: FinalMergingPlugin) -> None:
+        super().__init__()
+        self.merging = merging
+
+    @torch.no_grad()
+    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        """Feed the readout with features of the experience's own, un-augmented images."""
+        model = strategy.model
+        if model.readout is None:
+            return
+        was_training = model.training
+        model.eval()
+        self.merging.before_eval(strategy)
+        try:
+            data = strategy.experience.dataset.eval()
+            for batch in DataLoader(data, batch_size=strategy.eval_mb_size):
+                images, targets = batch[0].to(strategy.device), batch[1].to(strategy.device)
+                with strategy.autocast():
+                    features = model.encode(images).features
+                model.readout.feed(features, targets)
+        finally:
+            self.merging.leave()
+            model.train(was_training)

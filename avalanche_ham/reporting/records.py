@@ -1,0 +1,60 @@
+"""Records: one JSON object per finished run, the only thing that tables and figures read."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from avalanche_ham.errors import DataError
+
+PACKAGES = ("avalanche-ham", "avalanche-lib", "torch", "timm", "peft")
+
+
+def versions() -> dict[str, str]:
+    """List the versions that a result may depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def append_record(path: Path, record: dict[str, Any]) -> None:
+    """Append a record as one line, in one write that is flushed to the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(record, allow_nan=False) + "\n"
+    with open(path, "ab") as file:
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Read the records of one file, or of every ``records.jsonl`` below a folder.
+
+    Raises:
+        DataError: if there is nothing to read or a line is no record.
+    """
+    return list(_records(path))
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        raise DataError(f"records: {path} does not exist")
+    files = sorted(path.rglob("records.jsonl")) if path.is_dir() else [path]
+    for file in files:
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"records: {file}, line {number} is not JSON") from error
+            if not isinstance(record, dict) or "method" not in record:
+                raise DataError(f"records: {file}, line {number} is not a record")
+            yield record

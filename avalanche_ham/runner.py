@@ -1,0 +1,328 @@
+"""Run one method on one benchmark: train, evaluate, commit after every task, write a record."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from avalanche_ham.backbones import create_model
+from avalanche_ham.benchmarks import create_benchmark
+from avalanche_ham.errors import HamError, OptionError, StateError, check_range
+from avalanche_ham.evaluation.accuracy import accuracy_row
+from avalanche_ham.evaluation.metrics import summary
+from avalanche_ham.heads import HEADS
+from avalanche_ham.presets import preset_values
+from avalanche_ham.progress import Progress
+from avalanche_ham.reporting.records import append_record, read_records, versions
+from avalanche_ham.seeding import preserved
+from avalanche_ham.settings import build_strategy, resolve
+from avalanche_ham.state import count_stored, load_tree, save_tree
+from avalanche_ham.strategies.registry import get_method
+
+BENCHMARK_OPTIONS = ("train_per_class", "test_per_class", "holdout")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that identifies a run.
+
+    Attributes:
+        method, benchmark, n_tasks, seed, head, preset: as on the command line.
+        backbone: a name; None takes the preset's.
+        weights: a local weights file for the backbone, or None.
+        options: overrides of the method's or the benchmark's options, in plain types.
+    """
+
+    method: str = "ham"
+    benchmark: str = "digits"
+    n_tasks: int = 5
+    seed: int = 1
+    head: str = "linear"
+    preset: str = "cpu"
+    backbone: str | None = None
+    weights: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where a run gets its data and what it runs on; changes no result but time.
+
+    Attributes:
+        data_root: folder of the data sets.
+        device: ``cpu``, ``cuda``, ``cuda:1`` ... or ``auto``.
+        threads: torch threads, None leaves them.
+        download: fetch a missing data set.
+        probes: also measure the un-merged model after each task (``a_t``).
+    """
+
+    data_root: str = "~/.cache/avalanche_ham"
+    device: str = "auto"
+    threads: int | None = None
+    download: bool = False
+    probes: bool = False
+
+    def torch_device(self) -> torch.device:
+        """Give the device.
+
+        Raises:
+            OptionError: if there is no such device.
+        """
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+            torch.zeros(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise OptionError("device", "auto, cpu or an existing cuda device", self.device) from error
+        return device
+
+
+class Run:
+    """One run, made ready: benchmark, model, strategy and what was measured so far."""
+
+    def __init__(self, config: RunConfig, resources: Resources, *, show: bool) -> None:
+        if config.head not in HEADS:
+            raise OptionError("head", "one of " + ", ".join(HEADS), config.head)
+        check_range("seed", config.seed, 0, 2**31)
+        method = get_method(config.method)
+        preset = preset_values(config.preset, config.benchmark)
+        own = {k: v for k, v in config.options.items() if k not in BENCHMARK_OPTIONS}
+        self.values = resolve(config.method, preset, own)
+        self.config, self.resources = config, resources
+        self.head = method.head or config.head
+        self.backbone = config.backbone or preset["backbone"]
+        self.joint = config.method == "joint"
+        if resources.threads is not None:
+            torch.set_num_threads(resources.threads)
+        device = resources.torch_device()
+        data = {k: preset.get(k) for k in BENCHMARK_OPTIONS if preset.get(k) is not None}
+        data.update({k: v for k, v in config.options.items() if k in BENCHMARK_OPTIONS})
+        self.data = data
+        self.benchmark = self._benchmark(config.n_tasks)
+        model = create_model(
+            self.backbone,
+            n_classes=self.benchmark.n_classes,
+            head=self.head,
+            weights=config.weights,
+            seed=config.seed,
+        )
+        values = dict(self.values)
+        if self.joint and values["steps"] is not None:
+            values["steps"] *= config.n_tasks
+        self.progress = Progress(config.n_tasks, title=config.method, show=show)
+        self.strategy = build_strategy(
+            config.method,
+            values,
+            model=model,
+            device=device,
+            seed=config.seed,
+            plugins=[self.progress],
+            evaluator=None,
+        )
+        self.measured: dict[str, list[Any]] = {
+            key: []
+            for key in (
+                "rows", "task_known", "a_t", "scopes", "train_seconds", "eval_seconds",
+                "trainable_parameters", "stored_parameters",
+            )
+        }  # fmt: skip
+
+    def _benchmark(self, n_tasks: int) -> Any:
+        options = dict(self.data)
+        if self.resources.download:
+            options["download"] = True
+        return create_benchmark(
+            self.config.benchmark,
+            data_root=Path(self.resources.data_root).expanduser(),
+            n_tasks=n_tasks,
+            seed=self.config.seed,
+            **options,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two runs the same: every setting that can change a result."""
+        return {
+            **{k: v for k, v in asdict(self.config).items() if k != "options"},
+            "head": self.head,
+            "backbone": self.backbone,
+            "hyperparameters": _plain({**self.values, **self.data}),
+            "class_order_hash": self.benchmark.class_order_hash,
+        }
+
+    def tasks_done(self) -> int:
+        """Number of tasks that are trained and evaluated."""
+        return self.config.n_tasks if self.joint and self.measured["rows"] else len(
+            self.measured["rows"]
+        )
+
+    def next_task(self) -> None:
+        """Train and evaluate one more task (``joint``: all of them at once)."""
+        strategy, measured = self.strategy, self.measured
+        tests = self.benchmark.test_stream
+        index = self.tasks_done()
+        if self.joint:
+            experience, index = self._benchmark(1).train_stream[0], self.config.n_tasks - 1
+        else:
+            experience = self.benchmark.train_stream[index]
+        if self.resources.probes and self.head == "linear" and not self.joint:
+            strategy.probe = lambda s: measured["a_t"].append(self._accuracy([tests[index]])[0])
+        start = time.perf_counter()
+        strategy.train(experience, eval_streams=[])
+        trained = time.perf_counter()
+        with strategy.evaluation_weights():
+            row = accuracy_row(strategy, list(tests[: index + 1]))
+        measured["eval_seconds"].append(time.perf_counter() - trained)
+        measured["train_seconds"].append(trained - start)
+        measured["rows"].append(row.accuracy)
+        measured["task_known"].append(row.task_known)
+        measured["scopes"].append(strategy.scoped_loss.effective_scope)
+        measured["trainable_parameters"].append(strategy.n_trainable)
+        measured["stored_parameters"].append(count_stored(strategy.state_tree()))
+        self.progress.task_done(row.accuracy)
+
+    def _accuracy(self, experiences: list[Any]) -> list[float]:
+        return accuracy_row(self.strategy, experiences).accuracy
+
+    def commit(self, folder: Path) -> None:
+        """Write everything that is needed to go on."""
+        save_tree(
+            folder,
+            {
+                "identity": self.identity(),
+                "measured": self.measured,
+                "strategy": self.strategy.state_tree(),
+            },
+        )
+
+    def restore(self, folder: Path) -> None:
+        """Go on from a committed state.
+
+        Raises:
+            StateError: if it is damaged or belongs to another run.
+        """
+        tree = load_tree(folder)
+        saved, mine = tree.get("identity"), self.identity()
+        if saved != mine:
+            differing = [k for k in mine if not saved or saved.get(k) != mine[k]]
+            raise StateError(f"the folder holds another run: {differing[0]} differs")
+        self.measured = tree["measured"]
+        self.strategy.load_state_tree(tree["strategy"])
+        self.progress.skip(self.tasks_done(), self.measured["rows"])
+
+    def record(self) -> dict[str, Any]:
+        """Give the finished run's record (one JSON object)."""
+        n, measured = self.config.n_tasks, self.measured
+        matrix: list[list[float | None]] = [
+            [*row, *[None] * (n - len(row))] for row in measured["rows"]
+        ]
+        known = [[*row, *[None] * (n - len(row))] for row in measured["task_known"]]
+        if self.joint:
+            blank: list[list[float | None]] = [[None] * n for _ in range(n - 1)]
+            matrix, known = blank + matrix, blank + known
+        own = [matrix[t][t] for t in range(n)]
+        complete = not self.joint
+        a_t = measured["a_t"]
+        return {
+            **self.identity(),
+            "scope": measured["scopes"],
+            "versions": versions(),
+            "device": _device_name(self.strategy.device),
+            "test_images": [len(e.dataset) for e in self.benchmark.test_stream],
+            "accuracy_matrix": matrix,
+            "accuracy_task_known": known,
+            **summary(matrix),
+            "a_t": 100 * sum(a_t) / n if len(a_t) == n else None,
+            "a_t_merged": 100 * sum(own) / n if complete else None,
+            "train_seconds": measured["train_seconds"],
+            "eval_seconds": measured["eval_seconds"],
+            "trainable_parameters": measured["trainable_parameters"],
+            "stored_parameters": measured["stored_parameters"],
+            "peak_memory_mb": _peak_memory_mb(self.strategy.device),
+            "groups": self.strategy.describe(),
+        }
+
+
+def run(
+    config: RunConfig,
+    resources: Resources = Resources(),
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    show: bool = True,
+    after_task: Callable[[Run], None] | None = None,
+) -> dict[str, Any]:
+    """Run a configuration to its end and give its record.
+
+    Args:
+        config: what to run.
+        resources: where and on what.
+        out: folder for ``records.jsonl`` and ``state/``; None keeps nothing.
+        resume: go on from the state in ``out``; with none there, start afresh.
+        show: print progress to standard error.
+        after_task: called with the run after each committed task.
+
+    Raises:
+        HamError: for bad input, before anything is written.
+    """
+    current = Run(config, resources, show=show)
+    if out is not None:
+        finished = _check_folder(current, out, resume)
+        if finished is not None:
+            return finished
+        if resume and (out / "state" / "state.safetensors").exists():
+            current.restore(out / "state")
+    with current.progress:
+        while current.tasks_done() < config.n_tasks:
+            current.next_task()
+            if out is not None:
+                current.commit(out / "state")
+            if after_task is not None:
+                after_task(current)
+    record = current.record()
+    if out is not None:
+        append_record(out / "records.jsonl", record)
+    return record
+
+
+def _check_folder(current: Run, out: Path, resume: bool) -> dict[str, Any] | None:
+    """Refuse a folder of another run; give the record if this very run is finished."""
+    if out.exists() and not out.is_dir():
+        raise HamError(f"out: {out} is a file, not a folder")
+    state = (out / "state" / "state.safetensors").exists()
+    records = read_records(out / "records.jsonl") if (out / "records.jsonl").exists() else []
+    if not state and not records:
+        return None
+    if not resume:
+        raise HamError(f"out: {out} holds a run already; add --resume or choose another folder")
+    for record in records:
+        mine = current.identity()
+        differing = [k for k, v in mine.items() if record.get(k) != v]
+        if differing:
+            raise StateError(f"out: {out} holds another run: {differing[0]} differs")
+        return record
+    return None
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in sorted(values.items())}
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {torch.get_num_threads()} threads"

@@ -1,0 +1,282 @@
+"""The one base of all strategies: what Avalanche's template needs to train adapters rightly."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from avalanche.training.plugins.evaluation import default_evaluator
+from avalanche.training.templates import SupervisedTemplate
+from torch import Tensor
+
+from avalanche_ham.adapters import AdapterSet, Update
+from avalanche_ham.backbones.model import ContinualModel
+from avalanche_ham.errors import StateError, UnknownNameError, check_range
+from avalanche_ham.heads import ScopedCrossEntropy
+from avalanche_ham.plugins.final_merging import FinalMergingPlugin
+from avalanche_ham.plugins.readout import ReadoutPlugin
+from avalanche_ham.seeding import forked, preserved
+from avalanche_ham.strategies._loop import Phase, PhasedTraining
+from avalanche_ham.strategies._optimizer import default_optimizer, refill
+
+PRECISIONS = ("fp32", "bf16")
+
+
+class ContinualStrategy(PhasedTraining, SupervisedTemplate):
+    """A class-incremental strategy on a ``ContinualModel``.
+
+    The order of calls for one experience::
+
+        train                         own random state, from seed and task
+          begin_task                  new parameters
+          plugins: before_train_dataset_adaptation
+          (head grows, old rows freeze)
+          make_optimizer              exactly the trainables, fresh state
+          phases -> steps
+          probe                       optional look at the un-merged model
+          end_task                    merge, fold or store
+          plugins: after_training_exp readout fed under merged weights, then the user's
+        eval                          merged weights entered and left, nothing random
+
+    Subclasses override ``begin_task``, ``end_task``, ``inference_update`` and, rarely,
+    ``trainable_groups``, ``phases``, ``penalty`` and ``refresh``. What survives a task is a
+    tensor of the model or stands in ``memory``, a nested dict or list of updates, tensors,
+    numbers and strings.
+
+    Args:
+        model: from ``create_model``.
+        optimizer: its parameter groups are replaced at every experience; None gives AdamW.
+        lr: learning rate of the default optimiser, above 0.
+        weight_decay: of adapters and backbone; heads and scalars never decay.
+        scope: classes in the training softmax: ``current``, ``seen``, ``seen_frozen``.
+        steps: optimiser steps per experience; None trains ``train_epochs`` epochs.
+        precision: ``fp32`` or ``bf16`` (autocast, in training and evaluation).
+        augment: uint8 or float batch ``(N, C, H, W)`` -> the same; once per training batch.
+        seed: of everything random in training.
+        train_mb_size, train_epochs, eval_mb_size, device, plugins, evaluator, eval_every,
+            peval_mode: as in Avalanche.
+
+    Raises:
+        UnknownNameError, OptionError: if an argument is outside its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: ContinualModel,
+        optimizer: torch.optim.Optimizer | None = None,
+        lr: float = 5e-4,
+        weight_decay: float = 0.0,
+        scope: str = "current",
+        steps: int | None = None,
+        precision: str = "fp32",
+        augment: Any = None,
+        seed: int = 0,
+        train_mb_size: int = 64,
+        train_epochs: int = 1,
+        eval_mb_size: int = 256,
+        device: str | torch.device = "cpu",
+        plugins: Sequence[Any] | None = None,
+        evaluator: Any = default_evaluator,
+        eval_every: int = -1,
+        peval_mode: str = "epoch",
+        **kwargs: Any,
+    ) -> None:
+        check_range("lr", lr, 0.0, float("inf"), open_low=True)
+        check_range("weight_decay", weight_decay, 0.0, float("inf"))
+        if steps is not None:
+            check_range("steps", steps, 1, float("inf"))
+        if precision not in PRECISIONS:
+            raise UnknownNameError("precision", precision, PRECISIONS)
+        self.scoped_loss = ScopedCrossEntropy(model.head, scope)
+        self.steps, self.precision, self.seed = steps, precision, seed
+        self.augment, self.alpha_lr = augment, None
+        self.memory: dict[str, Any] = {}
+        self.probe: Any = None
+        self.merging = FinalMergingPlugin(model.adapters, update=self.inference_update)
+        common = [self.merging, ReadoutPlugin(self.merging)]
+        super().__init__(
+            model=model,
+            optimizer=optimizer or default_optimizer(lr=lr, weight_decay=weight_decay),
+            criterion=self.scoped_loss,
+            train_mb_size=train_mb_size,
+            train_epochs=train_epochs,
+            eval_mb_size=eval_mb_size,
+            device=device,
+            plugins=[*self.own_plugins(), *common, *(plugins or [])],
+            evaluator=evaluator,
+            eval_every=eval_every,
+            peval_mode=peval_mode,
+            **kwargs,
+        )
+        self.model.to(self.device)
+        self.optimized_param_id = {}  # so that Avalanche never fills the optimiser itself
+
+    # ---- what a method says ---------------------------------------------------------------
+
+    def own_plugins(self) -> list[Any]:
+        """The method's plugins, in the order of their work; they run before the user's."""
+        return []
+
+    def begin_task(self, experience: Any) -> None:
+        """Create the parameters of a new task."""
+
+    def end_task(self, experience: Any) -> None:
+        """Merge, fold or store what the task has learned."""
+
+    def phases(self) -> Iterator[Phase]:
+        """Yield the training phases of the current experience."""
+        yield Phase(steps=self.steps, epochs=self.train_epochs)
+
+    def penalty(self) -> Tensor | None:
+        """Give a term to add to the training loss, or None."""
+        return None
+
+    def inference_update(self) -> Update | None:
+        """Give the weight change that evaluation uses; None leaves the model as it is."""
+        return None
+
+    def refresh(self) -> None:
+        """Rebuild what follows from ``memory`` after a saved state was loaded."""
+
+    def trainable_groups(self) -> list[dict[str, Any]]:
+        """Split everything that requires a gradient: adapter or backbone, scalars, head."""
+        scales = [] if self.adapters is None else [self.adapters.scales]
+        head = list(self.model.head.parameters())
+        apart = {id(p) for p in (*scales, *head)}
+        rest = [p for p in self.model.parameters() if id(p) not in apart]
+        rates = {} if self.alpha_lr is None else {"lr": self.alpha_lr}
+        groups = [
+            {"params": rest},
+            {"params": scales, "weight_decay": 0.0, **rates},
+            {"params": head, "weight_decay": 0.0},
+        ]
+        for group in groups:
+            group["params"] = [p for p in group["params"] if p.requires_grad]
+        return [group for group in groups if group["params"]]
+
+    def describe(self) -> Any:
+        """Give what a record should tell of the method's inner state, in plain types."""
+        return None
+
+    @property
+    def n_trainable(self) -> int:
+        """Number of trainable parameters in the latest task."""
+        return sum(p.numel() for g in self.optimizer.param_groups for p in g["params"])
+
+    @contextlib.contextmanager
+    def evaluation_weights(self) -> Iterator[None]:
+        """Run the body under the weights that evaluation uses, then leave them."""
+        if self.adapters is None:
+            yield
+            return
+        with self.adapters.merged(self.inference_update()):
+            yield
+
+    # ---- state ----------------------------------------------------------------------------
+
+    def state_tree(self) -> dict[str, Any]:
+        """Give everything that survives a task: ``memory`` and the model's learned tensors.
+
+        Frozen backbone weights and the adapters' rebuilt terms are left out.
+        """
+        trained = {n for n, p in self.model.named_parameters() if p.requires_grad}
+        tensors = {
+            name: tensor
+            for name, tensor in self.model.state_dict().items()
+            if name in trained or not name.startswith("encoder.vit.")
+        }
+        return {"task": self.task, "memory": self.memory, "model": tensors}
+
+    def load_state_tree(self, tree: dict[str, Any]) -> None:
+        """Continue from a saved ``state_tree``, on a freshly made strategy.
+
+        Raises:
+            StateError: if the tree belongs to another kind of model.
+        """
+        self.memory = tree["memory"]
+        self.refresh()
+        try:
+            wrong = self.model.load_state_dict(tree["model"], strict=False).unexpected_keys
+        except RuntimeError as error:
+            raise StateError(f"the saved state does not fit this model: {error}") from error
+        if wrong:
+            raise StateError(f"the saved state holds {wrong[0]}, which this model lacks")
+        self.clock.train_exp_counter = tree["task"]
+
+    # ---- what Avalanche calls -------------------------------------------------------------
+
+    @property
+    def adapters(self) -> AdapterSet | None:
+        """The model's adapters, None if the method has none."""
+        return self.model.adapters
+
+    @property
+    def task(self) -> int:
+        """Number of experiences trained before the current one."""
+        return self.clock.train_exp_counter
+
+    def train(self, experiences: Any, eval_streams: Any = None, **kwargs: Any) -> Any:
+        """Train on one experience or a stream, each in a random state of its own.
+
+        Args and returns as Avalanche's ``train``.
+        """
+        if hasattr(experiences, "dataset"):
+            experiences = [experiences]
+        streams = [experiences] if eval_streams is None else eval_streams
+        for experience in experiences:
+            with forked(self.seed, "train", self.task):
+                super().train(experience, list(streams), **kwargs)
+        return self.evaluator.get_last_metrics()
+
+    @torch.no_grad()
+    def eval(self, exp_list: Any, **kwargs: Any) -> Any:
+        """Evaluate under merged weights; nothing random, nothing changed, also on errors."""
+        with preserved():
+            try:
+                return super().eval(exp_list, **kwargs)
+            finally:
+                self.merging.leave()
+
+    def make_optimizer(self, **kwargs: Any) -> None:
+        """Refill the optimiser with the current trainables; its old state is dropped."""
+        refill(self.optimizer, self.trainable_groups())
+
+    def forward(self) -> Tensor:
+        """Give the logits of the current mini-batch; keeps the encoder's penalty."""
+        with self.autocast():
+            encoding = self.model.encode(self.mb_x)
+            self._encoder_penalty = encoding.penalty
+            return self.model.classify(encoding.features)
+
+    def criterion(self) -> Tensor:
+        """Scoped cross-entropy, in training with the encoder's and the method's penalties."""
+        loss = self._criterion(self.mb_output, self.mb_y)
+        if self.is_training:
+            for extra in (self._encoder_penalty, self.penalty()):
+                loss = loss if extra is None else loss + extra
+        return loss
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The precision of forward passes."""
+        enabled = self.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+    def _unpack_minibatch(self) -> None:
+        super()._unpack_minibatch()
+        if self.is_training and self.augment is not None:
+            self.mbatch[0] = self.augment(self.mbatch[0])
+
+    def _before_train_dataset_adaptation(self, **kwargs: Any) -> None:
+        self.begin_task(self.experience)
+        super()._before_train_dataset_adaptation(**kwargs)
+
+    def _after_training_exp(self, **kwargs: Any) -> None:
+        if self.probe is not None:
+            self.probe(self)
+        self.end_task(self.experience)
+        super()._after_training_exp(**kwargs)
+
+

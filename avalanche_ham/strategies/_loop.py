@@ -1,0 +1,115 @@
+"""The training loop in phases of an exact number of optimiser steps."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from avalanche_ham.errors import DivergedError
+from avalanche_ham.strategies._optimizer import refill
+
+CHECK_EVERY = 20  # steps between looks at the loss on a GPU, where a look waits for the device
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with its own budget.
+
+    Args:
+        steps: number of optimiser steps; None means ``epochs`` passes over the data.
+        epochs: passes over the data, used when ``steps`` is None.
+        groups: parameter groups to train; None keeps the strategy's.
+        schedule: ``constant``, or ``cosine`` to 0 over the phase.
+        name: what the phase is for, such as ``task`` or ``descriptors``.
+    """
+
+    steps: int | None = None
+    epochs: int = 1
+    groups: tuple[dict[str, Any], ...] | None = None
+    schedule: str = "constant"
+    name: str = "task"
+
+
+class FirstBatches:
+    """The first ``n`` batches of a loader."""
+
+    def __init__(self, loader: Iterable[Any], n: int) -> None:
+        self.loader, self.n = loader, n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.islice(iter(self.loader), self.n)
+
+
+class PhasedTraining:
+    """Mixed into the template: runs ``self.phases()`` in place of a number of epochs."""
+
+    phase = Phase()
+    step = 0  # optimiser steps done in this phase
+    total_steps = 0  # of this phase
+
+    def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
+        for phase in self.phases():
+            self.phase = phase
+            if phase.groups is not None:
+                refill(self.optimizer, phase.groups)
+            self._run_phase(phase, **kwargs)
+            if self._stop_training:
+                self._stop_training = False
+                break
+
+    def _run_phase(self, phase: Phase, **kwargs: Any) -> None:
+        loader = self.dataloader
+        per_epoch = len(loader)
+        self.step = 0
+        self.total_steps = phase.steps or phase.epochs * per_epoch
+        while self.step < self.total_steps and not self._stop_training:
+            left = self.total_steps - self.step
+            self.dataloader = loader if left >= per_epoch else FirstBatches(loader, left)
+            self._before_training_epoch(**kwargs)
+            if not self._stop_training:
+                self.training_epoch(**kwargs)
+                self._after_training_epoch(**kwargs)
+        self.dataloader = loader
+
+    def backward(self) -> None:
+        """Back-propagate, unless nothing trains (a method without gradients)."""
+        if self.loss.requires_grad:
+            super().backward()  # type: ignore[misc]
+
+    def optimizer_step(self) -> None:
+        """Take one step of the phase; its schedule sets the rate first.
+
+        Raises:
+            DivergedError: if the loss is not finite, naming task, epoch and step.
+        """
+        last = self.step + 1 >= self.total_steps
+        if self.device.type == "cpu" or last or self.step % CHECK_EVERY == 0:
+            self._check_finite()
+        if self.phase.schedule == "cosine":
+            self._anneal()
+        self.optimizer.step()
+        self.step += 1
+
+    def _anneal(self) -> None:
+        if self.step == 0:
+            self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
+        factor = 0.5 * (1 + math.cos(math.pi * self.step / self.total_steps))
+        for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = rate * factor
+
+    def _check_finite(self) -> None:
+        value = float(torch.as_tensor(self.loss).detach())
+        if not math.isfinite(value):
+            epoch = self.clock.train_exp_epochs + 1
+            raise DivergedError(
+                f"the loss is {value} at task {self.task + 1}, epoch {epoch}, step "
+                f"{self.step + 1} ({self.phase.name}); a smaller lr usually helps"
+            )

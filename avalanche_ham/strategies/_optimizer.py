@@ -1,0 +1,28 @@
+"""One optimiser object for the whole stream, refilled with each experience's trainables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def default_optimizer(*, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """Make the paper's AdamW; its parameters come with the first experience."""
+    placeholder = nn.Parameter(torch.zeros(1))
+    return torch.optim.AdamW([placeholder], lr=lr, weight_decay=weight_decay)
+
+
+def refill(optimizer: torch.optim.Optimizer, groups: Sequence[dict[str, Any]]) -> None:
+    """Empty an optimiser and give it parameter groups; no groups at all is fine.
+
+    Rebuilding it from its defaults would fail for AdamW, and the user may hold a reference.
+    """
+    optimizer.zero_grad()
+    optimizer.state.clear()
+    optimizer.param_groups.clear()
+    for group in groups:
+        allowed = {k: v for k, v in group.items() if k == "params" or k in optimizer.defaults}
+        optimizer.add_param_group(allowed)

@@ -1,0 +1,154 @@
+"""HAM, Hierarchical Adapters Merging: Sec. 3 of the paper, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from avalanche_ham.adapters import AdapterSet, Update
+from avalanche_ham.backbones.model import ContinualModel
+from avalanche_ham.errors import UnknownNameError
+from avalanche_ham.merging import Linear, MergeRule, merge
+from avalanche_ham.plugins.adapter_grouping import AdapterGroupingPlugin
+from avalanche_ham.plugins.alpha_balancing import AlphaBalancingPlugin
+from avalanche_ham.strategies._base import ContinualStrategy
+
+SPACES = ("delta", "factors")
+WEIGHTS_RULES = ("one", "mean")
+
+
+def merge_groups(
+    adapters: AdapterSet,
+    grouping: AdapterGroupingPlugin,
+    *,
+    merge_rule: MergeRule = Linear(),
+    space: str = "delta",
+    weights_rule: str = "one",
+) -> Update | None:
+    """Merge the groups, each scaled by its alpha, into one update (Sec. 3.3, Eq. 7).
+
+    An open adapter counts as one more, un-pruned group, so this can be asked at any time.
+
+    Args:
+        adapters: holds the groups' terms and alphas.
+        grouping: holds the groups' factors (for ``space="factors"``).
+        merge_rule: linear, TIES, DARE or maximum magnitude.
+        space: ``delta`` merges the products B A, ``factors`` merges A and B apart (as peft).
+        weights_rule: weight of each scaled group, ``one`` (1) or ``mean`` (1/G).
+
+    Returns:
+        The update, or None while there is nothing to merge.
+    """
+    count = adapters.n_terms
+    if space == "delta":
+        updates: list[Update] = [adapters.term(j) for j in range(count)]
+    else:
+        updates = [grouping.factors(j) for j in range(count)]
+    if adapters.is_open:
+        updates.append(adapters.current())
+    if not updates:
+        return None
+    alphas = adapters.scales.tolist()
+    return merge(updates, merge_rule, weights=alphas, normalise=weights_rule, space=space)
+
+
+class HAMStrategy(ContinualStrategy):
+    """Train an adapter per experience, group the adapters, evaluate one merged model.
+
+    For each experience::
+
+        3.2.1  AlphaBalancingPlugin    open (A_t, B_t, alpha_t); train them and every alpha_G
+        3.2.2  AdapterGroupingPlugin   similarity -> group -> prune -> concatenate -> mean alpha
+        3.3    FinalMergingPlugin      W0 + merge of the groups, whenever evaluation asks
+
+    Args:
+        model: from ``create_model``; its adapters are attached here.
+        rank: rank r of each adapter.
+        targets: name suffixes of the adapted linear layers.
+        slots: parts of a fused qkv with factors of their own, such as ``("q", "v")``.
+        keep: fraction of entries kept by pruning, in (0, 1].
+        max_groups: largest number of groups, at least 1.
+        similarity_threshold: smallest cosine that joins a group, in [-1, 1].
+        alpha: start of each alpha_t.
+        alpha_lr: learning rate of the alphas; None takes the optimiser's.
+        merge_rule: how groups merge (Eq. 7).
+        space: ``delta`` or ``factors``.
+        weights_rule: ``one`` or ``mean``.
+        assign: another assignment rule, see ``AdapterGroupingPlugin``.
+        keep_unpruned: store the adapters before pruning too.
+        kwargs: of ``ContinualStrategy``.
+
+    Raises:
+        OptionError, UnknownNameError, NoMatchError: if an argument does not fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: ContinualModel,
+        rank: int = 16,
+        targets: Sequence[str] = ("attn.qkv",),
+        slots: Sequence[str] | None = None,
+        keep: float = 0.6,
+        max_groups: int = 2,
+        similarity_threshold: float = 0.5,
+        alpha: float = 1.0,
+        alpha_lr: float | None = None,
+        merge_rule: MergeRule = Linear(),
+        space: str = "delta",
+        weights_rule: str = "one",
+        assign: Callable[[Tensor], int | None] | None = None,
+        keep_unpruned: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        if space not in SPACES:
+            raise UnknownNameError("space", space, SPACES)
+        if weights_rule not in WEIGHTS_RULES:
+            raise UnknownNameError("weights_rule", weights_rule, WEIGHTS_RULES)
+        adapters = model.attach_adapters(targets)
+        self.balancing = AlphaBalancingPlugin(
+            adapters, rank=rank, slots=slots, alpha=alpha, alpha_lr=alpha_lr
+        )
+        self.grouping = AdapterGroupingPlugin(
+            adapters,
+            threshold=similarity_threshold,
+            max_groups=max_groups,
+            keep=keep,
+            assign=assign,
+            keep_unpruned=keep_unpruned,
+        )
+        self.merge_rule, self.space, self.weights_rule = merge_rule, space, weights_rule
+        super().__init__(model=model, **kwargs)
+        self.memory = {"balancing": self.balancing.memory, "grouping": self.grouping.memory}
+
+    def own_plugins(self) -> list[Any]:
+        """Sec. 3.2.1 before Sec. 3.2.2: the alphas are logged before the adapter closes."""
+        return [self.balancing, self.grouping]
+
+    def inference_update(self) -> Update | None:
+        """Merge the groups as they are now (Eq. 7)."""
+        return merge_groups(
+            self.adapters,
+            self.grouping,
+            merge_rule=self.merge_rule,
+            space=self.space,
+            weights_rule=self.weights_rule,
+        )
+
+    def describe(self) -> Any:
+        """Give each task's group and similarities, and the alphas over time."""
+        grouping = self.grouping.memory
+        return {
+            "members": grouping["groups"],
+            "similarities": grouping["similarities"],
+            "group_alphas": grouping["alphas"],
+            "alphas": self.balancing.memory["alphas"],
+        }
+
+    def refresh(self) -> None:
+        """Rebuild the groups from the stored adapters."""
+        self.balancing.memory = self.memory["balancing"]
+        self.grouping.memory = self.memory["grouping"]
+        self.grouping.rebuild()

@@ -1,0 +1,69 @@
+"""All methods by name: a table that can be read without importing Avalanche."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from avalanche_ham.errors import UnknownNameError
+
+
+class Method(NamedTuple):
+    """A row of ``METHODS``: where the class is, its source, and the options that are fixed."""
+
+    path: str
+    source: str
+    fixed: Mapping[str, Any] = {}
+    head: str | None = None  # a method that is nothing but its readout
+
+
+_SEQUENTIAL = "avalanche_ham.strategies.sequential.SequentialStrategy"
+_WHOLE = {"trains": "network", "scope": "seen"}
+
+METHODS: dict[str, Method] = {
+    "ham": Method("avalanche_ham.strategies.ham.HAMStrategy", "HAM, Sec. 3"),
+    "finetune": Method(_SEQUENTIAL, "whole network, softmax over all seen classes", _WHOLE),
+    "ewc": Method(_SEQUENTIAL, "Kirkpatrick et al. 2017", {**_WHOLE, "regulariser": "ewc"}),
+    "lwf": Method(_SEQUENTIAL, "Li and Hoiem 2016", {**_WHOLE, "regulariser": "lwf"}),
+    "frozen": Method(_SEQUENTIAL, "classifier on the frozen backbone", {"trains": "head"}),
+    "lora": Method(_SEQUENTIAL, "one LoRA, task after task", {"trains": "lora"}),
+    "lora_ewc": Method(_SEQUENTIAL, "EWC on one LoRA", {"trains": "lora", "regulariser": "ewc"}),
+    "lora_lwf": Method(_SEQUENTIAL, "LwF on one LoRA", {"trains": "lora", "regulariser": "lwf"}),
+    "joint": Method(_SEQUENTIAL, "one LoRA on all tasks at once: the upper bound", {"trains": "lora"}),
+    "ncm": Method(_SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, "ncm"),
+    "ridge": Method(_SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, "ridge"),
+}
+
+
+def get_method(name: str) -> Method:
+    """Look a method up.
+
+    Raises:
+        UnknownNameError: with the nearest match.
+    """
+    if name not in METHODS:
+        raise UnknownNameError("method", name, METHODS)
+    return METHODS[name]
+
+
+def strategy_class(name: str) -> type:
+    """Import the class of a method."""
+    module, _, attribute = get_method(name).path.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def options_of(name: str) -> dict[str, inspect.Parameter]:
+    """The settings of a method: keyword arguments of its class and of the base, by name."""
+    from avalanche_ham.strategies._base import ContinualStrategy
+
+    found: dict[str, inspect.Parameter] = {}
+    for cls in (ContinualStrategy, strategy_class(name)):
+        found.update(inspect.signature(cls.__init__).parameters)
+    fixed = get_method(name).fixed
+    return {
+        option: parameter
+        for option, parameter in found.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and option not in fixed
+    }

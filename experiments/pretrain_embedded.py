@@ -1,0 +1,135 @@
+"""Pre-train the embedded backbone, or any small ViT, on an image folder.
+
+    python experiments/pretrain_embedded.py --data ROOT/tiny-imagenet --out OUT --minutes 35
+
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+from avalanche_ham.backbones.hybrid import create_hybrid_vit
+from avalanche_ham.benchmarks.image_folder import open_folder
+from pretraining.export import write_weights
+from pretraining.sources import MEAN, STD, FeatureSource, ImageSource
+from pretraining.student import Student
+from pretraining.teacher import cached_targets, load_stem
+from pretraining.training import Recipe, Trainer, train
+
+
+def main() -> None:
+    """Train, export, and print accuracy and checksums."""
+    options = parse()
+    torch.manual_seed(options.seed)
+    timm.layers.set_fused_attn(options.device != "cpu")  # its CPU backward is slow
+    device = torch.device(options.device)
+    train_set, test_set = open_folder(options.data)
+    images, test_images = (np.load(x.path, mmap_mode="r") for x in (train_set, test_set))
+    labels, test_labels = torch.tensor(train_set.targets), torch.tensor(test_set.targets)
+    cache = options.cache or options.out / "cache"
+    vit = create(options)
+    targets = cached_targets(
+        options.teacher, images, cache, size=options.teacher_size, device=device
+    )
+    source = make_source(options, vit, images, test_images, cache, device)
+    shape = None
+    if targets is not None:
+        shape = targets.logits.shape[1], targets.features.shape[1]
+    student = Student(vit, len(train_set.classes), shape)
+    trainer = Trainer(student, source, labels, targets, recipe(options), device)
+    options.out.mkdir(parents=True, exist_ok=True)
+    accuracy = train(trainer, test_labels, options.out)
+    config = architecture(options) | {"validation": round(accuracy, 2)}
+    sums = write_weights(
+        trainer.average.vit.state_dict(),
+        options.out / "weights.safetensors",
+        config,
+        max_part_size=options.max_part_size,
+    )
+    print(f"validation accuracy {accuracy:.2f} %")
+    for name, digest in sums.items():
+        print(f"{options.out / name}: sha256 {digest}")
+
+
+def create(options: argparse.Namespace) -> VisionTransformer:
+    """Build the ViT, with the ImageNet weights in its stem if it has one."""
+    shape = {"img_size": options.img_size, "depth": options.depth}
+    shape |= {"embed_dim": options.embed_dim, "num_heads": options.num_heads}
+    if options.stem == "none":
+        return VisionTransformer(**shape, patch_size=options.patch_size, num_classes=0)
+    vit = create_hybrid_vit(**shape)
+    if options.stem == "efficientnet_lite0":
+        load_stem(vit.patch_embed.backbone)
+    return vit
+
+
+def architecture(options: argparse.Namespace) -> dict:
+    """Give what a loader must know to build the network again."""
+    names = ["img_size", "depth", "embed_dim", "num_heads"]
+    if options.stem == "none":
+        names.append("patch_size")
+    return {name: getattr(options, name) for name in names} | {"mean": MEAN, "std": STD}
+
+
+def make_source(
+    options: argparse.Namespace,
+    vit: VisionTransformer,
+    images: np.ndarray,
+    test_images: np.ndarray,
+    cache: Path,
+    device: torch.device,
+) -> ImageSource | FeatureSource:
+    """Cache the stem's features of a few views per image, or cut new views in each epoch."""
+    if options.views == 0:
+        return ImageSource(images, test_images, options.img_size, device, options.seed)
+    return FeatureSource(
+        vit.patch_embed.backbone,
+        images,
+        test_images,
+        size=options.img_size,
+        views=options.views,
+        folder=cache,
+        device=device,
+        seed=options.seed,
+    )
+
+
+def recipe(options: argparse.Namespace) -> Recipe:
+    """Take the training options out of the command line's."""
+    names = [field.name for field in fields(Recipe)]
+    return Recipe(**{name: getattr(options, name) for name in names})
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line; every field of ``Recipe`` is an option."""
+    p = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    p.add_argument("--data", type=Path, required=True, help="folder that holds train and test")
+    p.add_argument("--out", type=Path, required=True)
+    p.add_argument("--cache", type=Path, help="for teacher and stem; default OUT/cache")
+    p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    p.add_argument("--teacher", choices=["efficientnet_lite2", "none"], default="efficientnet_lite2")
+    p.add_argument("--teacher-size", type=int, default=160, help="pixels")
+    p.add_argument("--stem", choices=["efficientnet_lite0", "random", "none"], default="efficientnet_lite0", help="none: a plain ViT")
+    p.add_argument("--views", type=int, default=6, help="cached views per image; 0: no cache, new views each epoch")
+    p.add_argument("--img-size", type=int, default=96)
+    p.add_argument("--patch-size", type=int, default=8, help="of a plain ViT")
+    p.add_argument("--depth", type=int, default=6)
+    p.add_argument("--embed-dim", type=int, default=192)
+    p.add_argument("--num-heads", type=int, default=3)
+    p.add_argument("--max-part-size", type=int, default=0, help="bytes per weights file; 0: one file")
+    for field in fields(Recipe):
+        name = "--" + field.name.replace("_", "-")
+        many = {"nargs": 3, "type": float} if field.name == "weights" else {"type": type(field.default)}
+        p.add_argument(name, default=field.default, **many)
+    return p.parse_args()
+
+
+if __name__ == "__main__":
+    main()

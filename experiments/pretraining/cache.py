@@ -1,0 +1,53 @@
+"""Compute something once per image and keep it in a memory-mapped file; go on after a kill."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+
+def cached_rows(
+    path: Path,
+    shape: tuple[int, ...],
+    compute: Callable[[int, int], np.ndarray],
+    *,
+    batch: int = 64,
+    report: Callable[[str], None] = print,
+) -> np.ndarray:
+    """Open the float16 array ``path``; compute the rows that are still missing first.
+
+    An unfinished array is called ``<path>.partial`` and ``<path>.rows`` counts its rows.
+
+    Args:
+        path: the ``.npy`` file.
+        shape: of the whole array, ``(N, ...)``.
+        compute: ``(start, stop)`` -> rows ``(stop - start, ...)``.
+        batch: rows per call.
+
+    Returns:
+        The array, memory-mapped, read-only.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial, counter = path.with_suffix(".partial"), path.with_suffix(".rows")
+        start = int(counter.read_text()) if counter.exists() and partial.exists() else 0
+        rows = np.lib.format.open_memmap(partial, "r+" if start else "w+", np.float16, shape)
+        begun, next_report, first = time.monotonic(), 20.0, start
+        while start < shape[0]:
+            stop = min(start + batch, shape[0])
+            rows[start:stop] = compute(start, stop)
+            start = stop
+            elapsed = time.monotonic() - begun
+            if elapsed > next_report:
+                rows.flush()
+                counter.write_text(str(start))
+                left = elapsed / (start - first) * (shape[0] - start)
+                report(f"{path.stem}: {start} of {shape[0]}, {left:.0f} s left")
+                next_report = elapsed + 20
+        rows.flush()
+        partial.rename(path)
+        counter.unlink(missing_ok=True)
+    return np.load(path, mmap_mode="r")
