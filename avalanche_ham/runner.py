@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -125,7 +126,7 @@ class Run:
             device=device,
             seed=config.seed,
             plugins=[self.progress],
-            evaluator=None,
+            evaluator=_silent_evaluator(),
         )
         self.measured: dict[str, list[Any]] = {
             key: []
@@ -197,6 +198,8 @@ class Run:
             folder,
             {
                 "identity": self.identity(),
+                "n_classes": self.benchmark.n_classes,
+                "options": sorted(self.values),
                 "measured": self.measured,
                 "strategy": self.strategy.state_tree(),
             },
@@ -309,6 +312,15 @@ def _check_folder(current: Run, out: Path, resume: bool) -> dict[str, Any] | Non
             raise StateError(f"out: {out} holds another run: {differing[0]} differs")
         return record
     return None
+
+
+def _silent_evaluator() -> Any:
+    """Avalanche's evaluation plugin without metrics: the runner measures by itself."""
+    from avalanche.training.plugins import EvaluationPlugin
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it has no logger is meant
+        return EvaluationPlugin()
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -37,10 +37,13 @@ def defaults(method: str) -> dict[str, Any]:
     options = {
         back.get(name, name): p.default for name, p in parameters.items() if name not in _HANDLED
     }
+    row = get_method(method)
     if "merge_rule" in parameters:
-        options.update(MERGE_OPTIONS)
-    options.update(PENALTY_OPTIONS.get(get_method(method).fixed.get("regulariser", ""), {}))
-    return options
+        options.update({k: v for k, v in MERGE_OPTIONS.items() if k not in row.fixed})
+        if row.fixed.get("merge") == "linear":
+            del options["density"]  # nothing to prune
+    options.update(PENALTY_OPTIONS.get(row.fixed.get("regulariser", ""), {}))
+    return {**options, **row.defaults}
 
 
 def resolve(method: str, *overrides: dict[str, Any]) -> dict[str, Any]:
@@ -79,11 +82,12 @@ def build_strategy(method: str, values: dict[str, Any], **common: Any) -> Any:
     kwargs = {ALIASES.get(name, name): value for name, value in values.items()}
     fixed = dict(get_method(method).fixed)
     seed = common.get("seed", 0)
-    if "merge" in kwargs:
+    merge = kwargs.pop("merge", None) or fixed.pop("merge", None)
+    if merge is not None:
         from avalanche_ham.merging import make_rule
 
-        name, density = kwargs.pop("merge"), kwargs.pop("density")
-        kwargs["merge_rule"] = make_rule(name, density=density, seed=seed)
+        density = kwargs.pop("density", MERGE_OPTIONS["density"])
+        kwargs["merge_rule"] = make_rule(merge, density=density, seed=seed)
     penalty = fixed.pop("regulariser", None)
     if penalty is not None:
         kwargs["regulariser"] = _penalty(penalty, kwargs)

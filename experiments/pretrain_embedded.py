@@ -24,9 +24,9 @@ from pretraining.teacher import cached_targets, load_stem
 from pretraining.training import Recipe, Trainer, train
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Train, export, and print accuracy and checksums."""
-    options = parse()
+    options = parse(arguments)
     torch.manual_seed(options.seed)
     timm.layers.set_fused_attn(options.device != "cpu")  # its CPU backward is slow
     device = torch.device(options.device)
@@ -107,7 +107,7 @@ def recipe(options: argparse.Namespace) -> Recipe:
     return Recipe(**{name: getattr(options, name) for name in names})
 
 
-def parse() -> argparse.Namespace:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line; every field of ``Recipe`` is an option."""
     p = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     p.add_argument("--data", type=Path, required=True, help="folder that holds train and test")
@@ -128,7 +128,7 @@ def parse() -> argparse.Namespace:
         name = "--" + field.name.replace("_", "-")
         many = {"nargs": 3, "type": float} if field.name == "weights" else {"type": type(field.default)}
         p.add_argument(name, default=field.default, **many)
-    return p.parse_args()
+    return p.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from avalanche_ham.adapters.branch import BranchMaker
 from avalanche_ham.adapters.linear import AdaptedLinear
 from avalanche_ham.adapters.low_rank import LowRank, Update, dense
 from avalanche_ham.adapters.terms import DenseTerms
-from avalanche_ham.errors import NoMatchError
+from avalanche_ham.errors import NoMatchError, OptionError
 
 
 class AdapterSet(nn.Module):
@@ -119,22 +119,27 @@ class AdapterSet(nn.Module):
 
         Returns:
             The index of the term.
+
+        Raises:
+            RuntimeError: if a branch is open.
+            NoMatchError: if the update names a layer that is not adapted.
+            OptionError: if there is no term ``to``.
         """
         if self.is_open:
             raise RuntimeError("close the open adapter before adding a term")
         unknown = set(update) - set(self.layers)
         if unknown:
             raise NoMatchError(f"no adapted layer is called {sorted(unknown)[0]!r}")
+        if to is not None and not 0 <= to < self.n_terms:
+            raise OptionError("to", f"the index of one of {self.n_terms} terms", to)
+        index = self.n_terms if to is None else to
         for name, layer in self.layers.items():
             change = update.get(name)
-            layer.terms.add(self._nothing(layer) if change is None else change, to)
+            layer.terms.add(self._nothing(layer) if change is None else change, index)
         scales = self.scales.tolist()
-        if to is None:
-            scales.append(scale)
-        else:
-            scales[to] = scale
+        scales[index : index + 1] = [scale]
         self._set_scales(scales, trainable=False)
-        return len(scales) - 1 if to is None else to
+        return index
 
     def term(self, index: int) -> dict[str, LowRank | Tensor]:
         """Give one frozen term, without its scalar."""

@@ -23,14 +23,14 @@ class DenseTerms(nn.Module):
     def __len__(self) -> int:
         return self.stack.shape[0]
 
-    def add(self, change: LowRank | Tensor, to: int | None) -> None:
-        """Add a change as a new term, or onto term ``to``."""
+    def add(self, change: LowRank | Tensor, index: int) -> None:
+        """Add a change onto term ``index``, or as a new term if there are ``index`` terms."""
         delta = dense(change).detach().to(self.stack)
-        if to is None:
+        if index == len(self):
             self.stack = torch.cat([self.stack, delta[None]])
         else:
             self.stack = self.stack.clone()  # the old one may be held by a graph
-            self.stack[to] += delta
+            self.stack[index] += delta
 
     def onto(self, weight: Tensor, coefficients: Tensor) -> Tensor:
         """Compute ``weight + sum_j coefficients_j D_j``, shape ``(o, i)``, in one pass."""
@@ -67,18 +67,14 @@ class LowRankTerms(nn.Module):
         empty = torch.zeros(0, dtype=torch.long, device=like.device)
         self.register_buffer("owner", empty)
 
-    def __len__(self) -> int:
-        return int(self.owner.max()) + 1 if len(self.owner) else 0
-
-    def add(self, change: LowRank | Tensor, to: int | None) -> None:
-        """Add a low-rank change as a new term, or as more rank of term ``to``.
+    def add(self, change: LowRank | Tensor, index: int) -> None:
+        """Add a low-rank change to term ``index``, new or not; of rank 0 it changes nothing.
 
         Raises:
             TypeError: if the change is dense.
         """
         if not isinstance(change, LowRank):
             raise TypeError("LowRankTerms hold low-rank changes only")
-        index = len(self) if to is None else to
         self.a = torch.cat([self.a, change.a.detach().to(self.a)])
         self.b = torch.cat([self.b, change.b.detach().to(self.b)], dim=1)
         self.owner = torch.cat([self.owner, self.owner.new_full((change.rank,), index)])

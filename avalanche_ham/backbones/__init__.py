@@ -1,15 +1,23 @@
 """Frozen vision transformers and the continual model around them."""
 
-from avalanche_ham.backbones.model import ContinualModel, Encoding, VitEncoder, create_model
-from avalanche_ham.backbones.preprocess import Preprocess
-from avalanche_ham.backbones.vit import BACKBONES, create_backbone
+from __future__ import annotations
 
-__all__ = [
-    "BACKBONES",
-    "ContinualModel",
-    "Encoding",
-    "Preprocess",
-    "VitEncoder",
-    "create_backbone",
-    "create_model",
-]
+import importlib
+from typing import Any
+
+_HOME = {  # imported on first use: a list of names needs no torch
+    "BACKBONES": "names",
+    "ContinualModel": "model",
+    "Encoding": "model",
+    "Preprocess": "preprocess",
+    "VitEncoder": "model",
+    "create_backbone": "vit",
+    "create_model": "model",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

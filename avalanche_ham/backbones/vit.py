@@ -10,13 +10,9 @@ import torch
 from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 
+from avalanche_ham.backbones.names import BACKBONES
 from avalanche_ham.errors import StateError, UnknownNameError
 from avalanche_ham.seeding import forked
-
-BACKBONES = {
-    "embedded": "small hybrid ViT whose pre-trained weights ship with the package (offline)",
-    "tiny": "random ViT of a few thousand weights, for tests",
-}
 
 
 def create_backbone(

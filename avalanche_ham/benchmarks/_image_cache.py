@@ -60,6 +60,8 @@ def cached_sets(
     parts = {"train": train, "test": test}
     entry = cache_folder() / _key(parts, size)
     for files in parts.values():
+        if not files.names:
+            raise DataError(f"{files.folder} has no images")
         if entry.is_relative_to(files.folder.resolve()):
             raise DataError(
                 f"the image cache must lie outside {files.folder}, but "

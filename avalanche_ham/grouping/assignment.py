@@ -46,8 +46,8 @@ def assign_by_orthogonality(similarities: Tensor, *, max_groups: int) -> int | N
     """Join the most nearly orthogonal group, once all are open (Sec. 4.3, Table 3).
 
     The paper names this rule but does not define it. Here the first ``max_groups``
-    adapters open a group each; later ones join ``argmin_j |sim_j|``. Of equal
-    groups the oldest.
+    adapters open a group each; later ones join ``argmin_j |sim_j|``. Of equal groups
+    the oldest.
 
     Args:
         similarities: cosine similarity to each group, shape ``(G,)``; empty at first.

@@ -26,7 +26,7 @@ class MergeRule(Protocol):
 
 
 def aligned(state: Tensor | None, tensor: Tensor) -> tuple[Tensor, Tensor]:
-    """Zero-pad the last two dimensions of both to the larger one; no state is all zeros.
+    """Zero-pad the last two dimensions of both to the larger; no state is all zeros.
 
     Needed for factors of unequal rank: a missing row or column counts as zeros.
     """

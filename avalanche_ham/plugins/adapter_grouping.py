@@ -9,7 +9,7 @@ import torch
 from avalanche.training.plugins import SupervisedPlugin
 from torch import Tensor
 
-from avalanche_ham.adapters import AdapterSet, LowRank, concatenate
+from avalanche_ham.adapters import AdapterSet, LowRank, Update, concatenate
 from avalanche_ham.errors import check_range
 from avalanche_ham.grouping import Similarity, running_mean, similarities
 from avalanche_ham.pruning import prune_update
@@ -68,15 +68,27 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
 
     @torch.no_grad()
     def consolidate(self) -> int:
-        """Run Eq. 3 to 6 on the open adapter; gives the index of its group."""
+        """Close the open adapter and run Eq. 3 to 6 on it; gives the index of its group."""
+        alpha = float(self.adapters.scales[-1])
+        return self.adopt(self.adapters.close(), alpha=alpha)
+
+    @torch.no_grad()
+    def adopt(self, trained: Update, *, alpha: float) -> int:
+        """Run Eq. 3 to 6 on an adapter, trained here or brought along (``load_peft``).
+
+        Args:
+            trained: low-rank changes of the adapted layers.
+            alpha: its importance.
+
+        Returns:
+            The index of the group that it joined or opened.
+        """
         adapters, memory = self.adapters, self.memory
-        alphas = adapters.scales.tolist()
-        trained = adapters.close()
+        alphas = [*adapters.scales.tolist(), alpha]
         layer = adapters.last_layer
         groups = [{layer: adapters.layers[layer].terms.term(j)} for j in range(adapters.n_terms)]
         alike = similarities(trained, groups, layer)
         choice = self.assign(alike)
-        alpha = alphas[-1]
         if choice is not None:
             alpha = running_mean(alphas[choice], self.members(choice), alpha)
         pruned = prune_update(trained, self.keep)

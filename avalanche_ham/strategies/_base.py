@@ -22,6 +22,7 @@ from avalanche_ham.strategies._loop import Phase, PhasedTraining
 from avalanche_ham.strategies._optimizer import default_optimizer, refill
 
 PRECISIONS = ("fp32", "bf16")
+WEIGHTS_RULES = ("one", "mean")
 
 
 class ContinualStrategy(PhasedTraining, SupervisedTemplate):
@@ -280,3 +281,7 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
         super()._after_training_exp(**kwargs)
 
 
+def check_weights_rule(name: str) -> None:
+    """Raise UnknownNameError unless the name is ``one`` (weights 1) or ``mean`` (1/n)."""
+    if name not in WEIGHTS_RULES:
+        raise UnknownNameError("weights_rule", name, WEIGHTS_RULES)

@@ -9,14 +9,10 @@ from torch import Tensor
 
 from avalanche_ham.adapters import AdapterSet, Update
 from avalanche_ham.backbones.model import ContinualModel
-from avalanche_ham.errors import UnknownNameError
-from avalanche_ham.merging import Linear, MergeRule, merge
+from avalanche_ham.merging import Linear, MergeRule, UpdateMerger, merge
 from avalanche_ham.plugins.adapter_grouping import AdapterGroupingPlugin
 from avalanche_ham.plugins.alpha_balancing import AlphaBalancingPlugin
-from avalanche_ham.strategies._base import ContinualStrategy
-
-SPACES = ("delta", "factors")
-WEIGHTS_RULES = ("one", "mean")
+from avalanche_ham.strategies._base import ContinualStrategy, check_weights_rule
 
 
 def merge_groups(
@@ -103,10 +99,8 @@ class HAMStrategy(ContinualStrategy):
         keep_unpruned: bool = False,
         **kwargs: Any,
     ) -> None:
-        if space not in SPACES:
-            raise UnknownNameError("space", space, SPACES)
-        if weights_rule not in WEIGHTS_RULES:
-            raise UnknownNameError("weights_rule", weights_rule, WEIGHTS_RULES)
+        check_weights_rule(weights_rule)
+        UpdateMerger(merge_rule, space=space)  # says now if the space is unknown
         adapters = model.attach_adapters(targets)
         self.balancing = AlphaBalancingPlugin(
             adapters, rank=rank, slots=slots, alpha=alpha, alpha_lr=alpha_lr

@@ -16,10 +16,12 @@ class Method(NamedTuple):
     path: str
     source: str
     fixed: Mapping[str, Any] = {}
+    defaults: Mapping[str, Any] = {}  # where they differ from the class's
     head: str | None = None  # a method that is nothing but its readout
 
 
 _SEQUENTIAL = "avalanche_ham.strategies.sequential.SequentialStrategy"
+_MERGED = "avalanche_ham.strategies.merged_adapters.MergedAdaptersStrategy"
 _WHOLE = {"trains": "network", "scope": "seen"}
 
 METHODS: dict[str, Method] = {
@@ -32,8 +34,15 @@ METHODS: dict[str, Method] = {
     "lora_ewc": Method(_SEQUENTIAL, "EWC on one LoRA", {"trains": "lora", "regulariser": "ewc"}),
     "lora_lwf": Method(_SEQUENTIAL, "LwF on one LoRA", {"trains": "lora", "regulariser": "lwf"}),
     "joint": Method(_SEQUENTIAL, "one LoRA on all tasks at once: the upper bound", {"trains": "lora"}),
-    "ncm": Method(_SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, "ncm"),
-    "ridge": Method(_SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, "ridge"),
+    "linear": Method(_MERGED, "one LoRA a task, averaged", {"merge": "linear"}),
+    "ties": Method(
+        _MERGED, "Yadav et al. 2023, one LoRA a task", {"merge": "ties"}, {"weights_rule": "one"}
+    ),
+    "dare_ties": Method(
+        _MERGED, "Yu et al. 2024, one LoRA a task", {"merge": "dare_ties"}, {"weights_rule": "one"}
+    ),
+    "ncm": Method(_SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, head="ncm"),
+    "ridge": Method(_SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, head="ridge"),
 }
 
 

@@ -15,6 +15,7 @@ def cached_rows(
     compute: Callable[[int, int], np.ndarray],
     *,
     batch: int = 64,
+    save_seconds: float = 20.0,
     report: Callable[[str], None] = print,
 ) -> np.ndarray:
     """Open the float16 array ``path``; compute the rows that are still missing first.
@@ -26,6 +27,7 @@ def cached_rows(
         shape: of the whole array, ``(N, ...)``.
         compute: ``(start, stop)`` -> rows ``(stop - start, ...)``.
         batch: rows per call.
+        save_seconds: how often the rows are secured on disk and progress is reported.
 
     Returns:
         The array, memory-mapped, read-only.
@@ -35,7 +37,7 @@ def cached_rows(
         partial, counter = path.with_suffix(".partial"), path.with_suffix(".rows")
         start = int(counter.read_text()) if counter.exists() and partial.exists() else 0
         rows = np.lib.format.open_memmap(partial, "r+" if start else "w+", np.float16, shape)
-        begun, next_report, first = time.monotonic(), 20.0, start
+        begun, next_report, first = time.monotonic(), save_seconds, start
         while start < shape[0]:
             stop = min(start + batch, shape[0])
             rows[start:stop] = compute(start, stop)
@@ -46,7 +48,7 @@ def cached_rows(
                 counter.write_text(str(start))
                 left = elapsed / (start - first) * (shape[0] - start)
                 report(f"{path.stem}: {start} of {shape[0]}, {left:.0f} s left")
-                next_report = elapsed + 20
+                next_report = elapsed + save_seconds
         rows.flush()
         partial.rename(path)
         counter.unlink(missing_ok=True)

@@ -1,0 +1,7 @@
+"""``python -m avalanche_ham`` is ``ham``."""
+
+import sys
+
+from avalanche_ham.cli import main
+
+sys.exit(main())

@@ -1,0 +1,117 @@
+"""To and from peft's on-disk LoRA format, so that a result can be used without this package."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from avalanche_ham.adapters.low_rank import LowRank, Update
+from avalanche_ham.errors import DataError
+
+PREFIX = "base_model.model."
+RANK_TOLERANCE = 1e-7  # singular values below this share of the largest are rounding noise
+
+
+def factorise(delta: Tensor) -> LowRank:
+    """Split a dense change ``(o, i)`` into factors of its numerical rank, at least 1.
+
+    The error in the Frobenius norm is at most ``1e-7 sqrt(min(o, i))`` of the largest
+    singular value.
+    """
+    u, s, v = torch.linalg.svd(delta.double(), full_matrices=False)
+    rank = max(1, int((s > RANK_TOLERANCE * s[0]).sum()))
+    root = s[:rank].sqrt()
+    return LowRank((root[:, None] * v[:rank]).to(delta), (u[:, :rank] * root).to(delta))
+
+
+def save_peft(vit: nn.Module, update: Update, folder: Path, *, backbone: str = "") -> None:
+    """Write an update as a LoRA folder that ``peft.PeftModel.from_pretrained`` loads.
+
+    A low-rank change whose rank fits the layer is written as it is, any other through its
+    singular values.
+
+    Args:
+        vit: the plain timm model (adapted layers are recognised by name); not changed.
+        update: layer name -> change.
+        folder: made if it does not exist.
+        backbone: name noted in the configuration.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    factors = {
+        name: c if isinstance(c, LowRank) and c.rank <= min(c.a.shape[1], len(c.b)) else factorise(
+            c.dense() if isinstance(c, LowRank) else c
+        )
+        for name, c in update.items()
+    }
+    ranks = {name: pair.rank for name, pair in factors.items()}
+    top = max(ranks.values())
+    config = LoraConfig(
+        r=top,
+        lora_alpha=top,
+        rank_pattern=ranks,
+        alpha_pattern=ranks,
+        target_modules=list(factors),
+        base_model_name_or_path=backbone,
+    )
+    plain = plain_copy(vit)
+    wrapped = get_peft_model(plain, config)
+    with torch.no_grad():
+        for name, pair in factors.items():
+            layer = plain.get_submodule(name)
+            layer.lora_A["default"].weight.copy_(pair.a)
+            layer.lora_B["default"].weight.copy_(pair.b)
+    wrapped.save_pretrained(folder, safe_serialization=True)
+
+
+def plain_copy(vit: nn.Module) -> nn.Module:
+    """Copy a network with its adapted layers turned back into plain linear layers."""
+    from avalanche_ham.adapters.linear import AdaptedLinear
+
+    twin = copy.deepcopy(vit)
+    for name, layer in list(twin.named_modules()):
+        if isinstance(layer, AdaptedLinear):
+            plain = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
+            plain.weight, plain.bias = layer.weight, layer.bias
+            parent, _, child = name.rpartition(".")
+            setattr(twin.get_submodule(parent), child, plain)
+    return twin
+
+
+def load_peft(folder: Path) -> dict[str, LowRank]:
+    """Read a LoRA folder of peft as an update; the LoRA scale is folded into ``b``.
+
+    Ranks may differ by layer. Only safetensors are read, nothing is executed.
+
+    Raises:
+        DataError: if the folder is no LoRA folder or uses what an update cannot express.
+    """
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text())
+        tensors = load_file(folder / "adapter_model.safetensors")
+    except (OSError, json.JSONDecodeError, SafetensorError) as error:
+        raise DataError(f"{folder} is no peft LoRA folder: {error}") from error
+    if config.get("peft_type") != "LORA" or config.get("use_dora"):
+        raise DataError(f"{folder}: only plain LoRA can be imported")
+    update = {}
+    for key, a in tensors.items():
+        name, found, tail = key.removeprefix(PREFIX).partition(".lora_A")
+        if found:
+            b = tensors[f"{PREFIX}{name}.lora_B{tail}"]
+            update[name] = LowRank(a.float(), b.float() * _scale(config, name, a.shape[0]))
+    if not update:
+        raise DataError(f"{folder}: it holds no LoRA factors")
+    return update
+
+
+def _scale(config: dict[str, Any], name: str, rank: int) -> float:
+    alpha = (config.get("alpha_pattern") or {}).get(name, config["lora_alpha"])
+    return float(alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))

@@ -1,0 +1,84 @@
+"""One adapter per task, trained alone from the frozen backbone, merged at evaluation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from avalanche_ham.adapters import Update, low_rank_branches
+from avalanche_ham.backbones.model import ContinualModel
+from avalanche_ham.merging import Linear, MergeRule, UpdateMerger
+from avalanche_ham.state import Archive
+from avalanche_ham.strategies._base import ContinualStrategy, check_weights_rule
+
+
+class MergedAdaptersStrategy(ContinualStrategy):
+    """The merging rows of HAM's Table 1: Linear, TIES and DARE-TIES over all tasks seen.
+
+    Each adapter is trained as if its task were the only one; nothing is shared but the
+    backbone. The merge is a running one: each task's adapter enters it once, so an evaluation
+    after task 50 does not merge fifty adapters again.
+
+    Args:
+        model: from ``create_model``; its adapters are attached here.
+        rank: rank r of each adapter.
+        targets: name suffixes of the adapted linear layers.
+        slots: parts of a fused qkv with factors of their own.
+        merge_rule: linear, TIES, DARE, DARE-TIES or maximum magnitude.
+        space: ``factors`` merges A and B apart as peft does (the paper's rows), ``delta``
+            merges the products.
+        weights_rule: weight of each adapter, ``one`` (1) or ``mean`` (1/n).
+        kwargs: of ``ContinualStrategy``.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: ContinualModel,
+        rank: int = 16,
+        targets: Sequence[str] = ("attn.qkv",),
+        slots: Sequence[str] | None = None,
+        merge_rule: MergeRule = Linear(),
+        space: str = "factors",
+        weights_rule: str = "mean",
+        **kwargs: Any,
+    ) -> None:
+        check_weights_rule(weights_rule)
+        model.attach_adapters(targets)
+        self.make_branch = low_rank_branches(rank, slots=slots)
+        self.weights_rule = weights_rule
+        self.merger = UpdateMerger(merge_rule, space=space)
+        self._merged: Update | None = None
+        super().__init__(model=model, **kwargs)
+        self.memory = {"adapters": Archive()}
+
+    def begin_task(self, experience: Any) -> None:
+        """Open a fresh adapter beside the bare backbone."""
+        self.adapters.open(self.make_branch, train_scales=False)
+
+    def end_task(self, experience: Any) -> None:
+        """Store the adapter and add it to the running merge."""
+        update = self.adapters.close()
+        self.memory["adapters"].append(update)
+        self._add(update)
+
+    def _add(self, update: Update) -> None:
+        self.merger.add(update)
+        self._merged = None
+
+    def inference_update(self) -> Update | None:
+        """Merge all adapters; one that is still training counts as one more."""
+        if self.adapters.is_open:
+            merger = copy.deepcopy(self.merger)
+            merger.add(self.adapters.current())
+            return merger.result(self.weights_rule)
+        if self._merged is None and self.merger.count:
+            self._merged = self.merger.result(self.weights_rule)
+        return self._merged
+
+    def refresh(self) -> None:
+        """Merge the stored adapters again, in order of arrival."""
+        device = self.device
+        for update in self.memory["adapters"]:
+            self._add({n: type(c)(*(t.to(device) for t in c)) for n, c in update.items()})
