@@ -14,9 +14,12 @@ from typing import Any
 import torch
 
 from avalanche_ham.backbones import create_model
+from avalanche_ham.backbones.stem_cache import find_stem, past_stem
 from avalanche_ham.benchmarks import create_benchmark
+from avalanche_ham.benchmarks._image_cache import cache_folder
 from avalanche_ham.errors import HamError, OptionError, StateError, check_range
 from avalanche_ham.evaluation.accuracy import accuracy_row
+from avalanche_ham.evaluation.hierarchy import hierarchy
 from avalanche_ham.evaluation.metrics import summary
 from avalanche_ham.heads import HEADS
 from avalanche_ham.presets import preset_values
@@ -61,6 +64,7 @@ class Resources:
         device: ``cpu``, ``cuda``, ``cuda:1`` ... or ``auto``.
         threads: torch threads, None leaves them.
         download: fetch a missing data set.
+        stem_cache: run a hybrid backbone's frozen stem once per image, not once per step.
         probes: also measure the un-merged model after each task (``a_t``).
     """
 
@@ -68,6 +72,7 @@ class Resources:
     device: str = "auto"
     threads: int | None = None
     download: bool = False
+    stem_cache: bool = True
     probes: bool = False
 
     def torch_device(self) -> torch.device:
@@ -118,6 +123,8 @@ class Run:
         values = dict(self.values)
         if self.joint and values["steps"] is not None:
             values["steps"] *= config.n_tasks
+        self.encoder = model.encoder
+        self.benchmark = self._shortened(self.benchmark)
         self.progress = Progress(config.n_tasks, title=config.method, show=show)
         self.strategy = build_strategy(
             config.method,
@@ -148,6 +155,13 @@ class Run:
             **options,
         )
 
+    def _shortened(self, benchmark: Any) -> Any:
+        """Put a frozen stem's outputs, computed once, in the images' place."""
+        if not self.resources.stem_cache or find_stem(self.encoder) is None:
+            return benchmark
+        self.encoder.to(self.resources.torch_device())
+        return past_stem(benchmark, self.encoder, cache_folder().parent / "stem")
+
     def identity(self) -> dict[str, Any]:
         """What makes two runs the same: every setting that can change a result."""
         return {
@@ -170,7 +184,7 @@ class Run:
         tests = self.benchmark.test_stream
         index = self.tasks_done()
         if self.joint:
-            experience, index = self._benchmark(1).train_stream[0], self.config.n_tasks - 1
+            experience, index = self._shortened(self._benchmark(1)).train_stream[0], self.config.n_tasks - 1
         else:
             experience = self.benchmark.train_stream[index]
         if self.resources.probes and self.head == "linear" and not self.joint:
@@ -250,6 +264,7 @@ class Run:
             "stored_parameters": measured["stored_parameters"],
             "peak_memory_mb": _peak_memory_mb(self.strategy.device),
             "groups": self.strategy.describe(),
+            "hierarchy": hierarchy(self.strategy, list(self.benchmark.test_stream)),
         }
 
 

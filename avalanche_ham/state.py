@@ -42,7 +42,7 @@ def save_tree(folder: Path, tree: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     skeleton = _strip(tree, "", tensors, folder)
-    _write(folder / MAIN, _pack(skeleton, tensors))
+    write_atomically(folder / MAIN, _pack(skeleton, tensors))
 
 
 def load_tree(folder: Path) -> dict[str, Any]:
@@ -83,20 +83,23 @@ def _strip(node: Any, path: str, tensors: dict[str, Tensor], folder: Path) -> An
 
 def _archive(items: Archive, path: str, folder: Path) -> list[list[str]]:
     stem = path.strip("/").replace("/", "-")
-    for index in range(len(items.hashes), len(items)):
+    names = [f"{stem}-{index:04d}.safetensors" for index in range(len(items))]
+    for index, name in enumerate(names):
+        if index < len(items.hashes) and (folder / name).exists():
+            continue
         tensors: dict[str, Tensor] = {}
         data = _pack(_strip(items[index], "", tensors, folder), tensors)
-        _write(folder / f"{stem}-{index:04d}.safetensors", data)
-        items.hashes.append(hashlib.sha256(data).hexdigest())
-    return [[f"{stem}-{i:04d}.safetensors", digest] for i, digest in enumerate(items.hashes)]
+        write_atomically(folder / name, data)
+        items.hashes[index : index + 1] = [hashlib.sha256(data).hexdigest()]
+    return [[name, digest] for name, digest in zip(names, items.hashes, strict=True)]
 
 
 def _pack(skeleton: Any, tensors: dict[str, Tensor]) -> bytes:
     return save(tensors, metadata={"format": FORMAT, "tree": json.dumps(skeleton)})
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write to a temporary name, flush to the disk, then rename."""
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write to a temporary name, flush to the disk, then rename: the old file or the new one."""
     partial = path.with_name(path.name + ".partial")
     with open(partial, "wb") as file:
         file.write(data)
@@ -113,13 +116,18 @@ def _unpack(path: Path, folder: Path, digest: str | None) -> Any:
             header = file.metadata() or {}
     except FileNotFoundError as error:
         raise StateError(f"the saved state lacks {path.name}") from error
-    except safetensors.SafetensorError as error:
+    except (OSError, safetensors.SafetensorError) as error:
         raise StateError(f"{path} is truncated or no saved state: {error}") from error
     if header.get("format") != FORMAT:
         raise StateError(f"{path} is not a saved state of this package")
     if digest is not None and hashlib.sha256(data).hexdigest() != digest:
         raise StateError(f"{path} has changed since it was written")
-    return _dress(json.loads(header["tree"]), tensors, folder)
+    try:
+        return _dress(json.loads(header["tree"]), tensors, folder)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, StateError):
+            raise
+        raise StateError(f"{path} is damaged: {type(error).__name__} {error}") from error
 
 
 def _dress(node: Any, tensors: dict[str, Tensor], folder: Path) -> Any:

@@ -45,11 +45,16 @@ class LowRankBranch(nn.Module):
         train_input: bool = True,
     ) -> None:
         super().__init__()
+        if slots is not None:
+            named = set(slots)
+            if not slots or not named <= set(SLOTS) or len(named) < len(slots):
+                raise OptionError("slots", "some of q, k, v, each once", slots)
+            if out_features % len(SLOTS):
+                allowed = f"None where a layer has {out_features} outputs, no fused qkv"
+                raise OptionError("slots", allowed, slots)
         limit = min(in_features, out_features)
         if not 1 <= rank <= limit:
             raise OptionError("rank", f"between 1 and {limit}, the layer's size", rank)
-        if slots is not None and (not slots or not set(slots) <= set(SLOTS)):
-            raise OptionError("slots", "some of q, k, v", slots)
         self.slots = None if slots is None else tuple(slots)
         self.shared_input = shared_input
         pairs = 1 if slots is None else len(slots)

@@ -49,6 +49,8 @@ class FrozenStem(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images ``(N, 3, H, W)`` to features ``(N, 112, H / 16, W / 16)``."""
+        if images.shape[1] == STEM_CHANNELS:
+            return images  # past the stem already, see stem_cache
         images = images.contiguous(memory_format=torch.channels_last)
         return self.blocks(self.bn1(self.conv_stem(images)))
 

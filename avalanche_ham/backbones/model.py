@@ -37,7 +37,13 @@ class VitEncoder(nn.Module):
         self.vit = vit
         config = timm.data.resolve_data_config({}, model=vit)
         size = vit.patch_embed.img_size
-        self.preprocess = Preprocess(tuple(size), config["mean"], config["std"])
+        stem = getattr(vit.patch_embed, "backbone", None)
+        self.preprocess = Preprocess(
+            tuple(size),
+            config["mean"],
+            config["std"],
+            stem_channels=getattr(stem, "num_features", None),
+        )
         self.num_features: int = vit.num_features
 
     def forward(self, images: Tensor) -> Encoding:

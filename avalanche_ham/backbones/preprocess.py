@@ -20,16 +20,23 @@ class Preprocess(nn.Module):
     Args:
         size: height and width that the backbone takes.
         mean, std: of each of the 3 channels, in [0, 1] units.
+        stem_channels: a batch with so many channels is past the backbone's stem already
+            (``stem_cache``) and goes through untouched.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]
+        self,
+        size: tuple[int, int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        stem_channels: int | None = None,
     ) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.stem_channels = size, stem_channels
         shape = (1, 3, 1, 1)
         self.register_buffer("mean", torch.tensor(mean).view(shape), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(shape), persistent=False)
@@ -38,12 +45,16 @@ class Preprocess(nn.Module):
         """Map ``(N, C, H, W)``, C 1 or 3, uint8 or float, to float ``(N, 3, *size)``.
 
         Raises:
-            DataError: if the shape is none of these.
+            DataError: if shape or type are none of these.
         """
+        if images.ndim == 4 and images.shape[1] == self.stem_channels:
+            return images
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             shape = tuple(images.shape)
             raise DataError(f"images must have shape (N, 1 or 3, H, W), but got {shape}")
         raw = images.dtype == torch.uint8
+        if not raw and not images.is_floating_point():
+            raise DataError(f"images must be uint8 or floating point, but got {images.dtype}")
         x = images.to(self.mean.dtype)
         if raw:  # normalise before resizing: linear, and cheaper on small images
             x = (x / 255 - self.mean) / self.std

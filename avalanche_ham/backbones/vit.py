@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 
 from avalanche_ham.backbones.names import BACKBONES
-from avalanche_ham.errors import StateError, UnknownNameError
+from avalanche_ham.errors import DataError, StateError, UnknownNameError
 from avalanche_ham.seeding import forked
 
 
@@ -29,6 +29,7 @@ def create_backbone(
 
     Raises:
         UnknownNameError: if the name is no ViT that timm knows.
+        DataError: if timm's weights cannot be fetched.
         StateError: if the weights file cannot be read or does not fit.
     """
     with forked(seed, "backbone"):
@@ -53,14 +54,21 @@ def _tiny() -> VisionTransformer:
 
 def _from_timm(name: str, pretrained: bool) -> VisionTransformer:
     known = timm.list_models(module="vision_transformer")
-    if name.partition(".")[0] not in known:
+    architecture, dot, _ = name.partition(".")
+    if architecture not in known:
         raise UnknownNameError("backbone", name, [*BACKBONES, *known])
+    tagged = timm.list_pretrained(f"{architecture}.*")
+    if name not in tagged if dot else pretrained and not tagged:
+        raise UnknownNameError("backbone", name, tagged or timm.list_pretrained("vit_*"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return timm.create_model(name, pretrained=pretrained, num_classes=0)
-        except RuntimeError as error:
-            raise UnknownNameError("backbone", name, timm.list_pretrained(name)) from error
+        except OSError as error:
+            raise DataError(
+                f"backbone: the weights of {name} are not in timm's cache and cannot be "
+                "fetched; a local file can be given (weights)"
+            ) from error
 
 
 def _load_local(vit: VisionTransformer, path: Path) -> None:
@@ -70,9 +78,10 @@ def _load_local(vit: VisionTransformer, path: Path) -> None:
             state = load_file(path)
         else:  # tensors only: nothing in the file is executed
             state = torch.load(path, map_location="cpu", weights_only=True)
+        state = {n: t.float() for n, t in state.items() if not n.startswith("head.")}
     except Exception as error:
-        raise StateError(f"weights: cannot read {path}: {error}") from error
-    state = {n: t.float() for n, t in state.items() if not n.startswith("head.")}
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StateError(f"weights: cannot read {path}: {first}") from error
     try:
         vit.load_state_dict(state)
     except RuntimeError as error:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from avalanche_ham.errors import UnknownNameError
+from avalanche_ham.errors import HamError, UnknownNameError
 from avalanche_ham.heads.linear import IncrementalHead
 
 SCOPES = ("current", "seen", "seen_frozen")
@@ -49,12 +49,23 @@ class ScopedCrossEntropy:
         return F.cross_entropy(at_least_fp32(logits), targets)
 
     def training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Give the loss under the scope, whatever mode the model is in."""
+        """Give the loss under the scope, whatever mode the model is in.
+
+        Raises:
+            HamError: if the scope is ``current`` and a target is none of its classes, as with
+                a replay plugin (checked on the CPU; torch's own assertion speaks on a GPU).
+        """
         logits = at_least_fp32(logits)
         if self.effective_scope == "current":
             current = torch.tensor(self.head.current, device=logits.device)
-            logits = logits[:, current]
-            targets = torch.searchsorted(current, targets)
+            place = torch.full((logits.shape[1],), -1, device=logits.device)
+            place[current] = torch.arange(len(current), device=logits.device)
+            logits, targets = logits[:, current], place[targets]
+            if targets.device.type == "cpu" and bool((targets < 0).any()):
+                raise HamError(
+                    "scope: current, but the batch holds images of other classes than the "
+                    f"experience's {self.head.current}; use seen or seen_frozen"
+                )
         return F.cross_entropy(logits, targets)
 
 

@@ -45,7 +45,8 @@ class NearestClassMean(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Give cosines ``(N, n_classes)`` in [-1, 1]; classes not fed get -1e4."""
         means = F.normalize(self.sums, dim=1)
-        scores = F.normalize(features.to(means), dim=1) @ means.T
+        with torch.autocast(features.device.type, enabled=False):
+            scores = F.normalize(features.to(means), dim=1) @ means.T
         return scores.masked_fill(self.counts == 0, UNSEEN)
 
 

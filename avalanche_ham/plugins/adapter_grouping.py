@@ -11,7 +11,8 @@ from torch import Tensor
 
 from avalanche_ham.adapters import AdapterSet, LowRank, Update, concatenate
 from avalanche_ham.errors import check_range
-from avalanche_ham.grouping import Similarity, running_mean, similarities
+from avalanche_ham.grouping import running_mean, similarities
+from avalanche_ham.grouping.registry import MembersMerger, check_within, make_assignment
 from avalanche_ham.pruning import prune_update
 from avalanche_ham.state import Archive
 
@@ -32,12 +33,16 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
         threshold: smallest cosine similarity that counts as alike, in [-1, 1].
         max_groups: largest number of groups, at least 1.
         keep: fraction of each factor's entries that survives pruning, in (0, 1].
-        assign: similarities ``(G,)`` -> group or None for a new one, instead of the paper's
-            rule on ``threshold`` and ``max_groups``.
+        assignment: ``similarity`` (the paper's rule), ``opened_similarity``,
+            ``orthogonality`` or ``none``, see ``make_assignment``.
+        within: how a group's members combine: ``concatenate`` (Eq. 6), or ``linear`` or
+            ``ties``, see ``MembersMerger``.
+        assign: similarities ``(G,)`` -> group or None for a new one, instead of
+            ``assignment``.
         keep_unpruned: also store the adapters as they were trained (``unpruned``).
 
     Raises:
-        OptionError: if an argument is outside its range.
+        OptionError, UnknownNameError: if an argument does not fit.
     """
 
     def __init__(
@@ -47,14 +52,19 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
         threshold: float = 0.5,
         max_groups: int = 2,
         keep: float = 0.6,
+        assignment: str = "similarity",
+        within: str = "concatenate",
         assign: Callable[[Tensor], int | None] | None = None,
         keep_unpruned: bool = False,
     ) -> None:
         super().__init__()
         check_range("keep", keep, 0.0, 1.0, open_low=True)
         self.adapters, self.keep, self.keep_unpruned = adapters, keep, keep_unpruned
-        rule = Similarity(threshold=threshold, max_groups=max_groups)
+        check_within(within)
+        self.within = within
+        rule = make_assignment(assignment, threshold=threshold, max_groups=max_groups)
         self.assign = assign or rule
+        self._merged: dict[int, MembersMerger] = {}  # by group, unless concatenated
         self.memory: dict[str, Any] = {
             "adapters": Archive(),
             "groups": [],
@@ -92,7 +102,7 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
         if choice is not None:
             alpha = running_mean(alphas[choice], self.members(choice), alpha)
         pruned = prune_update(trained, self.keep)
-        group = adapters.add(pruned, scale=alpha, to=choice)
+        group = self._put(pruned, scale=alpha, to=choice)
         memory["adapters"].append(pruned)
         memory["groups"].append(group)
         memory["similarities"].append(alike.tolist())
@@ -102,21 +112,39 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
             memory.setdefault("unpruned", Archive()).append(record)
         return group
 
+    def _put(self, pruned: Update, *, scale: float, to: int | None) -> int:
+        """Let a group have one more member (Eq. 6), or open one; gives its index."""
+        if self.within == "concatenate":  # products of concatenated factors add up
+            return self.adapters.add(pruned, scale=scale, to=to)
+        device = self.adapters.scales.device
+        group = self.adapters.n_terms if to is None else to
+        merger = self._merged.setdefault(group, MembersMerger(self.within))
+        merger.add({n: LowRank(*(t.to(device) for t in c)) for n, c in pruned.items()})
+        change = merger.step(None if to is None else self.adapters.term(group))
+        return self.adapters.add(change, scale=scale, to=to)
+
     def members(self, group: int) -> int:
         """Number of adapters in a group."""
         return self.memory["groups"].count(group)
 
     def factors(self, group: int) -> dict[str, LowRank]:
-        """Give a group's adapter as factors, its members' concatenated in arrival order."""
+        """Give a group's adapter as factors: its members' in arrival order, or their merge."""
+        if group in self._merged:
+            return self._merged[group].factors()
         pairs = zip(self.memory["adapters"], self.memory["groups"], strict=True)
         mine = [update for update, owner in pairs if owner == group]
-        return {name: concatenate([u[name] for u in mine]) for name in mine[0]}
+        device = self.adapters.scales.device  # what was loaded from a state is on the CPU
+        there = [
+            {name: LowRank(c.a.to(device), c.b.to(device)) for name, c in u.items()} for u in mine
+        ]
+        return {name: concatenate([u[name] for u in there]) for name in there[0]}
 
     @torch.no_grad()
     def rebuild(self) -> None:
         """Fill the adapter set's terms again from ``memory``, in arrival order."""
+        self._merged = {}
         known: set[int] = set()
         for update, group in zip(self.memory["adapters"], self.memory["groups"], strict=True):
             alpha = self.memory["alphas"][group]
-            self.adapters.add(update, scale=alpha, to=group if group in known else None)
+            self._put(update, scale=alpha, to=group if group in known else None)
             known.add(group)

@@ -31,6 +31,7 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
         slots: parts of a fused qkv with factors of their own, None for all of it in one.
         alpha: start of alpha_t.
         alpha_lr: learning rate of the scalars; None takes the optimiser's.
+        train_alphas: False keeps every scalar where it starts.
 
     Raises:
         OptionError: if the rank does not fit a layer.
@@ -44,11 +45,13 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
         slots: Sequence[str] | None = None,
         alpha: float = 1.0,
         alpha_lr: float | None = None,
+        train_alphas: bool = True,
     ) -> None:
         super().__init__()
         if alpha_lr is not None:
             check_range("alpha_lr", alpha_lr, 0.0, float("inf"))
         self.adapters, self.alpha, self.alpha_lr = adapters, alpha, alpha_lr
+        self.train_alphas = train_alphas
         self.make_branch = low_rank_branches(rank, slots=slots)
         for name, layer in adapters.layers.items():
             self.make_branch(name, layer)  # says now, not in mid-training, if it cannot fit
@@ -58,7 +61,9 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
         """Open the adapter; the earliest hook, so that the optimiser finds its parameters."""
         if all(module is not self.adapters for module in strategy.model.modules()):
             raise HamError("adapters: they are not part of the strategy's model")
-        self.adapters.open(self.make_branch, scale=self.alpha)
+        self.adapters.open(
+            self.make_branch, scale=self.alpha, train_scales=self.train_alphas
+        )
         self._start = self.adapters.scales.tolist()
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:

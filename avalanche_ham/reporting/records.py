@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,13 +26,16 @@ def versions() -> dict[str, str]:
 
 
 def append_record(path: Path, record: dict[str, Any]) -> None:
-    """Append a record as one line, in one write that is flushed to the disk."""
+    """Append a record as one line; killed at any moment, the line is there whole or not at all.
+
+    The file is written anew and renamed, so only one process may append to it at a time.
+    """
+    from avalanche_ham.state import write_atomically  # imports torch, which reading needs not
+
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps(record, allow_nan=False) + "\n"
-    with open(path, "ab") as file:
-        file.write(line.encode())
-        file.flush()
-        os.fsync(file.fileno())
+    before = path.read_bytes() if path.exists() else b""
+    write_atomically(path, before + line.encode())
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

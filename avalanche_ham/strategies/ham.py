@@ -69,10 +69,12 @@ class HAMStrategy(ContinualStrategy):
         similarity_threshold: smallest cosine that joins a group, in [-1, 1].
         alpha: start of each alpha_t.
         alpha_lr: learning rate of the alphas; None takes the optimiser's.
+        train_alphas: False keeps every alpha at its start.
         merge_rule: how groups merge (Eq. 7).
         space: ``delta`` or ``factors``.
         weights_rule: ``one`` or ``mean``.
-        assign: another assignment rule, see ``AdapterGroupingPlugin``.
+        assignment, within: names of the rules by which groups are chosen and their members
+            combined; ``assign`` is a rule of your own, see ``AdapterGroupingPlugin``.
         keep_unpruned: store the adapters before pruning too.
         kwargs: of ``ContinualStrategy``.
 
@@ -92,9 +94,12 @@ class HAMStrategy(ContinualStrategy):
         similarity_threshold: float = 0.5,
         alpha: float = 1.0,
         alpha_lr: float | None = None,
+        train_alphas: bool = True,
         merge_rule: MergeRule = Linear(),
         space: str = "delta",
         weights_rule: str = "one",
+        assignment: str = "similarity",
+        within: str = "concatenate",
         assign: Callable[[Tensor], int | None] | None = None,
         keep_unpruned: bool = False,
         **kwargs: Any,
@@ -103,13 +108,20 @@ class HAMStrategy(ContinualStrategy):
         UpdateMerger(merge_rule, space=space)  # says now if the space is unknown
         adapters = model.attach_adapters(targets)
         self.balancing = AlphaBalancingPlugin(
-            adapters, rank=rank, slots=slots, alpha=alpha, alpha_lr=alpha_lr
+            adapters,
+            rank=rank,
+            slots=slots,
+            alpha=alpha,
+            alpha_lr=alpha_lr,
+            train_alphas=train_alphas,
         )
         self.grouping = AdapterGroupingPlugin(
             adapters,
             threshold=similarity_threshold,
             max_groups=max_groups,
             keep=keep,
+            assignment=assignment,
+            within=within,
             assign=assign,
             keep_unpruned=keep_unpruned,
         )

@@ -60,6 +60,18 @@ def test_a_changed_image_is_decoded_again(folder, decoded, noise):
     assert collections.Counter(decoded)[str(changed)] == 2
 
 
+def test_an_image_of_another_size_is_noticed_though_its_time_is_the_same(
+    folder, decoded, noise
+):
+    open_folder(folder)
+    changed = folder / "train" / "bee" / "1.png"
+    then = changed.stat().st_mtime_ns
+    Image.fromarray(noise(99)).save(changed, compress_level=0)
+    os.utime(changed, ns=(then, then))
+    open_folder(folder)
+    assert len(decoded) == 30
+
+
 def test_a_new_a_lost_and_a_renamed_image_are_noticed(folder, decoded):
     open_folder(folder)
     source = folder / "train" / "ant" / "0.png"

@@ -1,0 +1,104 @@
+"""Magnitude and direction of low-rank changes, told apart as SD-LoRA does.
+
+SD-LoRA (Wu et al., ICLR 2025), Sec. 3. Everything runs on r x r products in float64; no change
+is ever multiplied out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from avalanche_ham.adapters.low_rank import LowRank
+from avalanche_ham.errors import UnknownNameError
+
+FORMS = ("paper", "code")
+LowRankUpdate = Mapping[str, LowRank]
+
+
+def product_norm(change: LowRank) -> Tensor:
+    """Give ``||B A||_F``, from ``||B A||_F^2 = sum((B^T B) * (A A^T))``; float64 scalar."""
+    return _inner(change, change).clamp_min(0).sqrt()
+
+
+def factor_norm(change: LowRank) -> Tensor:
+    """Give ``||B||_F ||A||_F``, an upper bound of ``||B A||_F``; float64 scalar."""
+    return change.a.double().norm() * change.b.double().norm()
+
+
+def direction(
+    update: LowRankUpdate, *, pairs: int = 1, form: str = "paper"
+) -> dict[str, LowRank]:
+    """Divide every factor pair of an update by its norm (Sec. 3, the direction of B A).
+
+    A pair that is exactly zero has no direction and stays zero.
+
+    Args:
+        update: low-rank changes ``a (R, i)``, ``b (o, R)``.
+        pairs: number of equally ranked pairs in each change, such as 2 for the slots q and v
+            of one fused layer; every pair has a norm of its own. Divides R.
+        form: ``paper`` divides by ``||B A||_F``, ``code`` (the authors' release) by
+            ``||B||_F ||A||_F``.
+
+    Returns:
+        Changes of the same shapes; A is kept, B is scaled.
+
+    Raises:
+        UnknownNameError: if there is no such form.
+    """
+    if form not in FORMS:
+        raise UnknownNameError("form", form, FORMS)
+    norm = product_norm if form == "paper" else factor_norm
+    fixed = {}
+    for name, change in update.items():
+        rows, columns = change.a.chunk(pairs), change.b.chunk(pairs, dim=1)
+        scaled = []
+        for a, b in zip(rows, columns, strict=True):
+            size = norm(LowRank(a, b))
+            scaled.append((b.double() / size if size > 0 else b * 0).to(b.dtype))
+        fixed[name] = LowRank(change.a, torch.cat(scaled, dim=1))
+    return fixed
+
+
+def inner(left: LowRankUpdate, right: LowRankUpdate) -> Tensor:
+    """Give ``<left, right>``, summed over all layers, as a float64 scalar on the CPU."""
+    parts = [_inner(left[name], right[name]).cpu() for name in left]
+    return torch.stack(parts).sum()
+
+
+def extended_gram(
+    gram: Tensor, directions: Sequence[LowRankUpdate], newest: LowRankUpdate
+) -> Tensor:
+    """Add a row and a column for ``newest`` to the inner products ``(k, k)`` of directions."""
+    cross = [inner(one, newest) for one in directions]
+    column = torch.stack([*cross, inner(newest, newest)])  # (k + 1,)
+    top = torch.cat([gram, column[:-1, None]], dim=1)
+    return torch.cat([top, column[None]])
+
+
+def express(gram: Tensor) -> tuple[Tensor, float]:
+    """Express the last direction by the others: ``min_c || D_t - sum_k c_k D_k ||_F^2``.
+
+    SD-LoRA-KD's least squares (Sec. 3.3), through the normal equations.
+
+    Args:
+        gram: inner products of all directions, the one to express last, ``(k + 1, k + 1)``,
+            k at least 1, float64.
+
+    Returns:
+        The coefficients c ``(k,)``, the shortest where there are several, and the squared
+        residual.
+    """
+    known, cross, size = gram[:-1, :-1], gram[:-1, -1], gram[-1, -1]
+    coefficients = torch.linalg.pinv(known, hermitian=True) @ cross
+    residual = size - 2 * coefficients @ cross + coefficients @ known @ coefficients
+    return coefficients, max(0.0, float(residual))
+
+
+def _inner(x: LowRank, y: LowRank) -> Tensor:
+    """``<B A, B' A'> = sum((B^T B') * (A A'^T))``, in float64."""
+    outputs = x.b.double().T @ y.b.to(x.b.device).double()  # (r, r')
+    inputs = x.a.double() @ y.a.to(x.a.device).double().T
+    return (outputs * inputs).sum()

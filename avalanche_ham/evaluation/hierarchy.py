@@ -1,0 +1,69 @@
+"""Table 4: does a group's adapter serve a task better than the task's own adapter?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from avalanche_ham.adapters.low_rank import LowRank, Update
+from avalanche_ham.evaluation.accuracy import accuracy_row
+from avalanche_ham.state import count_stored
+
+
+@torch.no_grad()
+def hierarchy(strategy: Any, experiences: Sequence[Any]) -> dict[str, Any] | None:
+    """Evaluate every task under its own adapter, its group's and the merged one (Sec. 4.3).
+
+    Each accuracy is that of one task's test images among all classes seen, with the final
+    head or readout, under one of
+
+    - ``individual``: ``W0 + alpha_t dW_t``, alpha_t as trained, before pruning;
+    - ``pruned``: the same with the pruned adapter;
+    - ``group``: ``W0 + alpha_G dW_G`` of the group that the task belongs to;
+    - ``merged``: the final model (Eq. 8).
+
+    Args:
+        strategy: after training; HAM that keeps its adapters as they were before pruning
+            (``keep_unpruned``), else there is nothing to say.
+        experiences: all T test experiences, in order.
+
+    Returns:
+        For each of the four a list of T fractions in [0, 1], and for each task its group
+        (``groups``) and the non-zero entries of its adapter before and after pruning
+        (``parameters``, ``parameters_pruned``); None for any other strategy.
+    """
+    grouping = getattr(strategy, "grouping", None)
+    unpruned = None if grouping is None else grouping.memory.get("unpruned")
+    if not unpruned:
+        return None
+    adapters, groups = grouping.memory["adapters"], grouping.memory["groups"]
+    alphas = [entry["alpha"] for entry in unpruned]
+    shared = [scaled(grouping.factors(j), a) for j, a in enumerate(grouping.memory["alphas"])]
+    own = [scaled(entry["update"], a) for entry, a in zip(unpruned, alphas)]
+    pruned = [scaled(update, a) for update, a in zip(adapters, alphas)]
+    with strategy.evaluation_weights():
+        merged = accuracy_row(strategy, experiences).accuracy
+    return {
+        "individual": _each(strategy, own, experiences),
+        "pruned": _each(strategy, pruned, experiences),
+        "group": _each(strategy, [shared[j] for j in groups], experiences),
+        "merged": merged,
+        "groups": list(groups),
+        "parameters": [count_stored(entry["update"]) for entry in unpruned],
+        "parameters_pruned": [count_stored(update) for update in adapters],
+    }
+
+
+def scaled(update: Update, alpha: float) -> dict[str, LowRank]:
+    """Multiply a low-rank update by a scalar."""
+    return {name: LowRank(pair.a, alpha * pair.b) for name, pair in update.items()}
+
+
+def _each(strategy: Any, updates: Sequence[Update], experiences: Sequence[Any]) -> list[float]:
+    found = []
+    for update, experience in zip(updates, experiences, strict=True):
+        with strategy.adapters.merged(update):
+            found += accuracy_row(strategy, [experience]).accuracy
+    return found

@@ -1,0 +1,20 @@
+"""Prompts for a frozen ViT: a pool among the tokens (L2P), prefixes in the attention
+(DualPrompt, CODA-Prompt)."""
+
+from avalanche_ham.prompts.decomposed import DecomposedPrompts
+from avalanche_ham.prompts.dual import DualPrompts
+from avalanche_ham.prompts.encoder import PromptEncoder
+from avalanche_ham.prompts.pool import PromptPool
+from avalanche_ham.prompts.prompting import Prompting, as_prefix, cosines
+from avalanche_ham.prompts.slices import TaskSlices
+
+__all__ = [
+    "DecomposedPrompts",
+    "DualPrompts",
+    "PromptEncoder",
+    "PromptPool",
+    "Prompting",
+    "TaskSlices",
+    "as_prefix",
+    "cosines",
+]

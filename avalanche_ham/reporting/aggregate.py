@@ -1,0 +1,90 @@
+"""The arithmetic of a table's cells: mean, sample deviation, differences, averages."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from avalanche_ham.reporting.paper import Value
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One cell of a table.
+
+    Attributes:
+        mean: over the finished runs, None if there is none.
+        std: sample standard deviation (divided by n - 1), None for fewer than two runs.
+        n: number of finished runs.
+        missing: number of runs not made yet.
+        failed: number of runs that failed.
+        paper: the paper's value for this cell.
+        text: words instead of a number.
+        no_data: nothing is there and the data set is missing too.
+    """
+
+    mean: float | None = None
+    std: float | None = None
+    n: int = 0
+    missing: int = 0
+    failed: int = 0
+    paper: Value | None = None
+    text: str | None = None
+    no_data: bool = False
+
+    @property
+    def total(self) -> int:
+        """Number of runs that the cell is made of."""
+        return self.n + self.missing + self.failed
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Give mean and sample standard deviation (n - 1); None where they are undefined."""
+    if not values:
+        return None, None
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def average_of(cells: Sequence[Summary]) -> Summary:
+    """Average a row over its columns, ours over the same ones as the paper's.
+
+    The deviation is that of independent errors, ``sqrt(sum_i s_i^2) / n``, as in the
+    paper's Tables 1 and 2. With a cell missing the average is missing, so that two averages
+    in one column are never over different columns.
+
+    Args:
+        cells: the row's cells in the columns averaged over, at least one.
+    """
+    runs = min(c.n for c in cells)
+    papers = [c.paper for c in cells]
+    known = [p for p in papers if p is not None]
+    paper = None
+    if len(known) == len(papers):
+        paper = Value(*_average([(p.mean, p.std) for p in known]))
+    means = [(c.mean, c.std) for c in cells if c.mean is not None]
+    if len(means) < len(cells):
+        return Summary(paper=paper)
+    mean, std = _average(means)
+    return Summary(mean=mean, std=std, n=runs, paper=paper)
+
+
+def _average(pairs: Iterable[tuple[float, float | None]]) -> tuple[float, float | None]:
+    means, deviations = zip(*pairs)
+    known = [s for s in deviations if s is not None]
+    std = math.sqrt(sum(s * s for s in known)) / len(means) if len(known) == len(means) else None
+    return statistics.fmean(means), std
+
+
+def sampling_error(row: Sequence[float], images: Sequence[int]) -> float:
+    """Give the standard error of an AA that comes from counting test images, in points.
+
+    ``100 / T * sqrt(sum_j p_j (1 - p_j) / n_j)``: the binomial errors of T tasks, independent.
+
+    Args:
+        row: final accuracy p_j of each task, fractions in [0, 1].
+        images: number of test images n_j of each task.
+    """
+    variance = sum(p * (1 - p) / n for p, n in zip(row, images, strict=True))
+    return 100 * math.sqrt(variance) / len(row)

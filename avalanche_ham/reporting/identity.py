@@ -1,0 +1,113 @@
+"""What makes two runs the same, so that a finished one is found and never made again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+from avalanche_ham.presets import preset_values
+from avalanche_ham.runner import BENCHMARK_OPTIONS, RunConfig
+from avalanche_ham.settings import defaults, resolve
+from avalanche_ham.strategies.registry import METHODS, get_method
+
+
+class Identity(NamedTuple):
+    """A run's identity; two runs with equal ones give the same record."""
+
+    method: str
+    head: str
+    benchmark: str
+    n_tasks: int
+    seed: int
+    backbone: str
+    preset: str
+    weights: str | None  # name of a local weights file
+    hyperparameters: str  # a hash of all of them
+
+    @property
+    def slug(self) -> str:
+        """A folder name that says what is in it."""
+        words = (
+            self.method,
+            self.head,
+            self.benchmark,
+            f"{self.n_tasks}tasks",
+            f"seed{self.seed}",
+            self.backbone,
+            self.preset,
+            self.weights or "",
+            self.hyperparameters,
+        )
+        return re.sub(r"[^\w.=-]", "_", "-".join(word for word in words if word))
+
+
+def identity_of(config: RunConfig) -> Identity:
+    """Give the identity that a configuration's record will have, without running it.
+
+    Raises:
+        UnknownNameError: if it names a method, preset or option that there is not.
+    """
+    preset = preset_values(config.preset, config.benchmark)
+    own = {k: v for k, v in config.options.items() if k not in BENCHMARK_OPTIONS}
+    values = resolve(config.method, preset, own)
+    data = {k: preset.get(k) for k in BENCHMARK_OPTIONS}
+    data.update({k: v for k, v in config.options.items() if k in BENCHMARK_OPTIONS})
+    return Identity(
+        config.method,
+        get_method(config.method).head or config.head,
+        config.benchmark,
+        config.n_tasks,
+        config.seed,
+        config.backbone or preset["backbone"],
+        config.preset,
+        _file_name(config.weights),
+        _digest({**values, **data}),
+    )
+
+
+def identity_in(record: dict[str, Any]) -> Identity:
+    """Give the identity of a record.
+
+    An option that the method had not yet when the record was written counts as its present
+    default: a new option's default is what was done before there was a choice.
+    """
+    method = record["method"]
+    values = {**_defaults(method), **record.get("hyperparameters", {})}
+    return Identity(
+        method,
+        record["head"],
+        record["benchmark"],
+        record["n_tasks"],
+        record["seed"],
+        record["backbone"],
+        record["preset"],
+        _file_name(record.get("weights")),
+        _digest(values),
+    )
+
+
+def _file_name(path: str | None) -> str | None:
+    return None if path is None else PurePath(path).name
+
+
+def _digest(values: dict[str, Any]) -> str:
+    """Hash values; what is None or absent counts the same, and so do 1 and 1.0."""
+    plain = {k: _plain(v) for k, v in sorted(values.items()) if v is not None}
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:8]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+@lru_cache(maxsize=None)
+def _defaults(method: str) -> dict[str, Any]:
+    return defaults(method) if method in METHODS else {}
