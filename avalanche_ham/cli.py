@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from avalanche_ham.errors import HamError, OptionError, UnknownNameError
+from avalanche_ham.errors import HamError, UnknownNameError
 
 DATA_ROOT = "~/.cache/avalanche_ham"
 
@@ -27,8 +27,11 @@ def main(argv: list[str] | None = None) -> int:
     except HamError as error:
         print(f"ham: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except OSError as error:  # a folder that cannot be written, a file in a folder's place
+        print(f"ham: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
-        print("ham: stopped; the same command with --resume goes on", file=sys.stderr)
+        print("ham: stopped; `ham demo`, or `ham run` with --resume, goes on", file=sys.stderr)
         return 130
 
 
@@ -72,7 +75,7 @@ def _list(what: str) -> None:
     elif what == "benchmarks":
         from avalanche_ham.benchmarks.registry import BENCHMARKS
 
-        rows = {name: f"{row.description}" for name, row in BENCHMARKS.items()}
+        rows = {name: row.summary for name, row in BENCHMARKS.items()}
     else:
         from avalanche_ham.backbones.names import BACKBONES
 
@@ -83,7 +86,7 @@ def _list(what: str) -> None:
 
 
 def _run(words: list[str]) -> int:
-    peek = OneLineParser(add_help=False)
+    peek = OneLineParser(add_help=False, allow_abbrev=False)
     peek.add_argument("--method", default="ham")
     method = peek.parse_known_args(words)[0].method
     from avalanche_ham.settings import defaults
@@ -122,7 +125,9 @@ def _run(words: list[str]) -> int:
 
 
 def _run_parser(options: dict[str, Any], method: str) -> argparse.ArgumentParser:
-    parser = OneLineParser(prog="ham run", description="Train and evaluate one method.")
+    parser = OneLineParser(
+        prog="ham run", description="Train and evaluate one method.", allow_abbrev=False
+    )
     add = parser.add_argument
     add("--method", default="ham", help="see `ham list methods`")
     add("--benchmark", default="digits", help="see `ham list benchmarks`")
@@ -163,23 +168,26 @@ def _parser_of(name: str, default: Any) -> Any:
     """Parse a word by the type of the option's default; where that is None, by its looks."""
 
     def parse(text: str) -> Any:
-        if text.lower() == "none":
-            return None
         if isinstance(default, bool):
             if text.lower() not in ("true", "false"):
-                raise OptionError(name, "true or false", text)
+                raise _refused("true or false", text)
             return text.lower() == "true"
         if isinstance(default, str):
             return text
-        kinds = (int, float) if default is None else (type(default),)
-        for kind in kinds:
+        if default is None and text.lower() == "none":
+            return None
+        for kind in (int, float) if default is None else (type(default),):
             try:
                 return kind(text)
             except ValueError:
                 continue
         if default is None:
             return text
-        noun = "a whole number" if isinstance(default, int) else "a number"
-        raise OptionError(name, noun, text)
+        raise _refused("a whole number" if isinstance(default, int) else "a number", text)
 
     return parse
+
+
+def _refused(allowed: str, given: str) -> argparse.ArgumentTypeError:
+    """Make the one exception whose message argparse passes on, behind the option's name."""
+    return argparse.ArgumentTypeError(f"must be {allowed}, but got {given!r}")

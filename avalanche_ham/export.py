@@ -96,15 +96,14 @@ def _updates(strategy: Any, kind: str) -> dict[str, Any]:
 
 
 def _head(model: Any) -> dict[str, Tensor]:
-    """The trained head's rows for all seen classes, and a readout's tensors if there is one."""
+    """The trained head's rows for all seen classes, and the tensors of readouts."""
     head = model.head
     tensors = {
         "weight": torch.cat(list(head.weights)).detach(),
         "bias": torch.cat(list(head.biases)).detach(),
         "classes": head.classes,
     }
-    if model.readout is not None:
-        tensors.update({f"readout.{n}": t for n, t in model.readout.state_dict().items()})
+    tensors.update(model.readouts.state_dict())
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 

@@ -67,7 +67,7 @@ class Progress(SupervisedPlugin, supports_distributed=True):
                 file=sys.stderr,
             )
 
-    def skip(self, tasks: int, rows: list[list[float]]) -> None:
+    def skip(self, tasks: int) -> None:
         """Start at a resumed run's place."""
         self.done = tasks
         if self.show:

@@ -7,103 +7,43 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from avalanche_ham.backbones import create_model
+from avalanche_ham.backbones.model import create_model, split_heads
 from avalanche_ham.backbones.stem_cache import find_stem, past_stem
 from avalanche_ham.benchmarks import create_benchmark
 from avalanche_ham.benchmarks._image_cache import cache_folder
-from avalanche_ham.errors import HamError, OptionError, StateError, check_range
-from avalanche_ham.evaluation.accuracy import accuracy_row
+from avalanche_ham.errors import HamError, StateError, check_range
+from avalanche_ham.evaluation.accuracy import accuracy_rows
 from avalanche_ham.evaluation.hierarchy import hierarchy
 from avalanche_ham.evaluation.metrics import summary
-from avalanche_ham.heads import HEADS
 from avalanche_ham.presets import preset_values
 from avalanche_ham.progress import Progress
+from avalanche_ham.run_config import BENCHMARK_OPTIONS, Resources, RunConfig
 from avalanche_ham.reporting.records import append_record, read_records, versions
 from avalanche_ham.seeding import preserved
 from avalanche_ham.settings import build_strategy, resolve
 from avalanche_ham.state import count_stored, load_tree, save_tree
 from avalanche_ham.strategies.registry import get_method
-
-BENCHMARK_OPTIONS = ("train_per_class", "test_per_class", "holdout")
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Everything that identifies a run.
-
-    Attributes:
-        method, benchmark, n_tasks, seed, head, preset: as on the command line.
-        backbone: a name; None takes the preset's.
-        weights: a local weights file for the backbone, or None.
-        options: overrides of the method's or the benchmark's options, in plain types.
-    """
-
-    method: str = "ham"
-    benchmark: str = "digits"
-    n_tasks: int = 5
-    seed: int = 1
-    head: str = "linear"
-    preset: str = "cpu"
-    backbone: str | None = None
-    weights: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Resources:
-    """Where a run gets its data and what it runs on; changes no result but time.
-
-    Attributes:
-        data_root: folder of the data sets.
-        device: ``cpu``, ``cuda``, ``cuda:1`` ... or ``auto``.
-        threads: torch threads, None leaves them.
-        download: fetch a missing data set.
-        stem_cache: run a hybrid backbone's frozen stem once per image, not once per step.
-        probes: also measure the un-merged model after each task (``a_t``).
-    """
-
-    data_root: str = "~/.cache/avalanche_ham"
-    device: str = "auto"
-    threads: int | None = None
-    download: bool = False
-    stem_cache: bool = True
-    probes: bool = False
-
-    def torch_device(self) -> torch.device:
-        """Give the device.
-
-        Raises:
-            OptionError: if there is no such device.
-        """
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            device = torch.device(self.device)
-            torch.zeros(1, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise OptionError("device", "auto, cpu or an existing cuda device", self.device) from error
-        return device
+PER_TASK = ("a_t", "scopes", "train_seconds", "eval_seconds", "trainable_parameters")
+PER_HEAD = ("rows", "task_known", "stored_parameters")
 
 
 class Run:
     """One run, made ready: benchmark, model, strategy and what was measured so far."""
 
     def __init__(self, config: RunConfig, resources: Resources, *, show: bool) -> None:
-        if config.head not in HEADS:
-            raise OptionError("head", "one of " + ", ".join(HEADS), config.head)
         check_range("seed", config.seed, 0, 2**31)
         method = get_method(config.method)
         preset = preset_values(config.preset, config.benchmark)
         own = {k: v for k, v in config.options.items() if k not in BENCHMARK_OPTIONS}
         self.values = resolve(config.method, preset, own)
         self.config, self.resources = config, resources
-        self.head = method.head or config.head
+        self.heads = split_heads(method.head or config.head)
         self.backbone = config.backbone or preset["backbone"]
         self.joint = config.method == "joint"
         if resources.threads is not None:
@@ -116,7 +56,7 @@ class Run:
         model = create_model(
             self.backbone,
             n_classes=self.benchmark.n_classes,
-            head=self.head,
+            head=",".join(self.heads),
             weights=config.weights,
             seed=config.seed,
         )
@@ -135,13 +75,8 @@ class Run:
             plugins=[self.progress],
             evaluator=_silent_evaluator(),
         )
-        self.measured: dict[str, list[Any]] = {
-            key: []
-            for key in (
-                "rows", "task_known", "a_t", "scopes", "train_seconds", "eval_seconds",
-                "trainable_parameters", "stored_parameters",
-            )
-        }  # fmt: skip
+        self.measured: dict[str, Any] = {key: [] for key in PER_TASK}
+        self.measured |= {key: {head: [] for head in self.heads} for key in PER_HEAD}
 
     def _benchmark(self, n_tasks: int) -> Any:
         options = dict(self.data)
@@ -162,11 +97,14 @@ class Run:
         self.encoder.to(self.resources.torch_device())
         return past_stem(benchmark, self.encoder, cache_folder().parent / "stem")
 
-    def identity(self) -> dict[str, Any]:
-        """What makes two runs the same: every setting that can change a result."""
+    def identity(self, head: str | None = None) -> dict[str, Any]:
+        """What makes two runs the same: every setting that can change a result.
+
+        With a head, that of this head's record.
+        """
         return {
             **{k: v for k, v in asdict(self.config).items() if k != "options"},
-            "head": self.head,
+            "head": head or ",".join(self.heads),
             "backbone": self.backbone,
             "hyperparameters": _plain({**self.values, **self.data}),
             "class_order_hash": self.benchmark.class_order_hash,
@@ -174,37 +112,43 @@ class Run:
 
     def tasks_done(self) -> int:
         """Number of tasks that are trained and evaluated."""
-        return self.config.n_tasks if self.joint and self.measured["rows"] else len(
-            self.measured["rows"]
-        )
+        done = len(self.measured["train_seconds"])
+        return self.config.n_tasks if self.joint and done else done
 
     def next_task(self) -> None:
         """Train and evaluate one more task (``joint``: all of them at once)."""
-        strategy, measured = self.strategy, self.measured
-        tests = self.benchmark.test_stream
-        index = self.tasks_done()
+        strategy, tests = self.strategy, self.benchmark.test_stream
+        index = self.config.n_tasks - 1 if self.joint else self.tasks_done()
         if self.joint:
-            experience, index = self._shortened(self._benchmark(1)).train_stream[0], self.config.n_tasks - 1
+            experience = self._shortened(self._benchmark(1)).train_stream[0]
         else:
             experience = self.benchmark.train_stream[index]
-        if self.resources.probes and self.head == "linear" and not self.joint:
-            strategy.probe = lambda s: measured["a_t"].append(self._accuracy([tests[index]])[0])
+        if self.resources.probes and not self.joint:
+            strategy.probe = lambda s: self._probe(tests[index])
         start = time.perf_counter()
         strategy.train(experience, eval_streams=[])
         trained = time.perf_counter()
         with strategy.evaluation_weights():
-            row = accuracy_row(strategy, list(tests[: index + 1]))
-        measured["eval_seconds"].append(time.perf_counter() - trained)
-        measured["train_seconds"].append(trained - start)
-        measured["rows"].append(row.accuracy)
-        measured["task_known"].append(row.task_known)
+            rows = accuracy_rows(strategy, list(tests[: index + 1]), self.heads)
+        self._note(rows, trained - start, time.perf_counter() - trained)
+        self.progress.task_done(rows[self.heads[0]].accuracy)
+
+    def _probe(self, experience: Any) -> None:
+        """Measure the just-trained, un-merged model on its own task (linear head)."""
+        row = accuracy_rows(self.strategy, [experience], ["linear"])["linear"]
+        self.measured["a_t"].append(row.accuracy[0])
+
+    def _note(self, rows: dict[str, Any], train_seconds: float, eval_seconds: float) -> None:
+        measured, strategy = self.measured, self.strategy
+        measured["train_seconds"].append(train_seconds)
+        measured["eval_seconds"].append(eval_seconds)
         measured["scopes"].append(strategy.scoped_loss.effective_scope)
         measured["trainable_parameters"].append(strategy.n_trainable)
-        measured["stored_parameters"].append(count_stored(strategy.state_tree()))
-        self.progress.task_done(row.accuracy)
-
-    def _accuracy(self, experiences: list[Any]) -> list[float]:
-        return accuracy_row(self.strategy, experiences).accuracy
+        tree = strategy.state_tree()
+        for head, row in rows.items():
+            measured["rows"][head].append(row.accuracy)
+            measured["task_known"][head].append(row.task_known)
+            measured["stored_parameters"][head].append(count_stored(_of_head(tree, head)))
 
     def commit(self, folder: Path) -> None:
         """Write everything that is needed to go on."""
@@ -232,36 +176,30 @@ class Run:
             raise StateError(f"the folder holds another run: {differing[0]} differs")
         self.measured = tree["measured"]
         self.strategy.load_state_tree(tree["strategy"])
-        self.progress.skip(self.tasks_done(), self.measured["rows"])
+        self.progress.skip(self.tasks_done())
 
-    def record(self) -> dict[str, Any]:
-        """Give the finished run's record (one JSON object)."""
+    def record(self, head: str) -> dict[str, Any]:
+        """Give the finished run's record for one head (one JSON object)."""
         n, measured = self.config.n_tasks, self.measured
-        matrix: list[list[float | None]] = [
-            [*row, *[None] * (n - len(row))] for row in measured["rows"]
-        ]
-        known = [[*row, *[None] * (n - len(row))] for row in measured["task_known"]]
-        if self.joint:
-            blank: list[list[float | None]] = [[None] * n for _ in range(n - 1)]
-            matrix, known = blank + matrix, blank + known
+        matrix = square(measured["rows"][head], n)
         own = [matrix[t][t] for t in range(n)]
         complete = not self.joint
-        a_t = measured["a_t"]
+        a_t = measured["a_t"] if head == "linear" else []
         return {
-            **self.identity(),
+            **self.identity(head),
             "scope": measured["scopes"],
             "versions": versions(),
             "device": _device_name(self.strategy.device),
             "test_images": [len(e.dataset) for e in self.benchmark.test_stream],
             "accuracy_matrix": matrix,
-            "accuracy_task_known": known,
+            "accuracy_task_known": square(measured["task_known"][head], n),
             **summary(matrix),
             "a_t": 100 * sum(a_t) / n if len(a_t) == n else None,
             "a_t_merged": 100 * sum(own) / n if complete else None,
             "train_seconds": measured["train_seconds"],
             "eval_seconds": measured["eval_seconds"],
             "trainable_parameters": measured["trainable_parameters"],
-            "stored_parameters": measured["stored_parameters"],
+            "stored_parameters": measured["stored_parameters"][head],
             "peak_memory_mb": _peak_memory_mb(self.strategy.device),
             "groups": self.strategy.describe(),
             "hierarchy": hierarchy(self.strategy, list(self.benchmark.test_stream)),
@@ -277,7 +215,7 @@ def run(
     show: bool = True,
     after_task: Callable[[Run], None] | None = None,
 ) -> dict[str, Any]:
-    """Run a configuration to its end and give its record.
+    """Run a configuration to its end and give the record of its (first) head.
 
     Args:
         config: what to run.
@@ -304,10 +242,10 @@ def run(
                 current.commit(out / "state")
             if after_task is not None:
                 after_task(current)
-    record = current.record()
+    records = [current.record(head) for head in current.heads]
     if out is not None:
-        append_record(out / "records.jsonl", record)
-    return record
+        append_record(out / "records.jsonl", *records)
+    return records[0]
 
 
 def _check_folder(current: Run, out: Path, resume: bool) -> dict[str, Any] | None:
@@ -320,13 +258,28 @@ def _check_folder(current: Run, out: Path, resume: bool) -> dict[str, Any] | Non
         return None
     if not resume:
         raise HamError(f"out: {out} holds a run already; add --resume or choose another folder")
-    for record in records:
-        mine = current.identity()
+    for record, head in zip(records, current.heads):
+        mine = current.identity(head)
         differing = [k for k, v in mine.items() if record.get(k) != v]
         if differing:
             raise StateError(f"out: {out} holds another run: {differing[0]} differs")
-        return record
-    return None
+    return records[0] if records else None
+
+
+def square(rows: list[list[float]], n: int) -> list[list[float | None]]:
+    """Fill rows of a triangular matrix up to ``n`` by ``n``; None where nothing was seen yet."""
+    full: list[list[float | None]] = [[*row, *[None] * (n - len(row))] for row in rows]
+    return [[None] * n for _ in range(n - len(rows))] + full
+
+
+def _of_head(tree: dict[str, Any], head: str) -> dict[str, Any]:
+    """Leave out of a state what only other heads need."""
+    kept = {
+        name: tensor
+        for name, tensor in tree["model"].items()
+        if not name.startswith("readouts.") or name.startswith(f"readouts.{head}.")
+    }
+    return {**tree, "model": kept}
 
 
 def _silent_evaluator() -> Any:

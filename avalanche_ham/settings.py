@@ -49,8 +49,8 @@ def defaults(method: str) -> dict[str, Any]:
 def resolve(method: str, *overrides: dict[str, Any]) -> dict[str, Any]:
     """Give the final plain value of every option; later overrides win.
 
-    Only the last override may name options that the method lacks wrongly: presets speak for
-    all methods, so what a method lacks is skipped in all but the last.
+    Presets speak for all methods, so what a method lacks is skipped in all overrides but the
+    last, which is what the user asked for.
 
     Raises:
         UnknownNameError: if the last override names an option that the method lacks.
@@ -62,9 +62,9 @@ def resolve(method: str, *overrides: dict[str, Any]) -> dict[str, Any]:
                 values[name] = value
             elif position == len(overrides) - 1:
                 raise UnknownNameError(f"option of {method}", name, values)
-    if values["epochs"] != defaults(method)["epochs"] and "epochs" in overrides[-1]:
-        if "steps" not in overrides[-1]:
-            values["steps"] = None  # epochs that were asked for are not cut by a preset
+    asked = overrides[-1] if overrides else {}
+    if "epochs" in asked and "steps" not in asked:
+        values["steps"] = None  # epochs that were asked for are not cut by a preset
     return values
 
 

@@ -1,4 +1,4 @@
-"""The network that every method trains: encoder, trained head, optional closed-form readout."""
+"""The network that every method trains: encoder, trained head, closed-form readouts."""
 
 from __future__ import annotations
 
@@ -55,20 +55,33 @@ class VitEncoder(nn.Module):
 class ContinualModel(nn.Module):
     """Encoder and head, with logits of all classes at their true ids.
 
-    In evaluation a readout that has been fed predicts in the head's place.
+    In evaluation the readout that ``predictor`` names predicts in the head's place, once it
+    has been fed. Further readouts are fed beside it, so that one training serves several.
 
     Args:
         encoder: images -> ``Encoding``; has ``num_features`` and, if it can be adapted, ``vit``.
         head: the trained incremental head.
-        readout: a closed-form readout, or None.
+        readouts: closed-form readouts by name.
+        predictor: ``linear`` for the trained head, or the name of a readout.
     """
 
     def __init__(
-        self, encoder: nn.Module, head: IncrementalHead, readout: nn.Module | None = None
+        self,
+        encoder: nn.Module,
+        head: IncrementalHead,
+        readouts: dict[str, nn.Module] | None = None,
+        predictor: str = "linear",
     ) -> None:
         super().__init__()
-        self.encoder, self.head, self.readout = encoder, head, readout
+        self.encoder, self.head = encoder, head
+        self.readouts = nn.ModuleDict(readouts or {})
+        self.predictor = predictor
         self.adapters: AdapterSet | None = None
+
+    @property
+    def readout(self) -> nn.Module | None:
+        """The readout that predicts, None while the trained head does."""
+        return self.readouts[self.predictor] if self.predictor in self.readouts else None
 
     def attach_adapters(
         self, targets: Sequence[str] = ("attn.qkv",), terms: type = DenseTerms
@@ -88,10 +101,11 @@ class ContinualModel(nn.Module):
         """Give features ``(N, d)`` and the encoder's penalty."""
         return self.encoder(images)
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Map features ``(N, d)`` to logits ``(N, n_classes)``."""
-        if not self.training and self.readout is not None and self.readout.is_fed:
-            return self.readout(features)
+    def classify(self, features: Tensor, head: str | None = None) -> Tensor:
+        """Map features ``(N, d)`` to logits ``(N, n_classes)`` of ``predictor`` or ``head``."""
+        name = head or self.predictor
+        if not self.training and name in self.readouts and self.readouts[name].is_fed:
+            return self.readouts[name](features)
         return self.head(features)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -113,15 +127,15 @@ def create_model(
     Args:
         backbone: a name (see ``create_backbone``) or a timm ViT of your own.
         n_classes: number of classes of the whole benchmark, ``benchmark.n_classes``.
-        head: who predicts: ``linear`` (the trained head), ``ncm`` or ``ridge``.
+        head: who predicts: ``linear`` (the trained head), ``ncm`` or ``ridge``; further
+            names after a comma are measured beside the first, ``"linear,ridge"``.
         pretrained, weights: see ``create_backbone``.
         seed: of random weights and random projections.
 
     Raises:
         UnknownNameError: if backbone or head are unknown.
     """
-    if head not in HEADS:
-        raise UnknownNameError("head", head, HEADS)
+    names = split_heads(head)
     vit = backbone
     if isinstance(backbone, str):
         vit = create_backbone(backbone, pretrained=pretrained, weights=weights, seed=seed)
@@ -130,8 +144,22 @@ def create_model(
     prefer_plain_attention(vit)
     encoder = VitEncoder(vit)
     width = encoder.num_features
-    readout = create_readout(head, width, n_classes, seed=seed)
-    return ContinualModel(encoder, IncrementalHead(width, n_classes), readout)
+    made = {name: create_readout(name, width, n_classes, seed=seed) for name in names}
+    readouts = {name: readout for name, readout in made.items() if readout is not None}
+    return ContinualModel(encoder, IncrementalHead(width, n_classes), readouts, names[0])
+
+
+def split_heads(head: str) -> list[str]:
+    """Split ``"linear,ridge"`` into names, each once.
+
+    Raises:
+        UnknownNameError: if a name is none of ``HEADS``.
+    """
+    names = list(dict.fromkeys(head.split(",")))
+    for name in names:
+        if name not in HEADS:
+            raise UnknownNameError("head", name, HEADS)
+    return names
 
 
 def prefer_plain_attention(vit: nn.Module) -> None:

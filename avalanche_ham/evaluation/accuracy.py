@@ -28,44 +28,58 @@ class AccuracyRow:
     images: list[int]
 
 
-@torch.no_grad()
 def accuracy_row(strategy: Any, experiences: Sequence[Any]) -> AccuracyRow:
     """Evaluate a strategy's model, as it is, on several test experiences in one pass.
 
-    One loader over all images, one forward pass each, counts bucketed by experience on the
-    device: no loader is started per task and nothing is synchronised per batch. Call it
-    under merged weights (``merged_for_evaluation``).
+    Who predicts is the model's ``predictor``; see ``accuracy_rows`` for several heads.
+    Call it under the weights that evaluation uses (``strategy.evaluation_weights``).
 
     Args:
         strategy: gives model, device, precision and batch size.
         experiences: test experiences of the seen tasks, in order.
     """
+    name = strategy.model.predictor
+    return accuracy_rows(strategy, experiences, [name])[name]
+
+
+@torch.no_grad()
+def accuracy_rows(
+    strategy: Any, experiences: Sequence[Any], heads: Sequence[str]
+) -> dict[str, AccuracyRow]:
+    """Evaluate several heads on the same features: see ``accuracy_row``.
+
+    One loader over all images, one forward pass each, counts bucketed by experience on the
+    device: no loader is started per task and nothing is synchronised per batch.
+    """
     model, device = strategy.model, strategy.device
     was_training = model.training
     model.eval()
     data = [experience.dataset.eval() for experience in experiences]
-    owner = torch.repeat_interleave(
-        torch.arange(len(data)), torch.tensor([len(d) for d in data])
-    ).to(device)
+    sizes = [len(d) for d in data]
+    tasks = torch.arange(len(data)).repeat_interleave(torch.tensor(sizes)).to(device)
     masks = _class_masks(experiences, model.head.n_classes).to(device)
-    right = torch.zeros(2, len(data), dtype=torch.long, device=device)
+    right = torch.zeros(len(heads), 2, len(data), dtype=torch.long, device=device)
     start = 0
     with preserved():  # even a loader that does not shuffle draws a random number
         batches = iter(DataLoader(ConcatDataset(data), batch_size=strategy.eval_mb_size))
     for batch in batches:
         images = batch[0].to(device, non_blocking=True)
         targets = batch[1].to(device, non_blocking=True)
-        with strategy.autocast():
-            logits = model(images)
-        tasks = owner[start : start + len(images)]
+        owner = tasks[start : start + len(images)]
         start += len(images)
-        known = logits.masked_fill(~masks[tasks], -torch.inf)
-        for kind, scores in enumerate((logits, known)):
-            right[kind].index_add_(0, tasks, (scores.argmax(1) == targets).long())
+        with strategy.autocast():
+            features = model.encode(images).features
+        for counts, head in zip(right, heads, strict=True):
+            with strategy.autocast():
+                logits = model.classify(features, head)
+            known = logits.masked_fill(~masks[owner], -torch.inf)
+            for row, scores in zip(counts, (logits, known), strict=True):
+                row.index_add_(0, owner, (scores.argmax(1) == targets).long())
     model.train(was_training)
-    sizes = [len(d) for d in data]
-    fractions = [[int(n) / size for n, size in zip(row, sizes)] for row in right.tolist()]
-    return AccuracyRow(fractions[0], fractions[1], sizes)
+    return {
+        head: AccuracyRow(*([n / s for n, s in zip(row, sizes)] for row in counts), sizes)
+        for head, counts in zip(heads, right.tolist(), strict=True)
+    }
 
 
 def _class_masks(experiences: Sequence[Any], n_classes: int) -> Tensor:

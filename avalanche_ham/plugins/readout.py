@@ -29,7 +29,7 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Feed the readout with features of the experience's own, un-augmented images."""
         model = strategy.model
-        if model.readout is None:
+        if not model.readouts:
             return
         was_training = model.training
         model.eval()
@@ -40,7 +40,8 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
                 images, targets = batch[0].to(strategy.device), batch[1].to(strategy.device)
                 with strategy.autocast():
                     features = model.encode(images).features
-                model.readout.feed(features, targets)
+                for readout in model.readouts.values():
+                    readout.feed(features, targets)
         finally:
             self.merging.leave()
             model.train(was_training)

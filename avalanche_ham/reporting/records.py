@@ -25,17 +25,17 @@ def versions() -> dict[str, str]:
     return found
 
 
-def append_record(path: Path, record: dict[str, Any]) -> None:
-    """Append a record as one line; killed at any moment, the line is there whole or not at all.
+def append_record(path: Path, *records: dict[str, Any]) -> None:
+    """Append records, a line each; killed at any moment, all lines are there or none.
 
     The file is written anew and renamed, so only one process may append to it at a time.
     """
     from avalanche_ham.state import write_atomically  # imports torch, which reading needs not
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(record, allow_nan=False) + "\n"
+    lines = [json.dumps(record, allow_nan=False) + "\n" for record in records]
     before = path.read_bytes() if path.exists() else b""
-    write_atomically(path, before + line.encode())
+    write_atomically(path, before + "".join(lines).encode())
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

@@ -164,8 +164,7 @@ class SEMAStrategy(ContinualStrategy):
         """Expand a block and yield it, whenever a batch is unlike all that is known."""
         log = self.memory["surprises"]
         log.append(0.0)
-        blocks = enumerate(self.encoder.blocks)
-        left = {index for index, block in blocks if block.expandable}
+        left = {i for i, b in enumerate(self.encoder.blocks) if b.expandable}
         before = -1
         while left and self.encoder.n_adapters > before:
             before = self.encoder.n_adapters

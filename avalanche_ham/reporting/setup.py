@@ -1,0 +1,135 @@
+"""What the rows of a table have in common: data sets, lengths, seeds, preset, heads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from avalanche_ham.benchmarks.registry import BENCHMARKS
+from avalanche_ham.errors import OptionError, UnknownNameError, check_range
+from avalanche_ham.heads import HEADS
+from avalanche_ham.presets import preset_values
+from avalanche_ham.reporting.paper import DATA_SETS
+from avalanche_ham.runner import BENCHMARK_OPTIONS, RunConfig
+from avalanche_ham.settings import defaults
+from avalanche_ham.strategies.registry import METHODS, get_method
+
+TITLES = {
+    "cifar100": "CIFAR-100",
+    "cub200": "CUB-200",
+    "tiny_imagenet": "Tiny-ImageNet",
+    "digits": "digits",
+    "image_folder": "image folder",
+}
+FOLDERS = {  # where a data set may lie below the data root, see benchmarks/
+    "cifar100": ("cifar100", "cifar-100-python"),
+    "cub200": ("cub200", "CUB_200_2011"),
+    "tiny_imagenet": ("tiny-imagenet", "tiny-imagenet-200"),
+    "image_folder": (".",),
+    "digits": None,
+}
+SHORT = {"digits": 5}  # ten classes cannot be fifty tasks: default length instead
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The choices that hold for a whole table or figure.
+
+    Attributes:
+        benchmarks: names; None takes the table's own.
+        tasks: lengths of the streams; None takes the table's own.
+        seeds, heads: one run per seed and head.
+        methods: names; None takes the table's own.
+        preset, backbone, weights: as in ``RunConfig``.
+        options: hyper-parameters for every method that has them.
+        method_options: method -> hyper-parameters.
+        data_root, download: where the data are, or that they may be fetched.
+    """
+
+    benchmarks: tuple[str, ...] | None = None
+    tasks: tuple[int, ...] | None = None
+    seeds: tuple[int, ...] = (1, 2, 3)
+    heads: tuple[str, ...] | None = None
+    methods: tuple[str, ...] | None = None
+    preset: str = "cpu"
+    backbone: str | None = None
+    weights: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    method_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    data_root: str = "~/.cache/avalanche_ham"
+    download: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every name and number before anything runs.
+
+        Raises:
+            UnknownNameError, OptionError: naming the option, what is allowed and given.
+        """
+        for name in self.benchmarks or ():
+            if name not in BENCHMARKS:
+                raise UnknownNameError("benchmark", name, BENCHMARKS)
+        for name in self.heads or ():
+            if name not in HEADS:
+                raise OptionError("head", "one of " + ", ".join(HEADS), name)
+        for name in (*(self.methods or ()), *self.method_options):
+            get_method(name)
+        preset_values(self.preset, "digits")
+        for count in self.tasks or ():
+            check_range("tasks", count, 1, 10_000)
+        if not self.seeds:
+            raise OptionError("seeds", "at least one number", self.seeds)
+        if self.options:
+            known = {*BENCHMARK_OPTIONS}.union(*(defaults(name) for name in METHODS))
+            for name in self.options:
+                if name not in known:
+                    raise UnknownNameError("option", name, known)
+
+    def runs(
+        self, method: str, *, benchmark: str, n_tasks: int, head: str, **factor: Any
+    ) -> tuple[RunConfig, ...]:
+        """Give one run per seed; ``factor`` is what the table varies and wins."""
+        known = {*defaults(method), *BENCHMARK_OPTIONS}
+        common = {k: v for k, v in self.options.items() if k in known}
+        own = self.method_options.get(method, {})
+        return tuple(
+            RunConfig(
+                method=method,
+                benchmark=benchmark,
+                n_tasks=n_tasks,
+                seed=seed,
+                head=head,
+                preset=self.preset,
+                backbone=self.backbone,
+                weights=self.weights,
+                options={**common, **own, **factor},
+            )
+            for seed in self.seeds
+        )
+
+    def data_sets(self, default: tuple[str, ...] = DATA_SETS) -> tuple[str, ...]:
+        """The benchmarks asked for, or the table's own."""
+        return self.benchmarks or default
+
+    def lengths(self, benchmark: str, *wanted: int) -> tuple[int, ...]:
+        """The lengths asked for, or the table's own; short data sets get a short stream."""
+        if self.tasks is not None:
+            return self.tasks
+        return tuple(dict.fromkeys(SHORT.get(benchmark, n) for n in wanted))
+
+    def head_names(self, *default: str) -> tuple[str, ...]:
+        """The heads asked for, or the table's own."""
+        return self.heads or default
+
+    def chosen(self, *names: str) -> tuple[str, ...]:
+        """The methods of a table that exist and, if some were named, were asked for."""
+        wanted = names if self.methods is None else self.methods
+        return tuple(n for n in names if n in METHODS and n in wanted) + tuple(
+            n for n in self.methods or () if n not in names
+        )
+
+    def has_data(self, benchmark: str) -> bool:
+        """Whether a data set is under the data root, or may be downloaded."""
+        folders = FOLDERS.get(benchmark)
+        root = Path(self.data_root).expanduser()
+        return folders is None or self.download or any((root / f).is_dir() for f in folders)
