@@ -66,5 +66,7 @@ class Resources:
             device = torch.device(self.device)
             torch.zeros(1, device=device)
         except (RuntimeError, AssertionError) as error:
-            raise OptionError("device", "auto, cpu or an existing cuda device", self.device) from error
+            raise OptionError(
+                "device", "auto, cpu or an existing cuda device", self.device
+            ) from error
         return device

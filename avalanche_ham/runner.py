@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -19,16 +17,15 @@ from avalanche_ham.benchmarks import create_benchmark
 from avalanche_ham.benchmarks._image_cache import cache_folder
 from avalanche_ham.errors import HamError, StateError, check_range
 from avalanche_ham.evaluation.accuracy import accuracy_rows
-from avalanche_ham.evaluation.hierarchy import hierarchy
-from avalanche_ham.evaluation.metrics import summary
 from avalanche_ham.presets import preset_values
 from avalanche_ham.progress import Progress
+from avalanche_ham.reporting.records import append_record, read_records
 from avalanche_ham.run_config import BENCHMARK_OPTIONS, Resources, RunConfig
-from avalanche_ham.reporting.records import append_record, read_records, versions
-from avalanche_ham.seeding import preserved
+from avalanche_ham.run_record import make_record, state_of_head
 from avalanche_ham.settings import build_strategy, resolve
 from avalanche_ham.state import count_stored, load_tree, save_tree
 from avalanche_ham.strategies.registry import get_method
+
 PER_TASK = ("a_t", "scopes", "train_seconds", "eval_seconds", "trainable_parameters")
 PER_HEAD = ("rows", "task_known", "stored_parameters")
 
@@ -49,7 +46,9 @@ class Run:
         if resources.threads is not None:
             torch.set_num_threads(resources.threads)
         device = resources.torch_device()
-        data = {k: preset.get(k) for k in BENCHMARK_OPTIONS if preset.get(k) is not None}
+        data = {
+            k: preset.get(k) for k in BENCHMARK_OPTIONS if preset.get(k) is not None
+        }
         data.update({k: v for k, v in config.options.items() if k in BENCHMARK_OPTIONS})
         self.data = data
         self.benchmark = self._benchmark(config.n_tasks)
@@ -138,7 +137,9 @@ class Run:
         row = accuracy_rows(self.strategy, [experience], ["linear"])["linear"]
         self.measured["a_t"].append(row.accuracy[0])
 
-    def _note(self, rows: dict[str, Any], train_seconds: float, eval_seconds: float) -> None:
+    def _note(
+        self, rows: dict[str, Any], train_seconds: float, eval_seconds: float
+    ) -> None:
         measured, strategy = self.measured, self.strategy
         measured["train_seconds"].append(train_seconds)
         measured["eval_seconds"].append(eval_seconds)
@@ -148,7 +149,9 @@ class Run:
         for head, row in rows.items():
             measured["rows"][head].append(row.accuracy)
             measured["task_known"][head].append(row.task_known)
-            measured["stored_parameters"][head].append(count_stored(_of_head(tree, head)))
+            measured["stored_parameters"][head].append(
+                count_stored(state_of_head(tree, head))
+            )
 
     def commit(self, folder: Path) -> None:
         """Write everything that is needed to go on."""
@@ -177,33 +180,6 @@ class Run:
         self.measured = tree["measured"]
         self.strategy.load_state_tree(tree["strategy"])
         self.progress.skip(self.tasks_done())
-
-    def record(self, head: str) -> dict[str, Any]:
-        """Give the finished run's record for one head (one JSON object)."""
-        n, measured = self.config.n_tasks, self.measured
-        matrix = square(measured["rows"][head], n)
-        own = [matrix[t][t] for t in range(n)]
-        complete = not self.joint
-        a_t = measured["a_t"] if head == "linear" else []
-        return {
-            **self.identity(head),
-            "scope": measured["scopes"],
-            "versions": versions(),
-            "device": _device_name(self.strategy.device),
-            "test_images": [len(e.dataset) for e in self.benchmark.test_stream],
-            "accuracy_matrix": matrix,
-            "accuracy_task_known": square(measured["task_known"][head], n),
-            **summary(matrix),
-            "a_t": 100 * sum(a_t) / n if len(a_t) == n else None,
-            "a_t_merged": 100 * sum(own) / n if complete else None,
-            "train_seconds": measured["train_seconds"],
-            "eval_seconds": measured["eval_seconds"],
-            "trainable_parameters": measured["trainable_parameters"],
-            "stored_parameters": measured["stored_parameters"][head],
-            "peak_memory_mb": _peak_memory_mb(self.strategy.device),
-            "groups": self.strategy.describe(),
-            "hierarchy": hierarchy(self.strategy, list(self.benchmark.test_stream)),
-        }
 
 
 def run(
@@ -242,7 +218,7 @@ def run(
                 current.commit(out / "state")
             if after_task is not None:
                 after_task(current)
-    records = [current.record(head) for head in current.heads]
+    records = [make_record(current, head) for head in current.heads]
     if out is not None:
         append_record(out / "records.jsonl", *records)
     return records[0]
@@ -253,33 +229,21 @@ def _check_folder(current: Run, out: Path, resume: bool) -> dict[str, Any] | Non
     if out.exists() and not out.is_dir():
         raise HamError(f"out: {out} is a file, not a folder")
     state = (out / "state" / "state.safetensors").exists()
-    records = read_records(out / "records.jsonl") if (out / "records.jsonl").exists() else []
+    records = (
+        read_records(out / "records.jsonl") if (out / "records.jsonl").exists() else []
+    )
     if not state and not records:
         return None
     if not resume:
-        raise HamError(f"out: {out} holds a run already; add --resume or choose another folder")
+        raise HamError(
+            f"out: {out} holds a run already; add --resume or choose another folder"
+        )
     for record, head in zip(records, current.heads):
         mine = current.identity(head)
         differing = [k for k, v in mine.items() if record.get(k) != v]
         if differing:
             raise StateError(f"out: {out} holds another run: {differing[0]} differs")
     return records[0] if records else None
-
-
-def square(rows: list[list[float]], n: int) -> list[list[float | None]]:
-    """Fill rows of a triangular matrix up to ``n`` by ``n``; None where nothing was seen yet."""
-    full: list[list[float | None]] = [[*row, *[None] * (n - len(row))] for row in rows]
-    return [[None] * n for _ in range(n - len(rows))] + full
-
-
-def _of_head(tree: dict[str, Any], head: str) -> dict[str, Any]:
-    """Leave out of a state what only other heads need."""
-    kept = {
-        name: tensor
-        for name, tensor in tree["model"].items()
-        if not name.startswith("readouts.") or name.startswith(f"readouts.{head}.")
-    }
-    return {**tree, "model": kept}
 
 
 def _silent_evaluator() -> Any:
@@ -292,17 +256,6 @@ def _silent_evaluator() -> Any:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in sorted(values.items())}
-
-
-def _peak_memory_mb(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu, {torch.get_num_threads()} threads"
+    return {
+        k: list(v) if isinstance(v, tuple) else v for k, v in sorted(values.items())
+    }

@@ -21,9 +21,15 @@ from timing import interleave, machine, ratio, save, show
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avalanche_ham.adapters import AdapterSet, DenseTerms, LowRank, LowRankTerms, low_rank_branches
-from avalanche_ham.backbones.vit import create_backbone
+from avalanche_ham.adapters import (
+    AdapterSet,
+    DenseTerms,
+    LowRank,
+    LowRankTerms,
+    low_rank_branches,
+)
 from avalanche_ham.backbones.model import prefer_plain_attention
+from avalanche_ham.backbones.vit import create_backbone
 
 GROUPS = 2
 

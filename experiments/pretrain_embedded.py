@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import timm
 import torch
-from timm.models.vision_transformer import VisionTransformer
-
-from avalanche_ham.backbones.hybrid import create_hybrid_vit
-from avalanche_ham.benchmarks.image_folder import open_folder
 from pretraining.export import write_weights
 from pretraining.sources import MEAN, STD, FeatureSource, ImageSource
 from pretraining.student import Student
 from pretraining.teacher import cached_targets, load_stem
 from pretraining.training import Recipe, Trainer, train
+from timm.models.vision_transformer import VisionTransformer
+
+from avalanche_ham.backbones.hybrid import create_hybrid_vit
+from avalanche_ham.benchmarks.image_folder import open_folder
 
 
 def main(arguments: list[str] | None = None) -> None:

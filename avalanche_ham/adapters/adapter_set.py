@@ -50,7 +50,9 @@ class AdapterSet(nn.Module):
         for target in self.targets:
             matched = [n for n in names if ("." + n).endswith("." + target)]
             if not matched:
-                raise NoMatchError(f"targets: no linear layer's name ends with {target!r}")
+                raise NoMatchError(
+                    f"targets: no linear layer's name ends with {target!r}"
+                )
             for name in matched:
                 parent_name, _, child = name.rpartition(".")
                 parent = model.get_submodule(parent_name)
@@ -103,7 +105,9 @@ class AdapterSet(nn.Module):
         """
         if not self.is_open:
             raise RuntimeError("no adapter is open")
-        return {n: layer.branch.factors().detached() for n, layer in self.layers.items()}
+        return {
+            n: layer.branch.factors().detached() for n, layer in self.layers.items()
+        }
 
     def close(self) -> dict[str, LowRank]:
         """Take the open branch away and give it as an update, without its scalar."""
@@ -189,7 +193,9 @@ class AdapterSet(nn.Module):
 
     def _nothing(self, layer: AdaptedLinear) -> LowRank:
         weight = layer.weight
-        return LowRank(weight.new_zeros(0, weight.shape[1]), weight.new_zeros(len(weight), 0))
+        return LowRank(
+            weight.new_zeros(0, weight.shape[1]), weight.new_zeros(len(weight), 0)
+        )
 
     def _load_from_state_dict(self, state: dict, prefix: str, *args: object) -> None:
         saved = state.get(prefix + "scales")

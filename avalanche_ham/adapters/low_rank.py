@@ -1,6 +1,7 @@
 """Low-rank updates of linear layers (Sec. 3.1, Eq. 1): the currency of every method here.
 
-Shapes used throughout the package: N batch, L tokens, i inputs, o outputs, r rank, T tasks, G groups.
+Shapes throughout the package: N batch, L tokens, i inputs, o outputs, r rank, T tasks,
+G groups.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def concatenate(parts: Sequence[LowRank]) -> LowRank:
     Args:
         parts: low-rank changes of one layer; ranks may differ.
     """
-    return LowRank(torch.cat([p.a for p in parts]), torch.cat([p.b for p in parts], dim=1))
+    return LowRank(
+        torch.cat([p.a for p in parts]), torch.cat([p.b for p in parts], dim=1)
+    )
 
 
 def sum_updates(updates: Sequence[Update]) -> dict[str, Tensor]:

@@ -17,7 +17,9 @@ from avalanche_ham.adapters.low_rank import LowRank, Update
 from avalanche_ham.errors import DataError
 
 PREFIX = "base_model.model."
-RANK_TOLERANCE = 1e-7  # singular values below this share of the largest are rounding noise
+RANK_TOLERANCE = (
+    1e-7  # singular values below this share of the largest are rounding noise
+)
 
 
 def factorise(delta: Tensor) -> LowRank:
@@ -32,7 +34,9 @@ def factorise(delta: Tensor) -> LowRank:
     return LowRank((root[:, None] * v[:rank]).to(delta), (u[:, :rank] * root).to(delta))
 
 
-def save_peft(vit: nn.Module, update: Update, folder: Path, *, backbone: str = "") -> None:
+def save_peft(
+    vit: nn.Module, update: Update, folder: Path, *, backbone: str = ""
+) -> None:
     """Write an update as a LoRA folder that ``peft.PeftModel.from_pretrained`` loads.
 
     A low-rank change whose rank fits the layer is written as it is, any other through its
@@ -47,8 +51,10 @@ def save_peft(vit: nn.Module, update: Update, folder: Path, *, backbone: str = "
     from peft import LoraConfig, get_peft_model
 
     factors = {
-        name: c if isinstance(c, LowRank) and c.rank <= min(c.a.shape[1], len(c.b)) else factorise(
-            c.dense() if isinstance(c, LowRank) else c
+        name: (
+            c
+            if isinstance(c, LowRank) and c.rank <= min(c.a.shape[1], len(c.b))
+            else factorise(c.dense() if isinstance(c, LowRank) else c)
         )
         for name, c in update.items()
     }
@@ -79,7 +85,12 @@ def plain_copy(vit: nn.Module) -> nn.Module:
     twin = copy.deepcopy(vit)
     for name, layer in list(twin.named_modules()):
         if isinstance(layer, AdaptedLinear):
-            plain = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
+            plain = nn.Linear(
+                layer.in_features,
+                layer.out_features,
+                layer.bias is not None,
+                device="meta",
+            )
             plain.weight, plain.bias = layer.weight, layer.bias
             parent, _, child = name.rpartition(".")
             setattr(twin.get_submodule(parent), child, plain)
@@ -106,7 +117,9 @@ def load_peft(folder: Path) -> dict[str, LowRank]:
         name, found, tail = key.removeprefix(PREFIX).partition(".lora_A")
         if found:
             b = tensors[f"{PREFIX}{name}.lora_B{tail}"]
-            update[name] = LowRank(a.float(), b.float() * _scale(config, name, a.shape[0]))
+            update[name] = LowRank(
+                a.float(), b.float() * _scale(config, name, a.shape[0])
+            )
     if not update:
         raise DataError(f"{folder}: it holds no LoRA factors")
     return update

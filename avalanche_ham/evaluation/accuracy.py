@@ -62,20 +62,22 @@ def accuracy_rows(
     start = 0
     with preserved():  # even a loader that does not shuffle draws a random number
         batches = iter(DataLoader(ConcatDataset(data), batch_size=strategy.eval_mb_size))
-    for batch in batches:
-        images = batch[0].to(device, non_blocking=True)
-        targets = batch[1].to(device, non_blocking=True)
-        owner = tasks[start : start + len(images)]
-        start += len(images)
-        with strategy.autocast():
-            features = model.encode(images).features
-        for counts, head in zip(right, heads, strict=True):
+    try:
+        for batch in batches:
+            images = batch[0].to(device, non_blocking=True)
+            targets = batch[1].to(device, non_blocking=True)
+            owner = tasks[start : start + len(images)]
+            start += len(images)
             with strategy.autocast():
-                logits = model.classify(features, head)
-            known = logits.masked_fill(~masks[owner], -torch.inf)
-            for row, scores in zip(counts, (logits, known), strict=True):
-                row.index_add_(0, owner, (scores.argmax(1) == targets).long())
-    model.train(was_training)
+                features = model.encode(images).features
+            for counts, head in zip(right, heads, strict=True):
+                with strategy.autocast():
+                    logits = model.classify(features, head)
+                known = logits.masked_fill(~masks[owner], -torch.inf)
+                for row, scores in zip(counts, (logits, known), strict=True):
+                    row.index_add_(0, owner, (scores.argmax(1) == targets).long())
+    finally:
+        model.train(was_training)
     return {
         head: AccuracyRow(*([n / s for n, s in zip(row, sizes)] for row in counts), sizes)
         for head, counts in zip(heads, right.tolist(), strict=True)

@@ -82,8 +82,8 @@ def table_extra(setup: Setup) -> Table:
                 rows.append(_row(setup, HEADS[other], benchmark, n, other, {}, default))
         blocks.append(Block(title, columns, tuple(rows), row_title="Factor"))
         blocks.append(_two_tasks(setup, benchmark, head))
-    title = "Extra. One factor at a time (not in the paper, which only says that "
-    return Table("extra", title + "concatenation is best within a group)", tuple(blocks))
+    notes = ("the paper only says that concatenation was best within a group, without numbers",)
+    return Table("extra", "Extra. One factor at a time", tuple(blocks), notes)
 
 
 def _factors(rate: float) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -122,7 +122,8 @@ def _places(setup: Setup) -> Iterator[tuple[str, int, str, str]]:
 
 def _learning_rate(setup: Setup, benchmark: str) -> float:
     runs = setup.runs("ham", benchmark=benchmark, n_tasks=2, head="linear")
-    return resolve("ham", preset_values(setup.preset, benchmark), runs[0].options)["lr"]
+    own = {k: v for k, v in runs[0].options.items() if k == "lr"}
+    return resolve("ham", preset_values(setup.preset, benchmark), own)["lr"]
 
 
 def _score(setup: Setup, benchmark: str, n: int, head: str, options: dict[str, Any]) -> Score:

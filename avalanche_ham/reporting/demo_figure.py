@@ -17,9 +17,9 @@ from matplotlib.patches import Rectangle
 from avalanche_ham.benchmarks import BENCHMARKS
 from avalanche_ham.benchmarks.class_incremental import task_sizes
 
-# Okabe and Ito's colours, told apart by the colour-blind; markers tell the rest in grey print.
+# Told apart by the colour-blind; markers and dashes serve in grey print.
 METHOD_STYLES = (("#0072B2", "o", "-"), ("#009E73", "s", "-"), ("#D55E00", "^", "--"))
-GROUP_STYLES = (("#CC79A7", "o"), ("#B07A00", "s"), ("#56B4E9", "^"), ("#222222", "D"))
+GROUP_STYLES = (("#AA3377", "o"), ("#B07A00", "s"), ("#56B4E9", "^"), ("#222222", "D"))
 GREY = "#666666"
 LABEL_GAP = 6.5  # percent between two names at the right of the accuracy panel
 
@@ -151,10 +151,10 @@ def draw_alphas(axes: Axes, groups: Mapping[str, Any]) -> None:
             mfc="none", mec=colour, mew=1.8, ms=10,
         )  # fmt: skip
     axes.axhline(alphas[0]["start"][0], color=GREY, ls=":", lw=1.2, zorder=0)
-    axes.plot([], [], "o", mfc="none", mec=GREY, mew=1.8, ms=10, label="the new adapter's own")
-    axes.plot([], [], "-", marker="o", color=GREY, lw=2, label="a group's, the new one averaged in")
-    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, -0.34), ncols=1)
     _dress(axes, "Importance alpha after each task (Eq. 4)", n_tasks)
+    axes.set_xlabel(
+        "tasks learned\nopen: the new adapter's own; filled: its group's mean with it"
+    )
     axes.set_ylabel("alpha")
     axes.set_xlim(0.8, 1.2 * n_tasks)
     axes.ticklabel_format(axis="y", useOffset=False)

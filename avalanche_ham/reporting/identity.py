@@ -51,21 +51,18 @@ def identity_of(config: RunConfig) -> Identity:
     Raises:
         UnknownNameError: if it names a method, preset or option that there is not.
     """
-    preset = preset_values(config.preset, config.benchmark)
-    own = {k: v for k, v in config.options.items() if k not in BENCHMARK_OPTIONS}
-    values = resolve(config.method, preset, own)
-    data = {k: preset.get(k) for k in BENCHMARK_OPTIONS}
-    data.update({k: v for k, v in config.options.items() if k in BENCHMARK_OPTIONS})
+    options = json.dumps(config.options, sort_keys=True)
+    backbone, digest = _resolved(config.method, config.preset, config.benchmark, options)
     return Identity(
         config.method,
         get_method(config.method).head or config.head,
         config.benchmark,
         config.n_tasks,
         config.seed,
-        config.backbone or preset["backbone"],
+        config.backbone or backbone,
         config.preset,
         _file_name(config.weights),
-        _digest({**values, **data}),
+        digest,
     )
 
 
@@ -88,6 +85,15 @@ def identity_in(record: dict[str, Any]) -> Identity:
         _file_name(record.get("weights")),
         _digest(values),
     )
+
+
+@lru_cache(maxsize=None)
+def _resolved(method: str, preset: str, benchmark: str, options: str) -> tuple[str, str]:
+    """Give a preset's backbone, and the hash of all hyper-parameters as ``Run`` sets them."""
+    values, given = preset_values(preset, benchmark), json.loads(options)
+    own = {k: v for k, v in given.items() if k not in BENCHMARK_OPTIONS}
+    data = {k: given.get(k, values.get(k)) for k in BENCHMARK_OPTIONS}
+    return values["backbone"], _digest({**resolve(method, values, own), **data})
 
 
 def _file_name(path: str | None) -> str | None:

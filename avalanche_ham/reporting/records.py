@@ -30,7 +30,9 @@ def append_record(path: Path, *records: dict[str, Any]) -> None:
 
     The file is written anew and renamed, so only one process may append to it at a time.
     """
-    from avalanche_ham.state import write_atomically  # imports torch, which reading needs not
+    from avalanche_ham.state import (
+        write_atomically,  # imports torch, which reading needs not
+    )
 
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(record, allow_nan=False) + "\n" for record in records]

@@ -82,6 +82,10 @@ class InfLoRAStrategy(ContinualStrategy):
 
     def begin_task(self, experience: Any) -> None:
         """Choose A_t in what is free and open the adapter (Sec. 3.2)."""
+        count = self.n_tasks or stream_length(experience)
+        self.energy = energy_threshold(
+            self.threshold, self.final_threshold, self.task, count
+        )
         self._check_room()
         moments = self.input_moments(experience)
         factors = {
@@ -98,10 +102,8 @@ class InfLoRAStrategy(ContinualStrategy):
 
     def end_task(self, experience: Any) -> None:
         """Update the memory (Sec. 3.3) and add the adapter onto the folded change."""
-        count = self.n_tasks or stream_length(experience)
-        eps = energy_threshold(self.threshold, self.final_threshold, self.task, count)
         for name, moment in self.input_moments(experience).items():
-            space = update_subspace(moment, self.space(name), eps)
+            space = update_subspace(moment, self.space(name), self.energy)
             self.memory["spaces"][name] = {"basis": space.basis, "kind": space.kind}
         trained = self.adapters.close()
         self.adapters.add(trained, scale=1.0, to=0 if self.adapters.n_terms else None)

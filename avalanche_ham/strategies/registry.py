@@ -26,23 +26,47 @@ _WHOLE = {"trains": "network", "scope": "seen"}
 
 METHODS: dict[str, Method] = {
     "ham": Method("avalanche_ham.strategies.ham.HAMStrategy", "HAM, Sec. 3"),
-    "finetune": Method(_SEQUENTIAL, "whole network, softmax over all seen classes", _WHOLE),
-    "ewc": Method(_SEQUENTIAL, "Kirkpatrick et al. 2017", {**_WHOLE, "regulariser": "ewc"}),
+    "finetune": Method(
+        _SEQUENTIAL, "whole network, softmax over all seen classes", _WHOLE
+    ),
+    "ewc": Method(
+        _SEQUENTIAL, "Kirkpatrick et al. 2017", {**_WHOLE, "regulariser": "ewc"}
+    ),
     "lwf": Method(_SEQUENTIAL, "Li and Hoiem 2016", {**_WHOLE, "regulariser": "lwf"}),
-    "frozen": Method(_SEQUENTIAL, "classifier on the frozen backbone", {"trains": "head"}),
+    "frozen": Method(
+        _SEQUENTIAL, "classifier on the frozen backbone", {"trains": "head"}
+    ),
     "lora": Method(_SEQUENTIAL, "one LoRA, task after task", {"trains": "lora"}),
-    "lora_ewc": Method(_SEQUENTIAL, "EWC on one LoRA", {"trains": "lora", "regulariser": "ewc"}),
-    "lora_lwf": Method(_SEQUENTIAL, "LwF on one LoRA", {"trains": "lora", "regulariser": "lwf"}),
-    "joint": Method(_SEQUENTIAL, "one LoRA on all tasks at once: the upper bound", {"trains": "lora"}),
+    "lora_ewc": Method(
+        _SEQUENTIAL, "EWC on one LoRA", {"trains": "lora", "regulariser": "ewc"}
+    ),
+    "lora_lwf": Method(
+        _SEQUENTIAL, "LwF on one LoRA", {"trains": "lora", "regulariser": "lwf"}
+    ),
+    "joint": Method(
+        _SEQUENTIAL,
+        "one LoRA on all tasks at once: the upper bound",
+        {"trains": "lora"},
+    ),
     "linear": Method(_MERGED, "one LoRA a task, averaged", {"merge": "linear"}),
     "ties": Method(
-        _MERGED, "Yadav et al. 2023, one LoRA a task", {"merge": "ties"}, {"weights_rule": "one"}
+        _MERGED,
+        "Yadav et al. 2023, one LoRA a task",
+        {"merge": "ties"},
+        {"weights_rule": "one"},
     ),
     "dare_ties": Method(
-        _MERGED, "Yu et al. 2024, one LoRA a task", {"merge": "dare_ties"}, {"weights_rule": "one"}
+        _MERGED,
+        "Yu et al. 2024, one LoRA a task",
+        {"merge": "dare_ties"},
+        {"weights_rule": "one"},
     ),
-    "ncm": Method(_SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, head="ncm"),
-    "ridge": Method(_SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, head="ridge"),
+    "ncm": Method(
+        _SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, head="ncm"
+    ),
+    "ridge": Method(
+        _SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, head="ridge"
+    ),
 }
 
 

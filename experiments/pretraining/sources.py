@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pretraining.cache import cached_rows
+from pretraining.views import normalised, random_views
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from avalanche_ham.backbones.hybrid import fold_batch_norms
-from pretraining.cache import cached_rows
-from pretraining.views import normalised, random_views
 
 MEAN = STD = (0.5, 0.5, 0.5)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from pretraining.sources import FeatureSource, ImageSource
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from pretraining.sources import FeatureSource, ImageSource
 
 
 class Goals(NamedTuple):

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 import timm
 import torch
+from pretraining.cache import cached_rows
+from pretraining.views import normalised
 from torch import Tensor, nn
 
 from avalanche_ham.backbones.hybrid import fold_batch_norms
-from pretraining.cache import cached_rows
-from pretraining.views import normalised
 
 MEAN = STD = (0.5, 0.5, 0.5)
 

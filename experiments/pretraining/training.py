@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
-
 from pretraining.sources import FeatureSource, ImageSource, generator
 from pretraining.student import Goals, Student, loss
 from pretraining.teacher import Targets
 from pretraining.views import mix
+from torch import Tensor
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ def test_the_classic_benchmark_with_triples(make):
     assert (logits(strategy) > -1e3).all()  # every class was seen
 
 
-@each_form
+@pytest.mark.parametrize("form", ["paper", "kd"])
 def test_a_hundred_tasks_grow_linearly(form, make):
     strategy = make(form, n_classes=200, steps=1, train_mb_size=4)
     sizes = []
