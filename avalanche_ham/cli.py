@@ -10,6 +10,11 @@ from typing import Any, NoReturn
 from avalanche_ham.errors import HamError, UnknownNameError
 
 DATA_ROOT = "~/.cache/avalanche_ham"
+OWN_PARSERS = {  # commands whose options are not known before their first words are read
+    "run": "one method on one benchmark",
+    "table": "a table of the paper, from records; makes what is missing with --run",
+    "figure": "a figure of the paper, likewise",
+}
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -40,15 +45,16 @@ def _dispatch(words: list[str]) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     demo = commands.add_parser("demo", help="HAM against fine-tuning on digits, in a minute")
     demo.add_argument("--out", type=Path, help="folder for records.jsonl, demo.png and state")
-    commands.add_parser("run", help="one method on one benchmark", add_help=False)
+    for name, text in OWN_PARSERS.items():
+        commands.add_parser(name, help=text, add_help=False)
     listing = commands.add_parser("list", help="what there is to choose from")
     listing.add_argument("what", choices=("methods", "benchmarks", "backbones"))
     export = commands.add_parser("export", help="write a run's adapters for peft")
     export.add_argument("run", type=Path, metavar="OUT", help="folder of a run")
     export.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new folder")
     export.add_argument("--what", default="merged", help="merged, groups or tasks")
-    if words[:1] == ["run"]:
-        return _run(words[1:])
+    if words[:1] and words[0] in OWN_PARSERS:
+        return _dispatch_own(words)
     args = parser.parse_args(words)
     if args.command == "demo":
         from avalanche_ham.demo import demo as run_demo
@@ -64,6 +70,16 @@ def _dispatch(words: list[str]) -> int:
     else:
         parser.print_help()
     return 0
+
+
+def _dispatch_own(words: list[str]) -> int:
+    if words[0] == "run":
+        from avalanche_ham.config_file import expand
+
+        return _run(expand(words[1:], tables=())[0])
+    from avalanche_ham.cli_reports import report
+
+    return report(words)
 
 
 def _list(what: str) -> None:
@@ -113,7 +129,11 @@ def _run(words: list[str]) -> int:
         options={name: given[name] for name in names if name in given},
     )
     resources = Resources(
-        args.data_root, args.device, args.threads, args.download, args.probes
+        data_root=args.data_root,
+        device=args.device,
+        threads=args.threads,
+        download=args.download,
+        probes=args.probes,
     )
     record = run(config, resources, out=args.out, resume=args.resume)
     seconds = sum(record["train_seconds"]) + sum(record["eval_seconds"])
@@ -143,6 +163,7 @@ def _run_parser(options: dict[str, Any], method: str) -> argparse.ArgumentParser
     add("--threads", type=int)
     add("--probes", action="store_true", help="also measure the un-merged model (a_t)")
     add("--out", type=Path, help="folder for records.jsonl and state/")
+    add("--config", help="TOML or YAML file of options; the command line wins over it")
     add("--resume", action="store_true", help="go on with the run in --out")
     for name in ("train_per_class", "test_per_class"):
         add(_flag(name), type=int, default=argparse.SUPPRESS, help="images of each class")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -11,93 +9,112 @@ from typing import Any
 
 from avalanche_ham.errors import HamError, StateError
 from avalanche_ham.reporting.demo_figure import draw_demo
-from avalanche_ham.reporting.identity import identity_in, identity_of
-from avalanche_ham.reporting.records import read_records
-from avalanche_ham.runner import Resources, RunConfig, run
+from avalanche_ham.reporting.identity import Identity, identity_in, identity_of
+from avalanche_ham.reporting.records import append_record, read_records
+from avalanche_ham.run_config import Resources, RunConfig
+from avalanche_ham.runner import run
+from avalanche_ham.state import load_tree
 
 FOLDER = Path("ham_demo")
-_STEPS = 40  # a task; fewer leave the local heads near their start
-_HAM = {"steps": _STEPS, "alpha_lr": 1e-2}  # at the adapter's rate alphas hardly move
-
-ROWS: Mapping[str, RunConfig] = MappingProxyType(
-    {  # the name shown -> what is run
-        "ham": RunConfig(method="ham", options=_HAM),
-        "ham + ridge head": RunConfig(method="ham", head="ridge", options=_HAM),
-        "finetune": RunConfig(method="finetune", options={"steps": _STEPS}),
+STEPS = 40  # a task; fewer leave the local heads near their start
+RUNS: Mapping[str, RunConfig] = MappingProxyType(
+    {  # folder of its state -> what is run; one training of HAM serves two heads
+        "ham": RunConfig(
+            method="ham",
+            head="linear,ridge",
+            options={"steps": STEPS, "alpha_lr": 1e-2},  # else alphas hardly move
+        ),
+        "finetune": RunConfig(method="finetune", options={"steps": STEPS}),
     }
 )
-
 READING = """\
-AA: mean accuracy over all tasks after the last one; FM: what the earlier tasks lost since
-their best. Fine-tuning keeps the newest task and forgets the others; HAM merges one adapter
-per task into a single model, and a ridge head compares the classes of all tasks better than
-a head that was trained task by task.
+AA: mean accuracy over all tasks after the last one. FM: what the earlier tasks have lost
+since their best. Fine-tuning keeps the newest task and forgets the others; HAM merges one
+adapter a task into one model. Its linear head learns each task by itself; the ridge head
+compares all classes, from stored sums and without old images.
 """
 
 
-def demo(out: Path | None = None, rows: Mapping[str, RunConfig] = ROWS) -> None:
-    """Run the rows, print one table, write ``records.jsonl`` and ``demo.png``.
+def demo(out: Path | None = None, runs: Mapping[str, RunConfig] = RUNS) -> None:
+    """Run HAM and fine-tuning, print one table, write ``records.jsonl`` and ``demo.png``.
 
     A demo that was stopped goes on where it was; one that is finished is shown again.
 
     Args:
         out: folder of the results, made if need be; None means ``ham_demo``.
-        rows: name to show -> what to run, one of them HAM at least.
+        runs: folder name -> what to run, HAM among them.
 
     Raises:
-        HamError: if the folder holds something else; nothing is written then.
+        HamError: if the folder holds another run; nothing is written then.
     """
     folder = FOLDER if out is None else out
-    _check_folder(folder, rows)
-    device = Resources(device="cpu")  # the same numbers with and without a GPU
-    records = {
-        name: run(config, device, out=folder / _slug(name), resume=True)
-        for name, config in rows.items()
-    }
-    _write_records(folder, records)
-    draw_demo(records, folder / "demo.png")
-    print(table(records))
-    print(READING)
-    print(f"Look at {folder / 'demo.png'}: accuracy over the tasks; which group each")
-    print("adapter joined, and how alike they were; how important each one is (alpha).")
+    records = _finished(folder, runs)
+    if not records:
+        device = Resources(device="cpu")  # the same numbers with and without a GPU
+        for name, config in runs.items():
+            run(config, device, out=folder / name, resume=True)
+        records = _gather(folder, runs)
+    named = {_name(record): record for record in records}
+    draw_demo(named, folder / "demo.png")
+    print(f"\n{table(named)}\n\n{READING}")
+    print(f"Look at {folder / 'demo.png'}: the accuracy over the tasks, the group that each")
+    print("adapter joined and how alike they were, and how important each is (alpha).")
 
 
 def table(records: Mapping[str, dict[str, Any]]) -> str:
-    """Give one line a record: name, AA, FM and seconds of training and evaluation."""
-    width = max(len("method"), *map(len, records))
+    """Give one line a record: name, AA, FM, and seconds of its training and evaluation."""
+    width = max(map(len, records))
     lines = [f"{'method':{width}}  {'AA %':>6}  {'FM %':>6}  {'seconds':>7}"]
     for name, record in records.items():
         seconds = sum(record["train_seconds"]) + sum(record["eval_seconds"])
-        forgetting = "-" if record["fm"] is None else f"{record['fm']:.1f}"
-        numbers = f"{record['aa']:6.1f}  {forgetting:>6}  {seconds:7.0f}"
+        numbers = f"{record['aa']:6.1f}  {record['fm']:6.1f}  {seconds:7.0f}"
         lines.append(f"{name:{width}}  {numbers}")
-    return "\n" + "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
-def _slug(name: str) -> str:
-    """A row's folder: its name without blanks."""
-    return "_".join(word for word in name.split() if word.isalnum())
+def _name(record: Mapping[str, Any]) -> str:
+    head = record["head"]
+    return record["method"] + ("" if head == "linear" else f", {head} head")
 
 
-def _check_folder(folder: Path, rows: Mapping[str, RunConfig]) -> None:
-    """Refuse a folder whose runs are not the demo's, before anything is trained."""
+def _finished(folder: Path, runs: Mapping[str, RunConfig]) -> list[dict[str, Any]]:
+    """Give the records of a finished demo, none of an unfinished one; refuse other runs."""
     if folder.exists() and not folder.is_dir():
         raise HamError(f"out: {folder} is a file, not a folder")
-    expected = {identity_of(config) for config in rows.values()}
-    found = read_records(folder) if folder.exists() else []
-    foreign = any(identity_in(record) not in expected for record in found)
-    if foreign or (folder / "state").exists():
+    done = folder / "records.jsonl"
+    records = read_records(done) if done.exists() else []
+    states = [folder / name / "state" for name in runs]
+    begun = [
+        load_tree(state)["identity"]
+        for state in states
+        if (state / "state.safetensors").exists()
+    ]
+    expected = {
+        identity_of(config)._replace(head=head)
+        for config in runs.values()
+        for head in (config.head, *config.head.split(","))
+    }
+    known = all(_identity(found) in expected for found in (*records, *begun))
+    if not known or (folder / "state").exists():
         raise StateError(f"out: {folder} holds another run; choose another folder")
+    return records
 
 
-def _write_records(folder: Path, records: Mapping[str, dict[str, Any]]) -> None:
-    """Write all records to one file and take the rows' own files away.
+def _identity(found: dict[str, Any]) -> Identity | None:
+    try:
+        return identity_in(found)
+    except KeyError:  # written by something else
+        return None
+
+
+def _gather(folder: Path, runs: Mapping[str, RunConfig]) -> list[dict[str, Any]]:
+    """Move the runs' records into one file.
 
     Tables read every ``records.jsonl`` below a folder, so each record may stand there once.
     """
-    partial = folder / "records.partial"
-    lines = [json.dumps(record, allow_nan=False) for record in records.values()]
-    partial.write_text("\n".join(lines) + "\n")
-    os.replace(partial, folder / "records.jsonl")
-    for name in records:
-        (folder / _slug(name) / "records.jsonl").unlink(missing_ok=True)
+    files = [folder / name / "records.jsonl" for name in runs]
+    records = [record for file in files for record in read_records(file)]
+    append_record(folder / "records.jsonl", *records)
+    for file in files:
+        file.unlink()
+    return records

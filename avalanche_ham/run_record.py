@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from avalanche_ham.evaluation.forward_transfer import forward_transfer
 from avalanche_ham.evaluation.hierarchy import hierarchy
 from avalanche_ham.evaluation.metrics import summary
 from avalanche_ham.reporting.records import versions
@@ -20,6 +21,7 @@ def make_record(run: Any, head: str) -> dict[str, Any]:
     own = [matrix[t][t] for t in range(n)]
     complete = not run.joint
     a_t = measured["a_t"] if head == "linear" else []
+    run.strategy.model.predictor = head
     return {
         **run.identity(head),
         "scope": measured["scopes"],
@@ -29,6 +31,7 @@ def make_record(run: Any, head: str) -> dict[str, Any]:
         "accuracy_matrix": matrix,
         "accuracy_task_known": square(measured["task_known"][head], n),
         **summary(matrix),
+        "fwt": forward_transfer(measured["before"], measured["untouched"]),
         "a_t": 100 * sum(a_t) / n if len(a_t) == n else None,
         "a_t_merged": 100 * sum(own) / n if complete else None,
         "train_seconds": measured["train_seconds"],

@@ -17,6 +17,7 @@ from avalanche_ham.benchmarks import create_benchmark
 from avalanche_ham.benchmarks._image_cache import cache_folder
 from avalanche_ham.errors import HamError, StateError, check_range
 from avalanche_ham.evaluation.accuracy import accuracy_rows
+from avalanche_ham.evaluation.forward_transfer import class_mean_accuracy
 from avalanche_ham.presets import preset_values
 from avalanche_ham.progress import Progress
 from avalanche_ham.reporting.records import append_record, read_records
@@ -26,7 +27,10 @@ from avalanche_ham.settings import build_strategy, resolve
 from avalanche_ham.state import count_stored, load_tree, save_tree
 from avalanche_ham.strategies.registry import get_method
 
-PER_TASK = ("a_t", "scopes", "train_seconds", "eval_seconds", "trainable_parameters")
+PER_TASK = (
+    "a_t", "before", "untouched", "scopes", "train_seconds", "eval_seconds",
+    "trainable_parameters",
+)  # fmt: skip
 PER_HEAD = ("rows", "task_known", "stored_parameters")
 
 
@@ -123,6 +127,7 @@ class Run:
         else:
             experience = self.benchmark.train_stream[index]
         if self.resources.probes and not self.joint:
+            self._probe_transfer(index)
             strategy.probe = lambda s: self._probe(tests[index])
         start = time.perf_counter()
         strategy.train(experience, eval_streams=[])
@@ -131,6 +136,17 @@ class Run:
             rows = accuracy_rows(strategy, list(tests[: index + 1]), self.heads)
         self._note(rows, trained - start, time.perf_counter() - trained)
         self.progress.task_done(rows[self.heads[0]].accuracy)
+
+    def _probe_transfer(self, index: int) -> None:
+        """Measure the features on the next task before it is trained; on all at the start."""
+        pairs = list(zip(self.benchmark.train_stream, self.benchmark.test_stream, strict=True))
+        if index == 0:
+            key, tasks = "untouched", pairs[1:]
+        else:
+            key, tasks = "before", [pairs[index]]
+        with self.strategy.evaluation_weights():
+            found = [class_mean_accuracy(self.strategy, *pair) for pair in tasks]
+        self.measured[key] += found
 
     def _probe(self, experience: Any) -> None:
         """Measure the just-trained, un-merged model on its own task (linear head)."""

@@ -1,6 +1,6 @@
 """Pre-train the embedded backbone, or any small ViT, on an image folder.
 
-    python experiments/pretrain_embedded.py --data ROOT/tiny-imagenet --out OUT --minutes 35
+python experiments/pretrain_embedded.py --data ROOT/tiny-imagenet --out OUT --minutes 35
 
 """
 
@@ -110,23 +110,43 @@ def recipe(options: argparse.Namespace) -> Recipe:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line; every field of ``Recipe`` is an option."""
     p = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    p.add_argument("--data", type=Path, required=True, help="folder that holds train and test")
+    p.add_argument(
+        "--data", type=Path, required=True, help="folder that holds train and test"
+    )
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--cache", type=Path, help="for teacher and stem; default OUT/cache")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    p.add_argument("--teacher", choices=["efficientnet_lite2", "none"], default="efficientnet_lite2")
+    p.add_argument(
+        "--teacher", choices=["efficientnet_lite2", "none"], default="efficientnet_lite2"
+    )
     p.add_argument("--teacher-size", type=int, default=160, help="pixels")
-    p.add_argument("--stem", choices=["efficientnet_lite0", "random", "none"], default="efficientnet_lite0", help="none: a plain ViT")
-    p.add_argument("--views", type=int, default=6, help="cached views per image; 0: no cache, new views each epoch")
+    p.add_argument(
+        "--stem",
+        choices=["efficientnet_lite0", "random", "none"],
+        default="efficientnet_lite0",
+        help="none: a plain ViT",
+    )
+    p.add_argument(
+        "--views",
+        type=int,
+        default=6,
+        help="cached views per image; 0: no cache, new views each epoch",
+    )
     p.add_argument("--img-size", type=int, default=96)
     p.add_argument("--patch-size", type=int, default=8, help="of a plain ViT")
     p.add_argument("--depth", type=int, default=6)
     p.add_argument("--embed-dim", type=int, default=192)
     p.add_argument("--num-heads", type=int, default=3)
-    p.add_argument("--max-part-size", type=int, default=0, help="bytes per weights file; 0: one file")
+    p.add_argument(
+        "--max-part-size", type=int, default=0, help="bytes per weights file; 0: one file"
+    )
     for field in fields(Recipe):
         name = "--" + field.name.replace("_", "-")
-        many = {"nargs": 3, "type": float} if field.name == "weights" else {"type": type(field.default)}
+        many = (
+            {"nargs": 3, "type": float}
+            if field.name == "weights"
+            else {"type": type(field.default)}
+        )
         p.add_argument(name, default=field.default, **many)
     return p.parse_args(arguments)
 

@@ -1,6 +1,6 @@
 """Judge a frozen backbone by closed-form readouts on its features, as continual methods use it.
 
-    python experiments/probe_backbone.py embedded --data ROOT --per-class 100
+Usage: python experiments/probe_backbone.py embedded --data ROOT --per-class 100
 
 Prints the accuracy (percent) of nearest class mean (cosine), linear ridge, and ridge on 2,000
 random ReLU projections, on CIFAR-100 (ROOT/cifar100, 10,000 test images) and digits (no data
@@ -25,7 +25,7 @@ from avalanche_ham.benchmarks.digits import digits
 from avalanche_ham.benchmarks.image_folder import open_folder
 from avalanche_ham.heads import NearestClassMean, RidgeReadout
 
-PENALTIES = [10.0**power for power in range(-6, 1)]
+PENALTIES = [10 ** (power / 2) for power in range(-8, 1)]  # 1e-4 to 1
 
 
 def main() -> None:
@@ -41,12 +41,15 @@ def main() -> None:
         speed = (len(train) + len(test)) / (time.monotonic() - begun)
         scores = probe(*features[0], *features[1])
         line = ", ".join(f"{what} {value:.1f}" for what, value in scores.items())
-        print(f"{name} ({len(train)} training images): {line}; {speed:.0f} images/s", flush=True)
+        print(
+            f"{name} ({len(train)} training images): {line}; {speed:.0f} images/s",
+            flush=True,
+        )
 
 
 def data_sets(root: Path | None) -> Iterator[tuple[str, object, object]]:
     """Give name, training and test images of digits and, where there is data, CIFAR-100."""
-    stream = digits(n_tasks=1)
+    stream = digits(n_tasks=1, seed=0)
     yield "digits", stream.train_stream[0].dataset, stream.test_stream[0].dataset
     if root is not None:
         yield "cifar100", *open_folder(root / "cifar100")
@@ -79,7 +82,9 @@ def probe(x: Tensor, y: Tensor, test_x: Tensor, test_y: Tensor) -> dict[str, flo
     x, test_x = standardised(x, x), standardised(test_x, x)
     for name, projections in {"ridge": 0, "ridge on 2,000 projections": 2000}.items():
         held_out = torch.arange(len(x)) % 5 == 0
-        held_out = held_out[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))]
+        held_out = held_out[
+            torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+        ]
         parts = x[~held_out], y[~held_out], x[held_out], y[held_out]
         best = max(PENALTIES, key=lambda p: ridge(projections, p, classes, *parts))
         scores[name] = ridge(projections, best, classes, x, y, test_x, test_y)
@@ -87,7 +92,13 @@ def probe(x: Tensor, y: Tensor, test_x: Tensor, test_y: Tensor) -> dict[str, flo
 
 
 def ridge(
-    projections: int, penalty: float, classes: int, x: Tensor, y: Tensor, u: Tensor, v: Tensor
+    projections: int,
+    penalty: float,
+    classes: int,
+    x: Tensor,
+    y: Tensor,
+    u: Tensor,
+    v: Tensor,
 ) -> float:
     """Fit a ridge readout on ``(x, y)`` and give its accuracy on ``(u, v)`` in percent."""
     readout = RidgeReadout(x.shape[1], classes, projections=projections, penalty=penalty)
@@ -96,7 +107,7 @@ def ridge(
 
 
 def standardised(x: Tensor, reference: Tensor) -> Tensor:
-    """Subtract mean and divide by deviation of ``reference``; a constant 1 joins as an intercept."""
+    """Scale as ``reference`` needs for mean 0 and deviation 1, and add a constant 1 (intercept)."""
     scaled = (x - reference.mean(0)) / (reference.std(0) + 1e-6)
     return torch.cat([scaled, torch.ones(len(x), 1)], 1)
 
@@ -110,8 +121,12 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     p = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     p.add_argument("backbone")
-    p.add_argument("--data", type=Path, help="folder that holds cifar100/{train,test}/<class>")
-    p.add_argument("--per-class", type=int, default=100, help="training images of each class")
+    p.add_argument(
+        "--data", type=Path, help="folder that holds cifar100/{train,test}/<class>"
+    )
+    p.add_argument(
+        "--per-class", type=int, default=100, help="training images of each class"
+    )
     p.add_argument("--seed", type=int, default=0, help="of the choice of training images")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return p.parse_args()

@@ -35,7 +35,9 @@ def load_embedded() -> VisionTransformer:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise StateError(f"embedded backbone: cannot read {EMBEDDED_FILE}: {error}") from error
+        raise StateError(
+            f"embedded backbone: cannot read {EMBEDDED_FILE}: {error}"
+        ) from error
     return hybrid_from_bytes(data, sha256=EMBEDDED_SHA256)
 
 

@@ -18,7 +18,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from avalanche_ham.errors import OptionError
 
-__all__ = ["STEM_CHANNELS", "STEM_STRIDE", "FrozenStem", "create_hybrid_vit", "fold_batch_norms"]
+__all__ = [
+    "STEM_CHANNELS",
+    "STEM_STRIDE",
+    "FrozenStem",
+    "create_hybrid_vit",
+    "fold_batch_norms",
+]
 
 STEM_CHANNELS = 112
 STEM_STRIDE = 16
@@ -81,12 +87,19 @@ def create_hybrid_vit(
     if img_size < STEM_STRIDE or img_size % STEM_STRIDE:
         raise OptionError("img_size", f"a positive multiple of {STEM_STRIDE}", img_size)
     embed = partial(
-        HybridEmbed, backbone=FrozenStem(), feature_size=img_size // STEM_STRIDE,
+        HybridEmbed,
+        backbone=FrozenStem(),
+        feature_size=img_size // STEM_STRIDE,
         feature_ratio=STEM_STRIDE,
     )
     return VisionTransformer(
-        img_size=img_size, patch_size=1, embed_layer=embed, embed_dim=embed_dim, depth=depth,
-        num_heads=num_heads, num_classes=num_classes,
+        img_size=img_size,
+        patch_size=1,
+        embed_layer=embed,
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=num_heads,
+        num_classes=num_classes,
     )
 
 

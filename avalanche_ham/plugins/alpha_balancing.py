@@ -10,6 +10,7 @@ from avalanche.training.plugins import SupervisedPlugin
 
 from avalanche_ham.adapters import AdapterSet, low_rank_branches
 from avalanche_ham.errors import HamError, check_range
+from avalanche_ham.seeding import preserved
 
 NEGLIGIBLE = 0.05  # |alpha| under which a term has practically left the model
 
@@ -53,8 +54,9 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
         self.adapters, self.alpha, self.alpha_lr = adapters, alpha, alpha_lr
         self.train_alphas = train_alphas
         self.make_branch = low_rank_branches(rank, slots=slots)
-        for name, layer in adapters.layers.items():
-            self.make_branch(name, layer)  # says now, not in mid-training, if it cannot fit
+        with preserved():
+            for name, layer in adapters.layers.items():
+                self.make_branch(name, layer)  # says now, not in mid-training, if it cannot fit
         self.memory: dict[str, Any] = {"alphas": []}
 
     def before_train_dataset_adaptation(self, strategy: Any, **kwargs: Any) -> None:

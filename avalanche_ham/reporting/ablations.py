@@ -11,7 +11,7 @@ from avalanche_ham.reporting.cells import Difference, Fixed, Score, last_of, num
 from avalanche_ham.reporting.methods import HEADS
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.setup import TITLES, Setup
-from avalanche_ham.reporting.table import Block, Column, Row, Table
+from avalanche_ham.reporting.table import Block, Column, Row, Table, slips
 from avalanche_ham.settings import resolve
 
 MERGES = ("linear", "ties", "dare", "dare_ties", "magmax")
@@ -61,7 +61,7 @@ def table_7(setup: Setup) -> Table:
             rows.append(Row(f"{keep:g}", cells))
         blocks.append(Block(title, columns, tuple(rows), row_title="Retained"))
     notes = (
-        *paper.SLIPS["7"],
+        *slips("7"),
         "stored parameters count heads too; the reduction is that of the adapters",
     )
     return Table("7", "Table 7. Retained fraction", tuple(blocks), notes)

@@ -59,18 +59,29 @@ def read_archive(folder: Path, *, must_exist: bool = True) -> Archive:
     for path in sorted(folder.rglob(FAILURE)) if folder.is_dir() else ():
         failure = json.loads(path.read_text())
         identity = Identity(**failure.pop("identity"))
-        if identity not in archive.records:
+        if identity not in archive.records and not failure.get("bad_input"):
             archive.failures[identity] = failure
     return archive
 
 
-def write_failure(folder: Path, config: RunConfig, *, error: str, tasks_done: int) -> None:
-    """Note beside a run's state that it failed and after how many tasks."""
+def write_failure(
+    folder: Path, config: RunConfig, *, error: str, tasks_done: int, bad_input: bool = False
+) -> None:
+    """Note in a run's folder why it failed and after how many tasks.
+
+    Args:
+        folder: the run's.
+        config: the run.
+        error: one line.
+        tasks_done: number of tasks that it finished.
+        bad_input: it never began; the archive does not count it as failed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     note = {
         "identity": identity_of(config)._asdict(),
         "error": error,
         "tasks_done": tasks_done,
+        "bad_input": bad_input,
     }
     partial = folder / (FAILURE + ".partial")
     partial.write_text(json.dumps(note, indent=2) + "\n")

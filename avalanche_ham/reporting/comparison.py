@@ -6,7 +6,7 @@ from avalanche_ham.reporting import paper
 from avalanche_ham.reporting.cells import Metric, Score, number
 from avalanche_ham.reporting.methods import HEADS, MethodRow, method_rows
 from avalanche_ham.reporting.setup import TITLES, Setup
-from avalanche_ham.reporting.table import Block, Column, Row, Table
+from avalanche_ham.reporting.table import Block, Column, Row, Table, slips
 
 LENGTH = 50  # tasks, in the paper's Tables 1 and 2
 LENGTHS = (10, 20, 50, 100)  # in its Figure 2; not every data set has as many classes
@@ -54,7 +54,7 @@ def _comparison(
                 )
             rows.append(Row(row.label, tuple(cells), ranked=not row.is_bound))
         blocks.append(Block(HEADS[head], columns, tuple(rows)))
-    return Table(name, title, tuple(blocks), paper.SLIPS[name])
+    return Table(name, title, tuple(blocks), slips(name))
 
 
 def figure_2(setup: Setup) -> Table:

@@ -152,9 +152,7 @@ def draw_alphas(axes: Axes, groups: Mapping[str, Any]) -> None:
         )  # fmt: skip
     axes.axhline(alphas[0]["start"][0], color=GREY, ls=":", lw=1.2, zorder=0)
     _dress(axes, "Importance alpha after each task (Eq. 4)", n_tasks)
-    axes.set_xlabel(
-        "tasks learned\nopen: the new adapter's own; filled: its group's mean with it"
-    )
+    axes.set_xlabel("tasks learned\nopen: a new adapter's; filled: a group's")
     axes.set_ylabel("alpha")
     axes.set_xlim(0.8, 1.2 * n_tasks)
     axes.ticklabel_format(axis="y", useOffset=False)

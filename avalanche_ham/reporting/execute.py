@@ -1,25 +1,22 @@
-"""Make the missing runs of a plan, in this process or in several, each in its own folder."""
+"""Make the missing runs of a table, in this process or in several at a time."""
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import multiprocessing.connection
 import os
-import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from avalanche_ham.errors import DivergedError, HamError
-from avalanche_ham.reporting.archive import FAILURE, Archive, write_failure
+from avalanche_ham.reporting.archive import Archive
 from avalanche_ham.reporting.identity import identity_in, identity_of
-from avalanche_ham.reporting.lock import RunLock
+from avalanche_ham.reporting.one_run import make_run, note_failure, outcome
 from avalanche_ham.reporting.plan import describe, duration, time_left
-from avalanche_ham.runner import Resources, RunConfig, run
+from avalanche_ham.runner import Resources, RunConfig
 
 INTERRUPTED = 130
 
@@ -41,139 +38,110 @@ def execute(
     Args:
         runs: not finished yet.
         folder: of all records.
-        archive: is brought up to date, for the estimates.
+        archive: brought up to date here, for the estimates.
         resources: data, device, and the threads of each process.
-        jobs: number of processes, each of which makes one run and ends; 0 makes the runs
-            in this process.
-        keep_state: keep the state of finished runs (for export), which is large.
+        jobs: number of processes, each of which makes one run and ends, so that its peak
+            memory is its own; 0 makes all runs in this process.
+        keep_state: keep the state of finished runs, see ``make_run``.
 
     Returns:
         What went wrong, a line for each run.
     """
     if jobs > 1 and resources.threads is None:
         resources = replace(resources, threads=max(1, (os.cpu_count() or 1) // jobs))
-    queue = _Queue(list(runs), folder, archive, max(1, jobs))
-    work = _in_processes if jobs else _in_this_process
-    work(queue, resources, keep_state)
+    queue = Queue(list(runs), folder, archive, max(1, jobs))
+    if jobs:
+        _in_processes(queue, resources, keep_state)
+    else:
+        for config in queue.take():
+            code = make_run(config, queue.place(config), resources, keep_state=keep_state)
+            queue.report(config, code, running=())
     return queue.problems
 
 
-class _Queue:
-    """The runs still to make, what was said about them, and what went wrong."""
+@dataclass
+class Queue:
+    """The runs still to make, how many have ended, and what went wrong."""
 
-    def __init__(
-        self, runs: list[RunConfig], folder: Path, archive: Archive, jobs: int
-    ) -> None:
-        self.waiting, self.folder, self.archive, self.jobs = runs, folder, archive, jobs
-        self.total, self.ended = len(runs), 0
-        self.problems: list[str] = []
+    waiting: list[RunConfig]
+    folder: Path
+    archive: Archive
+    jobs: int
+    ended: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Count the runs."""
+        self.total = len(self.waiting)
+
+    def take(self) -> Any:
+        """Yield the waiting runs in order."""
+        while self.waiting:
+            yield self.waiting.pop(0)
 
     def place(self, config: RunConfig) -> Path:
+        """Give a run's folder."""
         return self.folder / identity_of(config).slug
 
-    def finished(self, config: RunConfig, code: int, running: Sequence[RunConfig]) -> None:
-        """Report one run: by its record, its note of failure, or its exit code."""
+    def report(self, config: RunConfig, code: int, *, running: Sequence[RunConfig]) -> None:
+        """Say how a run ended, by its record, its note of failure or its exit code."""
         self.ended += 1
         folder = self.place(config)
-        record = _last_record(folder / "records.jsonl")
+        if code < 0:  # killed, so it could not leave a note
+            note_failure(config, folder, f"the process was ended by signal {-code}")
+        record, error = outcome(folder)
         if record is not None:
             self.archive.records[identity_in(record)] = record
             seconds = sum(record["train_seconds"]) + sum(record["eval_seconds"])
             said = f"AA {record['aa']:.2f} % in {duration(seconds)}"
+        elif code:
+            said = f"failed: {error or f'exit code {code}'}"
+            self.problems.append(f"{describe(config)}: {said}")
         else:
-            if code < 0:  # killed: no exception, no note of its own
-                error = f"the process was ended by signal {-code}"
-                write_failure(folder, config, error=error, tasks_done=_tasks_done(folder))
-            note = folder / FAILURE
-            said = "another process has it (see its file lock)"
-            if note.exists():
-                said = "failed: " + json.loads(note.read_text())["error"]
-            elif code:
-                said = "did not run: " + _read_problem(folder)
-            if code:
-                self.problems.append(f"{describe(config)}: {said}")
+            said = f"another process has it, see {folder / 'lock'}"
         left = time_left([*self.waiting, *running], self.archive, jobs=self.jobs)
-        _say(f"[{self.ended}/{self.total}] {describe(config)}: {said}; left: {left}")
+        line = f"[{self.ended}/{self.total}] {describe(config)}: {said}; left: {left}"
+        print(f"{time.strftime('%H:%M')} {line}", file=sys.stderr, flush=True)
 
 
-def _in_this_process(queue: _Queue, resources: Resources, keep_state: bool) -> None:
-    while queue.waiting:
-        config = queue.waiting.pop(0)
-        code = make_run(config, queue.place(config), resources, keep_state, show=False)
-        queue.finished(config, code, ())
-
-
-def _in_processes(queue: _Queue, resources: Resources, keep_state: bool) -> None:
-    """Keep ``jobs`` processes busy; each makes one run, so that its peak memory is its own."""
-    # is_available must not initialise CUDA in the server, whose children could not use it
-    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["avalanche_ham.reporting.execute"])
+def _in_processes(queue: Queue, resources: Resources, keep_state: bool) -> None:
+    """Keep ``jobs`` processes busy until no run waits."""
+    context = _process_context()
     running: dict[Any, RunConfig] = {}
-    show = queue.jobs == 1
+    show = queue.jobs == 1  # two progress bars would overwrite each other
+    waiting = queue.take()
     try:
         while queue.waiting or running:
             while queue.waiting and len(running) < queue.jobs:
-                config = queue.waiting.pop(0)
+                config = next(waiting)
                 args = (config, queue.place(config), resources, keep_state, show)
                 process = context.Process(target=_child, args=args)
                 process.start()
                 running[process] = config
-            multiprocessing.connection.wait([p.sentinel for p in running])
+            multiprocessing.connection.wait([process.sentinel for process in running])
             for process in [p for p in running if not p.is_alive()]:
                 process.join()
                 config = running.pop(process)
-                queue.finished(config, process.exitcode or 0, list(running.values()))
+                queue.report(config, process.exitcode or 0, running=list(running.values()))
     except KeyboardInterrupt:
         for process in running:
-            process.join()  # the terminal interrupted them too
+            process.join()  # the terminal has interrupted them too
         raise
 
 
-def _child(config: RunConfig, folder: Path, *args: Any) -> None:
+def _process_context() -> Any:
+    """Processes forked from a server that has the imports behind it and computes nothing."""
+    # else torch's search for a GPU would initialise CUDA in the server and spoil its children
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([make_run.__module__])
+    return context
+
+
+def _child(
+    config: RunConfig, folder: Path, resources: Resources, keep_state: bool, show: bool
+) -> None:
     try:
-        sys.exit(make_run(config, folder, *args))
+        sys.exit(make_run(config, folder, resources, keep_state=keep_state, show=show))
     except KeyboardInterrupt:
         os._exit(INTERRUPTED)
-
-
-def make_run(
-    config: RunConfig, folder: Path, resources: Resources, keep_state: bool, show: bool
-) -> int:
-    """Make one run under its lock, or go on with it; gives an exit code, 0 if all is well.
-
-    Bad input (an option that does not fit, data that are missing) is no result and is not
-    noted as a failure, unlike an error in the middle of a run.
-    """
-    lock = RunLock(folder)
-    if not lock.acquire():
-        return 0
-    done = 0
-
-    def count(current: Any) -> None:
-        nonlocal done
-        done = current.tasks_done()
-
-    try:
-        (folder / FAILURE).unlink(missing_ok=True)
-        run(config, resources, out=folder, resume=True, show=show, after_task=count)
-        if not keep_state:
-            shutil.rmtree(folder / "state", ignore_errors=True)
-        return 0
-    except Exception as error:
-        message = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        if isinstance(error, HamError) and not isinstance(error, DivergedError):
-            (folder / "problem.txt").write_text(message + "\n")
-        else:
-            write_failure(folder, config, error=message, tasks_done=done)
-        return 1
-    finally:
-        lock.release()
-
-
-def _last_record(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text().splitlines()[-1]) if path.exists() else None
-
-
-def _say(line: str) -> None:
-    print(f"{time.strftime('%H:%M')} {line}", file=sys.stderr, flush=True)

@@ -10,7 +10,7 @@ from avalanche_ham.reporting.cells import Difference, Fixed, Score, Words, numbe
 from avalanche_ham.reporting.methods import HEADS
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.setup import TITLES, Setup
-from avalanche_ham.reporting.table import Block, Column, Row, Table
+from avalanche_ham.reporting.table import Block, Column, Row, Table, slips
 
 KINDS = ("individual", "pruned", "group", "merged")
 MORE_GROUPS = {10: (1, 2, 5), 20: (1, 2, 5, 10)}
@@ -44,7 +44,7 @@ def table_3(setup: Setup) -> Table:
                 rows.append(Row(f"{TITLES[benchmark]}, {n} tasks", (similar, orthogonal, gain)))
         blocks.append(Block(HEADS[head], columns, tuple(rows), row_title="Data set"))
     title = "Table 3. Grouping by similarity against grouping by orthogonality (%)"
-    return Table("3", title, tuple(blocks), paper.SLIPS["3"])
+    return Table("3", title, tuple(blocks), slips("3"))
 
 
 def table_4(setup: Setup) -> Table:
@@ -56,7 +56,7 @@ def table_4(setup: Setup) -> Table:
                 blocks.append(_hierarchy_block(setup, benchmark, n, head))
     title = "Table 4. Accuracy (%) of each task among all classes, under four models"
     notes = (
-        *paper.SLIPS["4"],
+        *slips("4"),
         "the paper's classes stand in another order: only the averages compare",
     )
     return Table("4", title, tuple(blocks), notes)
@@ -137,7 +137,7 @@ def table_5(setup: Setup) -> Table:
                 title = f"{TITLES[benchmark]}, {n} tasks, {HEADS[head]}"
                 blocks.append(Block(title, columns, rows, row_title="Groups"))
     notes = (
-        *paper.SLIPS["5"],
+        *slips("5"),
         "the paper's second number of groups is lost in the text that we have",
     )
     return Table("5", "Table 5. Number of groups", tuple(blocks), notes)

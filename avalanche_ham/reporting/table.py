@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from avalanche_ham.reporting import paper
 from avalanche_ham.reporting.aggregate import Summary, average_of
 from avalanche_ham.reporting.archive import Archive
 from avalanche_ham.reporting.cells import Cell
@@ -58,6 +59,11 @@ class Table:
             for row in block.rows:
                 for cell in row.cells:
                     yield from cell.runs
+
+
+def slips(name: str) -> tuple[str, ...]:
+    """Give notes on where a table of the paper contradicts itself."""
+    return tuple(f"a slip in the paper: {slip}" for slip in paper.SLIPS[name])
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,9 @@ def cached_rows(
         path.parent.mkdir(parents=True, exist_ok=True)
         partial, counter = path.with_suffix(".partial"), path.with_suffix(".rows")
         start = int(counter.read_text()) if counter.exists() and partial.exists() else 0
-        rows = np.lib.format.open_memmap(partial, "r+" if start else "w+", np.float16, shape)
+        rows = np.lib.format.open_memmap(
+            partial, "r+" if start else "w+", np.float16, shape
+        )
         begun, next_report, first = time.monotonic(), save_seconds, start
         while start < shape[0]:
             stop = min(start + batch, shape[0])

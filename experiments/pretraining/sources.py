@@ -28,9 +28,16 @@ class ImageSource:
     """Uint8 images on the device, cut anew each time they are asked for."""
 
     def __init__(
-        self, train: np.ndarray, test: np.ndarray, size: int, device: torch.device, seed: int
+        self,
+        train: np.ndarray,
+        test: np.ndarray,
+        size: int,
+        device: torch.device,
+        seed: int,
     ) -> None:
-        self.train, self.test = (torch.from_numpy(np.array(x)).to(device) for x in (train, test))
+        self.train, self.test = (
+            torch.from_numpy(np.array(x)).to(device) for x in (train, test)
+        )
         self.size, self.seed = size, seed
 
     def batch(self, indices: Tensor, epoch: int) -> Tensor:

@@ -85,7 +85,12 @@ def cached_targets(
         pixels = normalised(batch, size, MEAN, STD).bfloat16()
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         features = network.forward_head(network.forward_features(pixels), pre_logits=True)
-        return torch.cat([features, network.get_classifier()(features)], 1).float().cpu().numpy()
+        return (
+            torch.cat([features, network.get_classifier()(features)], 1)
+            .float()
+            .cpu()
+            .numpy()
+        )
 
     path = folder / f"{name}-{size}px.npy"
     rows = cached_rows(path, (len(images), width + classes), answer, report=report)

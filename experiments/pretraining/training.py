@@ -61,7 +61,9 @@ class Trainer:
         self.targets, self.recipe, self.device = targets, recipe, device
         self.average = copy.deepcopy(self.student).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
-            _decay_groups(self.student, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.98)
+            _decay_groups(self.student, recipe.weight_decay),
+            lr=recipe.lr,
+            betas=(0.9, 0.98),
         )
         self.step, self.seconds = 0, 0.0
 
@@ -120,7 +122,9 @@ class Trainer:
     @torch.no_grad()
     def _average(self) -> None:
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
-        for mean, new in zip(self.average.parameters(), self.student.parameters(), strict=True):
+        for mean, new in zip(
+            self.average.parameters(), self.student.parameters(), strict=True
+        ):
             if new.requires_grad:
                 mean.lerp_(new, 1 - decay)
 

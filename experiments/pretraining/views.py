@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def normalised(images: Tensor, size: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def normalised(
+    images: Tensor, size: int, mean: Sequence[float], std: Sequence[float]
+) -> Tensor:
     """Resize uint8 images ``(N, 3, H, W)`` and normalise them, to ``(N, 3, size, size)``."""
     pixels = _scaled(images, mean, std)
     shrinks = size < min(images.shape[-2:])
@@ -42,7 +44,9 @@ def random_views(
     area, shape, x, y, coin = torch.rand(5, n, generator=generator)
     area = scale[0] + (scale[1] - scale[0]) * area
     stretch = ratio ** (shape - 0.5)  # square root of width / height
-    width, height = (area.sqrt() * stretch).clamp(max=1), (area.sqrt() / stretch).clamp(max=1)
+    width, height = (area.sqrt() * stretch).clamp(max=1), (area.sqrt() / stretch).clamp(
+        max=1
+    )
     grid = torch.zeros(n, 2, 3)
     grid[:, 0, 0] = width * (coin < 0.5).float().mul(2).sub(1)
     grid[:, 1, 1] = height

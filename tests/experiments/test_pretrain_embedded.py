@@ -79,9 +79,13 @@ def test_hybrid_with_teacher_writes_weights_that_load(run, tmp_path):
     from avalanche_ham.backbones.embedded import hybrid_from_bytes
 
     run(tmp_path, *HYBRID)
-    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    records = [
+        json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()
+    ]
     assert [record["step"] for record in records] == [2, 4, 6]
-    assert all(record["loss"] > 0 and 0 <= record["validation"] <= 100 for record in records)
+    assert all(
+        record["loss"] > 0 and 0 <= record["validation"] <= 100 for record in records
+    )
     vit = hybrid_from_bytes((tmp_path / "weights.safetensors").read_bytes())
     assert vit(torch.zeros(1, 3, 32, 32)).shape == (1, 48)
 

@@ -221,7 +221,7 @@ def test_an_unknown_keyword_raises(tiny_model):
         ({"lr": 0.0}, OptionError, "lr must be above 0, but got 0.0"),
         ({"weight_decay": -1}, OptionError, "weight_decay must be at least 0"),
         ({"steps": 0}, OptionError, "steps must be at least 1, but got 0"),
-        ({"precision": "bf8"}, UnknownNameError, "did you mean 'bf16'"),
+        ({"precision": "bf32"}, UnknownNameError, "one of bf16, fp32, but got 'bf32'"),
         ({"scope": "all"}, UnknownNameError, "scope must be one of current, seen, seen_frozen"),
     ],
 )

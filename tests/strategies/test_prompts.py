@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from avalanche.benchmarks import nc_benchmark
+from avalanche.training.plugins import SupervisedPlugin
 from torch.utils.data import Dataset
 
 from avalanche_ham.errors import HamError, OptionError, UnknownNameError
@@ -29,6 +30,23 @@ TRAINED = {  # prompt entries that train on each task
     "dual_prompt": PER_TASK["dual_prompt"] + 2 * 2 * 5 * 48,  # and the general prefix
     "coda_prompt": PER_TASK["coda_prompt"],
 }
+
+
+class AroundUpdate(SupervisedPlugin, supports_distributed=True):
+    """Calls a function with the strategy before or after each optimiser step."""
+
+    def __init__(self, before=None, after=None) -> None:
+        super().__init__()
+        self.look_before, self.look_after = before, after
+
+    def before_update(self, strategy, **kwargs) -> None:
+        if self.look_before:
+            self.look_before(strategy)
+
+    def after_update(self, strategy, **kwargs) -> None:
+        if self.look_after:
+            self.look_after(strategy)
+
 
 each_method = pytest.mark.parametrize("name", STRATEGIES)
 
@@ -90,18 +108,18 @@ def test_only_prompts_and_newest_rows_train(name, make, benchmark):
 
 @each_method
 def test_every_prompt_parameter_moves(name, make, benchmark):
-    strategy = make(name, lr=1e-2, steps=8)
-    moved = []
+    start = {}
 
-    def remember(current):
-        moved.extend((n, p, p.detach().clone()) for n, p in current.model.named_parameters())
+    def remember(strategy):
+        if not start:
+            start.update({n: p.detach().clone() for n, p in strategy.model.named_parameters()})
 
-    strategy._before_training_exp = lambda **kwargs: remember(strategy)
+    strategy = make(name, lr=1e-2, steps=8, plugins=[AroundUpdate(remember)])
     strategy.train(benchmark.train_stream[0])
-    trained = [(n, p, start) for n, p, start in moved if p.requires_grad]
+    trained = [(n, p) for n, p in strategy.model.named_parameters() if p.requires_grad]
     assert len(trained) >= 4
-    for n, parameter, start in trained:
-        assert not torch.equal(parameter, start), n
+    for n, parameter in trained:
+        assert not torch.equal(parameter, start[n]), n
 
 
 @each_method
@@ -201,20 +219,24 @@ def test_wrong_options_are_errors(make):
 
 @pytest.mark.parametrize("name", ["l2p", "dual_prompt"])
 def test_gradients_are_clipped(name, make, benchmark):
-    strategy, norms = make(name, clip_norm=1e-3), []
+    norms = []
 
-    def measure(**kwargs):
+    def measure(strategy):
         gradients = [p.grad for g in strategy.optimizer.param_groups for p in g["params"]]
         norms.append(torch.cat([g.flatten() for g in gradients]).norm())
 
-    strategy._after_update = measure
+    strategy = make(name, clip_norm=1e-3, plugins=[AroundUpdate(after=measure)])
     strategy.train(benchmark.train_stream[0])
     assert len(norms) == 2
     assert max(norms) < 1.01e-3
 
 
 def test_codas_rate_falls_along_a_cosine(make, benchmark):
-    strategy, rates = make("coda_prompt", steps=4, lr=0.1), []
-    strategy._after_update = lambda **kwargs: rates.append(strategy.optimizer.param_groups[0]["lr"])
+    rates = []
+
+    def note(strategy):
+        rates.append(strategy.optimizer.param_groups[0]["lr"])
+
+    strategy = make("coda_prompt", steps=4, lr=0.1, plugins=[AroundUpdate(after=note)])
     strategy.train(benchmark.train_stream[0])
     assert rates == pytest.approx([0.1, 0.1 * 0.8535534, 0.05, 0.1 * 0.1464466])

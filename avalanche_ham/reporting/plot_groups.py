@@ -1,0 +1,142 @@
+"""Ours: which adapter joined which group, how the alphas moved, what has to be kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from avalanche_ham.reporting.archive import Archive, Record
+from avalanche_ham.reporting.cells import Score, last_of, number
+from avalanche_ham.reporting.comparison import LENGTH
+from avalanche_ham.reporting.methods import HEADS, LABELS, method_rows
+from avalanche_ham.reporting.setup import TITLES, Setup
+from avalanche_ham.reporting.style import ACCENT, COLOURS, GREY, look_of, new_figure, spread
+from avalanche_ham.reporting.table import Block, Column, Row, Table
+
+HAM = LABELS["ham"]
+
+
+def groups_table(setup: Setup) -> Table:
+    """The runs behind the extra figure: all methods of Table 1, with what they keep."""
+    columns = (Column("AA", best="max"), Column("stored parameters", best="min", digits=0))
+    blocks = []
+    for benchmark in setup.data_sets(("cifar100",)):
+        for n in setup.lengths(benchmark, LENGTH):
+            for head in setup.head_names("linear"):
+                rows = []
+                for row in method_rows(setup, head=head, heads=(head,)):
+                    if row.options or row.is_bound:
+                        continue
+                    runs = setup.runs(row.method, benchmark=benchmark, n_tasks=n, head=head)
+                    scores = (number("aa"), last_of("stored_parameters"))
+                    data = setup.has_data(benchmark)
+                    cells = tuple(Score(runs, score, data=data) for score in scores)
+                    rows.append(Row(row.label, cells))
+                title = f"{TITLES[benchmark]}, {n} tasks, {HEADS[head]}"
+                blocks.append(Block(title, columns, tuple(rows)))
+    return Table("figure extra", "Groups, alphas and stored parameters", tuple(blocks))
+
+
+def plot_groups(block: Block, archive: Archive) -> Figure:
+    """Draw similarity and grouping map, alphas and parameter growth of one block.
+
+    The first two panels show HAM's run with the first seed.
+    """
+    figure = new_figure(7.4, 6.4)
+    grid = figure.add_gridspec(3, 1, height_ratios=(1, 1.6, 1.8))
+    axes = [figure.add_subplot(grid[i]) for i in range(3)]
+    curves = {row.label: _first(row, archive) for row in block.rows}
+    ham = curves.get(HAM)
+    if ham is not None:
+        _draw_map(axes[0], ham)
+        _draw_alphas(axes[1], ham)
+    _draw_growth(axes[2], {k: r for k, r in curves.items() if r is not None})
+    figure.suptitle(block.title, fontsize=9)
+    return figure
+
+
+def _first(row: Row, archive: Archive) -> Record | None:
+    records = (archive.record(config) for config in row.cells[0].runs)
+    return next((record for record in records if record is not None), None)
+
+
+def _draw_map(axes: Any, record: Record) -> None:
+    """Colour: cosine of the new adapter with each group; ring: the group that it joined."""
+    groups = record["groups"]
+    members, similarities = groups["members"], groups["similarities"]
+    count = max(members) + 1
+    matrix = [
+        [row[j] if j < len(row) else float("nan") for row in similarities] for j in range(count)
+    ]
+    known = [abs(v) for row in similarities for v in row] or [1.0]
+    limit = max(max(known), 1e-6)
+    norm = TwoSlopeNorm(0, -limit, limit)
+    tasks = len(members)
+    image = axes.imshow(
+        matrix,
+        aspect="auto",
+        cmap="PuOr",
+        norm=norm,
+        extent=(0.5, tasks + 0.5, count - 0.5, -0.5),
+        interpolation="nearest",
+    )
+    axes.plot(range(1, tasks + 1), members, "o", color="black", fillstyle="none", markersize=4)
+    axes.set_yticks(range(count), [f"group {j}" for j in range(count)])
+    axes.grid(visible=False)
+    axes.set_title("cosine with each group (colour) and the group joined (ring)", loc="left")
+    axes.figure.colorbar(image, ax=axes, pad=0.01)
+
+
+def _draw_alphas(axes: Any, record: Record) -> None:
+    """Lines: the groups' alphas after each task; crosses: the new adapter's own."""
+    ends = [entry["end"] for entry in record["groups"]["alphas"]]
+    tasks = range(1, len(ends) + 1)
+    axes.plot(tasks, [end[-1] for end in ends], "x", color=GREY, markersize=4)
+    names = [(len(ends), ends[-1][-1], "new adapter", GREY)]
+    for group in range(max(len(end) for end in ends) - 1):
+        known = [(t, end[group]) for t, end in zip(tasks, ends) if group < len(end) - 1]
+        colour = ACCENT if group == 0 else COLOURS[(group - 1) % len(COLOURS)]
+        axes.plot(*zip(*known), color=colour, linewidth=1.4)
+        names.append((*known[-1], f"group {group}", colour))
+    axes.set_title("alphas after each task", loc="left")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _name(axes, names)
+
+
+def _draw_growth(axes: Any, records: dict[str, Record]) -> None:
+    names = []
+    for index, (label, record) in enumerate(records.items()):
+        stored = record["stored_parameters"]
+        look = look_of(index, accent=label == HAM)
+        axes.plot(
+            range(1, len(stored) + 1),
+            stored,
+            color=look.colour,
+            linestyle=look.dash,
+            linewidth=look.width,
+        )
+        names.append((len(stored), stored[-1], label, look.colour))
+    axes.set_title("stored parameters (non-zero entries)", loc="left")
+    axes.set_xlabel("tasks")
+    axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _name(axes, names)
+
+
+def _name(axes: Any, names: list[Any]) -> None:
+    """Write names at the right edge, apart from each other, also on a logarithmic axis."""
+    to_axes = axes.transAxes.inverted()
+    heights = [to_axes.transform(axes.transData.transform((x, y)))[1] for x, y, *_ in names]
+    for (_, _, label, colour), height in zip(names, spread(heights, 0.075)):
+        axes.text(
+            1.01,
+            height,
+            label,
+            transform=axes.transAxes,
+            color=colour,
+            fontsize=7,
+            va="center",
+        )

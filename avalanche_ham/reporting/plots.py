@@ -1,0 +1,156 @@
+"""Figure 2, accuracy over the number of tasks, and Figure 3, time per task."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from avalanche_ham.reporting.methods import LABELS
+from avalanche_ham.reporting.style import ACCENT, GREY, look_of, new_figure, spread
+from avalanche_ham.reporting.table import FilledBlock, FilledRow, FilledTable
+
+HAM = LABELS["ham"]
+
+
+def plot_lengths(table: FilledTable) -> Figure:
+    """Draw Figure 2: a panel per block, a line per method with a band of one deviation.
+
+    Every line is named at its end. The paper's HAM, where it prints a number, is grey.
+
+    Args:
+        table: columns are numbers of tasks, titled ``"<n> tasks"``.
+    """
+    blocks = [block for block in table.blocks if _has_numbers(block)]
+    columns = min(2, max(1, len(blocks)))
+    lines = max(1, math.ceil(len(blocks) / columns))
+    figure = new_figure(4.6 * columns, 3.6 * lines)
+    for position, block in enumerate(blocks, 1):
+        axes = figure.add_subplot(lines, columns, position)
+        lengths = [int(column.title.split()[0]) for column in block.columns]
+        _draw_lines(axes, block, lengths)
+        axes.set_title(block.title, loc="left")
+        axes.set_xlabel("number of tasks")
+        axes.set_ylabel("AA (%)")
+    return _or_empty(figure, blocks)
+
+
+def _draw_lines(axes: Any, block: FilledBlock, lengths: list[int]) -> None:
+    places = [math.log10(n) for n in lengths]  # equal ratios are equally far apart
+    ends = []
+    for index, row in enumerate(block.rows):
+        points = [(x, c) for x, c in zip(places, row.cells) if c.mean is not None]
+        if not points:
+            continue
+        look = look_of(index, accent=row.label == HAM)
+        x, y = [p[0] for p in points], [p[1].mean for p in points]
+        axes.plot(
+            x,
+            y,
+            color=look.colour,
+            linestyle=look.dash,
+            marker=look.marker,
+            linewidth=look.width,
+            zorder=3 if row.label == HAM else 2,
+        )
+        band = [(a, c.mean, c.std) for a, c in points if c.std is not None]
+        if band:
+            low, high = [m - s for _, m, s in band], [m + s for _, m, s in band]
+            axes.fill_between([b[0] for b in band], low, high, color=look.colour, alpha=0.15, lw=0)
+        ends.append((x[-1], y[-1], row.label, look.colour))
+    ends += _draw_paper(axes, block, places)
+    axes.set_xticks(places, [str(n) for n in lengths])
+    axes.set_xlim(places[0] - 0.05, places[-1] + 0.05)
+    _name_ends(axes, ends)
+
+
+def _draw_paper(axes: Any, block: FilledBlock, places: list[float]) -> list[Any]:
+    """Draw the paper's HAM where it prints numbers; gives the label of its end."""
+    row = next((r for r in block.rows if r.label == HAM), None)
+    cells = [] if row is None else row.cells
+    points = [(x, c.paper.mean) for x, c in zip(places, cells) if c.paper is not None]
+    if not points:
+        return []
+    x, y = zip(*points)
+    axes.plot(x, y, color=GREY, linestyle=":", marker="o", markerfacecolor="white", zorder=1)
+    return [(x[-1], y[-1], f"{HAM}, the paper's", GREY)]
+
+
+def _name_ends(axes: Any, ends: list[Any]) -> None:
+    """Write each line's name right of the panel, apart from each other, with a leader."""
+    low, high = axes.get_ylim()
+    heights = spread([end[1] for end in ends], 0.058 * (high - low))
+    right = axes.get_xlim()[1]
+    for (x, y, label, colour), height in zip(ends, heights):
+        axes.annotate(
+            label,
+            xy=(x, y),
+            xytext=(right + 0.06 * (right - axes.get_xlim()[0]), height),
+            color=colour,
+            fontsize=7,
+            fontweight="bold" if label == HAM else "normal",
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.4, "shrinkA": 1, "shrinkB": 3},
+        )
+
+
+def plot_times(table: FilledTable) -> Figure:
+    """Draw Figure 3: seconds per task, training beside inference, a bar per method.
+
+    Args:
+        table: two columns, training and inference; the methods that the paper times first.
+    """
+    blocks = [block for block in table.blocks if _has_numbers(block)]
+    height = sum(0.6 + 0.22 * len(_timed(block)) for block in blocks)
+    figure = new_figure(7.0, max(1.6, height))
+    for line, block in enumerate(blocks):
+        rows = _timed(block)
+        for column, heading in enumerate(("training", "inference, final model")):
+            axes = figure.add_subplot(len(blocks), 2, 2 * line + column + 1)
+            _draw_bars(axes, rows, column)
+            axes.set_title(heading, loc="left")
+            axes.set_xlabel("seconds per task")
+            if column:
+                axes.set_yticklabels([])
+        if len(blocks) > 1:
+            figure.axes[2 * line].set_title(f"{block.title}: training", loc="left")
+    return _or_empty(figure, blocks)
+
+
+def _timed(block: FilledBlock) -> list[FilledRow]:
+    return [row for row in block.rows if all(c.mean is not None for c in row.cells)]
+
+
+def _draw_bars(axes: Any, rows: list[FilledRow], column: int) -> None:
+    cells = [row.cells[column] for row in rows]
+    means = [cell.mean for cell in cells]
+    errors = [cell.std or 0.0 for cell in cells]
+    colours = [ACCENT if row.label == HAM else "#8DA9C4" for row in rows]
+    whiskers = {"ecolor": "black", "elinewidth": 0.8, "capsize": 2}
+    axes.barh(range(len(rows)), means, xerr=errors, color=colours, error_kw=whiskers)
+    for place, (mean, error) in enumerate(zip(means, errors)):
+        axes.annotate(
+            f"{mean:.3g}",
+            (mean + error, place),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+        )
+    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    axes.invert_yaxis()
+    axes.margins(x=0.18)
+    axes.set_xlim(left=0)
+    axes.grid(axis="y", visible=False)
+
+
+def _has_numbers(block: FilledBlock) -> bool:
+    return any(cell.mean is not None for row in block.rows for cell in row.cells)
+
+
+def _or_empty(figure: Figure, blocks: list[FilledBlock]) -> Figure:
+    if not blocks:
+        figure.text(0.5, 0.5, "no finished run yet", ha="center", va="center")
+    return figure

@@ -1,0 +1,106 @@
+"""The look of figures: readable in print, without colour vision, and without a legend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, told apart with any colour vision; the first is kept for HAM
+ACCENT = "#D55E00"
+COLOURS = ("#0072B2", "#009E73", "#56B4E9", "#CC79A7", "#E69F00", "#000000")
+DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)))
+MARKERS = "osD^vPX*<>"
+GREY = "#777777"
+SETTINGS = {
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.5,
+    "lines.markersize": 4,
+    "svg.hashsalt": "avalanche_ham",  # equal figures are equal files
+    "svg.fonttype": "none",
+}
+
+
+class Look(NamedTuple):
+    """How one line is drawn; no two of the first eighteen look the same without colour."""
+
+    colour: str
+    dash: Any
+    marker: str
+    width: float
+
+
+def look_of(index: int, *, accent: bool = False) -> Look:
+    """Give the look of the index-th line, or the one that stands out."""
+    if accent:
+        return Look(ACCENT, "-", "o", 2.4)
+    dash = DASHES[index // len(COLOURS) % len(DASHES)]
+    return Look(COLOURS[index % len(COLOURS)], dash, MARKERS[index % len(MARKERS)], 1.2)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty figure, in inches; nothing global is touched."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write ``stem.png`` and ``stem.svg``; gives their paths."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = [stem.with_name(stem.name + suffix) for suffix in (".png", ".svg")]
+    figure.savefig(paths[0], dpi=200)
+    figure.savefig(paths[1], metadata={"Date": None})
+    return paths
+
+
+def styled() -> Any:
+    """Give a context in which figures have the house look."""
+    return matplotlib.rc_context(SETTINGS)
+
+
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """Move labels apart, up and down alike, until neighbours are ``gap`` apart.
+
+    Labels that touch form a heap that is centred on what it names.
+
+    Args:
+        places: wanted heights, in any order.
+        gap: smallest distance, at least 0.
+
+    Returns:
+        Heights in the order of ``places``; their order by height is kept.
+    """
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    heaps: list[list[float]] = []  # [sum of wanted heights, number of labels]
+    for i in order:
+        heaps.append([places[i], 1])
+        while len(heaps) > 1 and _bottom(heaps[-1], gap) < _top(heaps[-2], gap) + gap:
+            total, count = heaps.pop()
+            heaps[-1] = [heaps[-1][0] + total, heaps[-1][1] + count]
+    moved = [0.0] * len(places)
+    position = iter(order)
+    for heap in heaps:
+        for step in range(int(heap[1])):
+            moved[next(position)] = _bottom(heap, gap) + step * gap
+    return moved
+
+
+def _bottom(heap: list[float], gap: float) -> float:
+    total, count = heap
+    return total / count - gap * (count - 1) / 2
+
+
+def _top(heap: list[float], gap: float) -> float:
+    total, count = heap
+    return total / count + gap * (count - 1) / 2

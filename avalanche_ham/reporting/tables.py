@@ -1,0 +1,91 @@
+"""The tables by number, and a table with everything a reader must know beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from avalanche_ham.presets import preset_values
+from avalanche_ham.reporting.ablations import table_6, table_7, table_extra
+from avalanche_ham.reporting.aggregate import sampling_error
+from avalanche_ham.reporting.archive import Archive
+from avalanche_ham.reporting.comparison import table_1, table_2
+from avalanche_ham.reporting.plan import describe, make_plan
+from avalanche_ham.reporting.setup import TITLES, Setup
+from avalanche_ham.reporting.structure import table_3, table_4, table_5
+from avalanche_ham.reporting.table import FilledTable, Table, fill
+
+TABLES: dict[str, Callable[[Setup], Table]] = {
+    "1": table_1,
+    "2": table_2,
+    "3": table_3,
+    "4": table_4,
+    "5": table_5,
+    "6": table_6,
+    "7": table_7,
+    "extra": table_extra,
+}
+
+SEEN = (
+    "Tiny-ImageNet: the embedded backbone saw these very images and labels in pre-training, "
+    "as the paper's backbone saw these classes: no test of learning something new"
+)
+SHOWN = 12  # failures listed
+
+
+def make_table(table: Table, setup: Setup, archive: Archive) -> FilledTable:
+    """Fill a table and put notes below it: what was run, on how much, and what is missing."""
+    notes = (*_about(table, setup, archive), *table.notes, *_gaps(table, setup, archive))
+    return replace(fill(table, archive), notes=notes)
+
+
+def _about(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
+    preset = preset_values(setup.preset, "")
+    seeds = ", ".join(map(str, setup.seeds))
+    backbone = setup.backbone or preset["backbone"]
+    yield f"preset {setup.preset}, backbone {backbone}; mean ± sample standard deviation over " + (
+        f"seeds {seeds} (n = {len(setup.seeds)})"
+    )
+    if setup.preset != "paper":
+        yield "not the paper's set-up (ViT-B/16, all images): the paper's values are beside ours " + (
+            "to compare orders and differences"
+        )
+    yield from _precision(table, archive)
+    if backbone == "embedded" and any(c.benchmark == "tiny_imagenet" for c in table.runs()):
+        yield SEEN
+
+
+def _precision(table: Table, archive: Archive) -> Iterator[str]:
+    """Say how many test images an accuracy rests on, for each data set and length."""
+    found: dict[tuple[str, int], list[tuple[int, float]]] = {}
+    for config in table.runs():
+        record = archive.record(config)
+        if record is not None:
+            images = record["test_images"]
+            error = sampling_error(record["accuracy_matrix"][-1], images)
+            key = (config.benchmark, config.n_tasks)
+            found.setdefault(key, []).append((sum(images), error))
+    for (benchmark, n), values in found.items():
+        images, error = max(v[0] for v in values), max(v[1] for v in values)
+        yield (
+            f"{TITLES[benchmark]}, {n} tasks: each AA rests on {images} test images; counting "
+            f"them has a standard error of up to {error:.2f} points"
+        )
+
+
+def _gaps(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
+    plan = make_plan(table.runs(), archive, setup)
+    total = sum(map(len, (plan.finished, plan.failed, plan.missing, plan.without_data)))
+    yield f"runs: {len(plan.finished)} of {total} finished, {len(plan.missing)} missing" + (
+        f", {len(plan.failed)} failed" if plan.failed else ""
+    )
+    for benchmark in dict.fromkeys(config.benchmark for config in plan.without_data):
+        yield f"{TITLES[benchmark]}: no data under the data root"
+    for config in plan.failed[:SHOWN]:
+        failure = archive.failure(config) or {}
+        yield (
+            f"failed after {failure['tasks_done']} of {config.n_tasks} tasks: "
+            f"{describe(config)}: {failure['error']}"
+        )
+    if len(plan.failed) > SHOWN:
+        yield f"and {len(plan.failed) - SHOWN} more failed"

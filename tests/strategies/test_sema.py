@@ -1,0 +1,217 @@
+"""SEMA as a strategy: when it expands, what trains in which phase, what stays, growth, state."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from streams import classic, logits, many_tasks
+
+from avalanche_ham.benchmarks.class_incremental import class_incremental
+from avalanche_ham.benchmarks.image_set import ImageSet
+from avalanche_ham.errors import HamError, OptionError
+from avalanche_ham.evaluation.accuracy import accuracy_row
+from avalanche_ham.state import count_stored, load_tree, save_tree
+from avalanche_ham.strategies.sema import SEMAStrategy
+
+SURE = {"threshold": 0.0, "detect_batch_size": 8}  # expands wherever it may
+
+
+@pytest.fixture
+def make(tiny_model):
+    """A factory of quiet strategies."""
+
+    def make_strategy(*, n_classes: int = 10, **options):
+        given = {"evaluator": None, "steps": 2, "train_mb_size": 8, **options}
+        return SEMAStrategy(model=tiny_model(n_classes), **given)
+
+    return make_strategy
+
+
+def shifted(by: int):
+    """Two tasks of the same noise, the second one brighter by so much."""
+
+    def images(per_class: int) -> ImageSet:
+        generator = torch.Generator().manual_seed(per_class)
+        shape = (4 * per_class, 3, 8, 8)
+        pixels = torch.randint(60, 120, shape, generator=generator)
+        targets = torch.arange(4).repeat_interleave(per_class)
+        pixels[torch.isin(targets, torch.tensor(late))] += by
+        pixels = pixels.to(torch.uint8)
+        return ImageSet(pixels, targets=targets.tolist(), classes=list("abcd"))
+
+    late: list[int] = []
+    order = class_incremental(images(1), images(1), n_tasks=2, seed=1, name="order")
+    late.extend(order.tasks[1])
+    return class_incremental(images(40), images(4), n_tasks=2, seed=1, name="shifted")
+
+
+def adapters(strategy) -> dict[str, torch.Tensor]:
+    """Copies of everything beside the MLPs."""
+    state = strategy.encoder.blocks.state_dict()
+    return {name: tensor.clone() for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_two_experiences_beat_chance(precision, make, benchmark):
+    strategy = make(lr=1e-2, steps=30, train_mb_size=24, precision=precision)
+    for experience in benchmark.train_stream[:2]:
+        strategy.train(experience)
+    row = accuracy_row(strategy, list(benchmark.test_stream[:2]))
+    assert sum(row.accuracy) / 2 > 0.5  # of four classes
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("by, expected", [(0, 1), (120, 2)])
+def test_it_expands_on_a_shifted_distribution_only(by, expected, recompute, make):
+    strategy = make(
+        n_classes=4,
+        lr=5e-3,
+        train_mb_size=16,
+        descriptor_steps=60,
+        descriptor_width=16,
+        detect_batch_size=40,
+        recompute_statistics=recompute,
+    )
+    for experience in shifted(by).train_stream:
+        strategy.train(experience)
+    told = strategy.describe()
+    assert set(told["adapters"].values()) == {expected}
+    assert (told["surprises"][0] > strategy.threshold) == (expected == 2)
+
+
+def test_at_most_one_adapter_per_block_and_task(make, benchmark):
+    strategy = make(expandable=2, **SURE)
+    phases = []
+    for task, experience in enumerate(benchmark.train_stream[:3]):
+        strategy.train(experience)
+        counts = strategy.describe()["adapters"]
+        assert counts == {"0": 1, "1": task + 1, "2": task + 1}
+        phases.append(strategy.clock.train_exp_counter)
+    assert strategy.memory["added"] == {"0": [0], "1": [0, 1, 2], "2": [0, 1, 2]}
+
+
+def test_phases_come_in_order_and_within_their_budgets(make, benchmark):
+    strategy, steps = make(expandable=2, descriptor_steps=3, **SURE), []
+
+    class Count:
+        def after_training_iteration(self, strategy, **kwargs):
+            rate = [group["lr"] for group in strategy.optimizer.param_groups]
+            steps.append((strategy.phase.name, strategy.n_adapters_now, len(rate)))
+
+    strategy.n_adapters_now = property(lambda self: 0)
+    type(strategy).n_adapters_now = property(lambda self: self.encoder.n_adapters)
+    del strategy.__dict__["n_adapters_now"]
+    strategy.plugins.append(Count())
+    for experience in benchmark.train_stream[:2]:
+        strategy.train(experience)
+    names = [(name, count) for name, count, _ in steps]
+    once = [("functional", 3)] * 2 + [("descriptors", 3)] * 3
+    later = [
+        (name, count)
+        for count in (4, 5)
+        for name, n in (("functional", 2), ("descriptors", 3))
+        for _ in range(n)
+    ]
+    assert names == once + later
+
+
+def test_old_adapters_stay_as_they_are_to_the_last_bit(make, benchmark):
+    strategy = make(lr=1e-2, weight_decay=0.1, **SURE)
+    vit = {n: t.clone() for n, t in strategy.encoder.vit.state_dict().items()}
+    strategy.train(benchmark.train_stream[0])
+    old, rows = adapters(strategy), strategy.model.head.weights[0].clone()
+    strategy.train(benchmark.train_stream[1])
+    now = adapters(strategy)
+    assert len(now) == 2 * len(old)
+    for name, tensor in old.items():
+        assert torch.equal(now[name], tensor), name
+    assert torch.equal(strategy.model.head.weights[0], rows)
+    for name, tensor in strategy.encoder.vit.state_dict().items():
+        assert torch.equal(tensor, vit[name])
+    assert not any(p.requires_grad for p in strategy.encoder.parameters())
+
+
+def test_every_new_part_trains(make, benchmark):
+    strategy, starts = make(lr=1e-2, steps=4, **SURE), {}
+    grow = strategy.encoder.grow
+
+    def remember(index):
+        grow(index)
+        block = strategy.encoder.blocks[index]
+        for part in (block.adapters[-1], block.descriptors[-1], block.router[-1]):
+            starts.update((p, p.detach().clone()) for p in part.parameters())
+
+    strategy.train(benchmark.train_stream[0])
+    strategy.encoder.grow = remember
+    strategy.train(benchmark.train_stream[1])
+    assert len(starts) == 3 * (4 + 4 + 2)
+    for parameter, start in starts.items():
+        assert not torch.equal(parameter, start)
+    sizes = sum(p.numel() for p in starts)
+    assert strategy.n_trainable == sizes + 2 * 48 + 2  # and the classifier's new rows
+
+
+def test_without_an_expansion_the_classifier_trains_alone(make, benchmark):
+    strategy = make(threshold=1e9)
+    strategy.train(benchmark.train_stream[0])
+    before = adapters(strategy)
+    strategy.train(benchmark.train_stream[1])
+    assert all(torch.equal(t, before[n]) for n, t in adapters(strategy).items())
+    assert strategy.n_trainable == 2 * 48 + 2
+    assert strategy.phase.name == "functional"
+
+
+def test_reload_gives_the_same_predictions_and_goes_on_alike(make, benchmark, tmp_path):
+    strategy = make(seed=4, **SURE)
+    for experience in benchmark.train_stream[:2]:
+        strategy.train(experience)
+    save_tree(tmp_path, strategy.state_tree())
+    again = make(seed=4, **SURE)
+    again.load_state_tree(load_tree(tmp_path))
+    assert torch.equal(logits(again), logits(strategy))
+    for one in (strategy, again):
+        one.train(benchmark.train_stream[2])
+    assert torch.equal(logits(again), logits(strategy))
+    assert again.describe() == strategy.describe()
+
+
+def test_evaluation_changes_nothing(make, benchmark):
+    strategy = make(**SURE)
+    strategy.train(benchmark.train_stream[0])
+    before, state = logits(strategy), torch.get_rng_state()
+    strategy.eval(benchmark.test_stream[:2])
+    assert torch.equal(logits(strategy), before)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_classic_benchmark_with_triples(make):
+    data = classic()
+    strategy = make(n_classes=4, **SURE)
+    for experience in data.train_stream:
+        strategy.train(experience)
+        strategy.eval(data.test_stream)
+    assert (logits(strategy) > -1e3).all()  # every class was seen
+
+
+@pytest.mark.parametrize("sure", [False, True])
+def test_a_hundred_tasks(sure, make):
+    options = SURE if sure else {"threshold": 1e9}
+    strategy = make(n_classes=200, steps=1, train_mb_size=4, **options)
+    sizes = []
+    for experience in many_tasks(100).train_stream:
+        strategy.train(experience)
+        sizes.append(count_stored(dict(strategy.encoder.blocks.named_parameters())))
+    counts = set(strategy.describe()["adapters"].values())
+    assert counts == ({100} if sure else {1})
+    if not sure:
+        assert len(set(sizes)) == 1  # constant without expansions
+    assert logits(strategy).isfinite().all()
+
+
+def test_wrong_options_are_errors(make):
+    with pytest.raises(OptionError, match="threshold must be at least 0"):
+        make(threshold=-1.0)
+    with pytest.raises(OptionError, match="descriptor_steps must be above 0"):
+        make(descriptor_steps=0)
+    with pytest.raises(HamError, match="ExpandingEncoder"):
+        SEMAStrategy(model=make().model)
