@@ -47,8 +47,10 @@ def report(words: list[str]) -> int:
     if args.dry_run:
         return 0
     _write(style, table, setup, archive, args)
-    for problem in problems:
-        print(f"ham: {problem}", file=sys.stderr)
+    if problems:
+        print(
+            f"ham: {len(problems)} runs failed, such as {problems[0]}", file=sys.stderr
+        )
     return 1 if problems else 0
 
 
@@ -78,13 +80,30 @@ def _parser(kind: str) -> argparse.ArgumentParser:
     parser = OneLineParser(prog=f"ham {kind}", description=__doc__)
     add = parser.add_argument
     add("name", help=", ".join(NAMES[kind]))
-    add("--records", type=Path, required=True, help="folder; every records.jsonl below is read")
-    add("--run", action="store_true", help="make the missing runs, in folders below --records")
-    add("--dry-run", action="store_true", help="with --run: only list them, and the time")
+    add(
+        "--records",
+        type=Path,
+        required=True,
+        help="folder; every records.jsonl below is read",
+    )
+    add(
+        "--run",
+        action="store_true",
+        help="make the missing runs, in folders below --records",
+    )
+    add(
+        "--dry-run",
+        action="store_true",
+        help="with --run: only list them, and the time",
+    )
     add("--retry", action="store_true", help="with --run: make failed runs again")
     add("--jobs", type=int, default=1, help="processes; 0 runs in this one")
     add("--threads", type=int, help="torch threads of each process")
-    add("--keep-state", action="store_true", help="keep finished runs' state, for ham export")
+    add(
+        "--keep-state",
+        action="store_true",
+        help="keep finished runs' state, for ham export",
+    )
     add("--seeds", default="1,2,3", help="comma-separated")
     add("--tasks", help="lengths of the streams instead of the paper's")
     add("--benchmark", help="data sets instead of the paper's")
@@ -96,10 +115,17 @@ def _parser(kind: str) -> argparse.ArgumentParser:
     add("--data-root", default=DATA_ROOT, help="folder of the data sets")
     add("--download", action="store_true", help="fetch missing data sets")
     add("--device", default="auto")
-    add("--out", type=Path, help="a file" if kind == "table" else "a folder for PNG, SVG and CSV")
+    add(
+        "--out",
+        type=Path,
+        help="a file" if kind == "table" else "a folder for PNG, SVG and CSV",
+    )
     add("--config", help="TOML or YAML file of these options, see the README")
     if kind == "table":
-        add("--format", help="markdown, csv or latex; default: by --out's suffix, or markdown")
+        add(
+            "--format",
+            help="markdown, csv or latex; default: by --out's suffix, or markdown",
+        )
     return parser
 
 
@@ -153,9 +179,13 @@ def _run(table: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list
         resources.torch_device()  # says now if there is no such device
     lines = [describe(config) for config in plan.missing] if args.dry_run else []
     left = time_left(plan.missing, archive, jobs=args.jobs)
-    lines.append(f"{len(plan.missing)} runs missing, {len(plan.finished)} finished; left: {left}")
+    lines.append(
+        f"{len(plan.missing)} runs missing, {len(plan.finished)} finished; left: {left}"
+    )
     if plan.without_data:
-        lines.append(f"{len(plan.without_data)} more have no data under {args.data_root}")
+        lines.append(
+            f"{len(plan.without_data)} more have no data under {args.data_root}"
+        )
     print("\n".join(lines), file=sys.stdout if args.dry_run else sys.stderr)
     if args.dry_run or not plan.missing:
         return []
@@ -172,7 +202,9 @@ def _run(table: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list
     return problems
 
 
-def _write(style: str, table: Any, setup: Any, archive: Any, args: argparse.Namespace) -> None:
+def _write(
+    style: str, table: Any, setup: Any, archive: Any, args: argparse.Namespace
+) -> None:
     from avalanche_ham.reporting.figures import draw
     from avalanche_ham.reporting.formats import FORMATS
     from avalanche_ham.reporting.tables import make_table

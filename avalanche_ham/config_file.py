@@ -39,7 +39,9 @@ def expand(
         name = key.replace("_", "-")
         if isinstance(value, dict):
             if key not in tables:
-                raise HamError(f"config: {path} holds a table {key!r}, which has no meaning here")
+                raise HamError(
+                    f"config: {path} holds a table {key!r}, which has no meaning here"
+                )
             found[key] = value
         elif name in FLAGS:
             front += [f"--{name}"] if value else []

@@ -57,7 +57,9 @@ def demo(out: Path | None = None, runs: Mapping[str, RunConfig] = RUNS) -> None:
     named = {_name(record): record for record in records}
     draw_demo(named, folder / "demo.png")
     print(f"\n{table(named)}\n\n{READING}")
-    print(f"Look at {folder / 'demo.png'}: the accuracy over the tasks, the group that each")
+    print(
+        f"Look at {folder / 'demo.png'}: the accuracy over the tasks, the group that each"
+    )
     print("adapter joined and how alike they were, and how important each is (alpha).")
 
 

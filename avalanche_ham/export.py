@@ -13,7 +13,7 @@ from torch import Tensor
 
 from avalanche_ham.adapters.peft_format import save_peft
 from avalanche_ham.backbones import create_model
-from avalanche_ham.errors import HamError, NoMatchError, UnknownNameError
+from avalanche_ham.errors import HamError, NoMatchError, StateError, UnknownNameError
 from avalanche_ham.settings import build_strategy
 from avalanche_ham.state import load_tree
 
@@ -26,7 +26,7 @@ def load_strategy(folder: Path) -> Any:
     Raises:
         StateError: if the folder holds no complete state.
     """
-    tree = load_tree(folder / "state")
+    tree = _saved(folder)
     identity = tree["identity"]
     model = create_model(
         identity["backbone"],
@@ -35,15 +35,28 @@ def load_strategy(folder: Path) -> Any:
         weights=identity["weights"],
         seed=identity["seed"],
     )
-    values = {k: v for k, v in identity["hyperparameters"].items() if k in tree["options"]}
+    values = {
+        k: v for k, v in identity["hyperparameters"].items() if k in tree["options"]
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an evaluator without loggers is meant
         strategy = build_strategy(
-            identity["method"], values, model=model, seed=identity["seed"], evaluator=None
+            identity["method"],
+            values,
+            model=model,
+            seed=identity["seed"],
+            evaluator=None,
         )
     strategy.load_state_tree(tree["strategy"])
     strategy.model.eval()
     return strategy
+
+
+def _saved(folder: Path) -> dict[str, Any]:
+    tree = load_tree(folder / "state")
+    if "identity" not in tree:
+        raise StateError(f"{folder / 'state'} is not the state of a run")
+    return tree
 
 
 def export(folder: Path, to: Path, *, kind: str = "merged") -> list[Path]:
@@ -62,7 +75,7 @@ def export(folder: Path, to: Path, *, kind: str = "merged") -> list[Path]:
         raise UnknownNameError("what", kind, KINDS)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise HamError(f"to: {to} is not empty")
-    identity = load_tree(folder / "state")["identity"]
+    identity = _saved(folder)["identity"]
     strategy = load_strategy(folder)
     updates = _updates(strategy, kind)
     vit = strategy.model.encoder.vit
@@ -89,7 +102,8 @@ def _updates(strategy: Any, kind: str) -> dict[str, Any]:
     alphas = grouping.memory["alphas"]
     return {
         f"group-{j}": {
-            name: pair._replace(b=alpha * pair.b) for name, pair in grouping.factors(j).items()
+            name: pair._replace(b=alpha * pair.b)
+            for name, pair in grouping.factors(j).items()
         }
         for j, alpha in enumerate(alphas)
     }
@@ -105,5 +119,3 @@ def _head(model: Any) -> dict[str, Tensor]:
     }
     tensors.update(model.readouts.state_dict())
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
-
-

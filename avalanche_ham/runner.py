@@ -192,7 +192,8 @@ class Run:
         saved, mine = tree.get("identity"), self.identity()
         if saved != mine:
             differing = [k for k in mine if not saved or saved.get(k) != mine[k]]
-            raise StateError(f"the folder holds another run: {differing[0]} differs")
+            what = differing[0] if differing else "the list of settings"
+            raise StateError(f"the folder holds another run: {what} differs")
         self.measured = tree["measured"]
         self.strategy.load_state_tree(tree["strategy"])
         self.progress.skip(self.tasks_done())
@@ -254,6 +255,8 @@ def _check_folder(current: Run, out: Path, resume: bool) -> dict[str, Any] | Non
         raise HamError(
             f"out: {out} holds a run already; add --resume or choose another folder"
         )
+    if records and len(records) != len(current.heads):
+        raise StateError(f"out: {out} holds another run: head differs")
     for record, head in zip(records, current.heads):
         mine = current.identity(head)
         differing = [k for k, v in mine.items() if record.get(k) != v]

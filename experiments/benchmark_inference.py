@@ -1,25 +1,28 @@
 """Merged inference against the plain backbone; all seen tasks against one forward pass.
 
     python experiments/benchmark_inference.py --json experiments/results/speed/inference.json
+
+Also bf16 against fp32: time of merged inference, and accuracy of a short HAM run on all digits.
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from typing import Any
 
 import torch
-from timing import interleave, machine, ratio, save, show
+from timing import interleave, options, ratio, report, show
 from torch.utils.data import ConcatDataset, DataLoader
 
 from avalanche_ham import HAMStrategy, create_benchmark, create_model
+from avalanche_ham.backbones.model import prefer_plain_attention
 from avalanche_ham.backbones.vit import create_backbone
-from avalanche_ham.benchmarks.class_incremental import class_incremental
+from avalanche_ham.benchmarks.class_incremental import Benchmark, class_incremental
 from avalanche_ham.benchmarks.image_set import ImageSet
 from avalanche_ham.evaluation.accuracy import accuracy_row
 
 
-def made_up_stream(tasks: int, per_class: int, size: int):
+def made_up(tasks: int, per_class: int, size: int) -> Benchmark:
     """One class a task, random images."""
     classes = [str(c) for c in range(tasks)]
     targets = [c for c in range(tasks) for _ in range(per_class)]
@@ -28,66 +31,89 @@ def made_up_stream(tasks: int, per_class: int, size: int):
     return class_incremental(data, data, n_tasks=tasks, seed=0, name="made up")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backbone", default="embedded")
-    parser.add_argument("--tasks", type=int, default=50)
-    parser.add_argument("--per-class", type=int, default=8)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    digits = create_benchmark("digits", data_root=".", n_tasks=5, seed=1)
-    model = create_model(options.backbone, n_classes=max(10, options.tasks))
+def train_ham(chosen: argparse.Namespace, digits: Benchmark) -> HAMStrategy:
+    """Train HAM on five tasks, so that there is something to merge."""
     ham = HAMStrategy(
-        model=model, steps=1, train_mb_size=4, eval_mb_size=options.batch, evaluator=None
+        model=create_model(
+            chosen.backbone, n_classes=max(10, chosen.tasks), pretrained=False
+        ),
+        steps=chosen.steps,
+        lr=1e-3,
+        train_mb_size=chosen.batch // 4,
+        eval_mb_size=chosen.batch,
+        device=chosen.device,
+        precision=chosen.precision,
+        evaluator=None,
     )
     ham.train(digits.train_stream, eval_streams=[])
-    plain = create_backbone(options.backbone)
-    for block in plain.blocks:
-        block.attn.fused_attn = model.encoder.vit.blocks[0].attn.fused_attn
+    ham.model.eval()
+    return ham
+
+
+def time_all(chosen: argparse.Namespace, ham: HAMStrategy) -> dict[str, list[float]]:
+    """Time every pass over images; call it under merged weights."""
+    plain = create_backbone(chosen.backbone, pretrained=False).to(chosen.device)
+    prefer_plain_attention(plain)
     size = plain.patch_embed.img_size
-    images = torch.randn(options.batch, 3, *size)
-    stream = list(made_up_stream(options.tasks, options.per_class, size[0]).test_stream)
-    everything = ConcatDataset([e.dataset for e in stream])
-    model.eval()
+    images = torch.randn(chosen.batch, 3, *size, device=chosen.device)
+    stream = list(made_up(chosen.tasks, chosen.per_class, size[0]).test_stream)
+    everything = ConcatDataset([experience.dataset for experience in stream])
 
-    @torch.inference_mode()
-    def plain_timm() -> None:
-        plain(images)
-
-    @torch.inference_mode()
-    def merged() -> None:
-        model.encoder.vit(images)
+    def once(vit: torch.nn.Module, precision: str) -> None:
+        on = precision == "bf16"
+        with torch.no_grad(), torch.autocast(chosen.device, torch.bfloat16, enabled=on):
+            vit.forward_head(vit.forward_features(images))
 
     @torch.no_grad()
     def one_pass() -> None:
-        for batch, _ in DataLoader(everything, options.batch):
-            model(batch)
+        for batch, *_ in DataLoader(everything, chosen.batch):
+            with ham.autocast():
+                ham.model(batch.to(chosen.device))
 
+    short = {
+        "plain timm": lambda: once(plain, chosen.precision),
+        "merged": lambda: once(ham.model.encoder.vit, chosen.precision),
+        "fp32": lambda: once(ham.model.encoder.vit, "fp32"),
+        "bf16": lambda: once(ham.model.encoder.vit, "bf16"),
+    }
+    long = {"one pass": one_pass, "all tasks": lambda: accuracy_row(ham, stream)}
+    return {
+        **interleave(short, rounds=3 * chosen.rounds),
+        **interleave(long, rounds=chosen.rounds),
+    }
+
+
+def accuracy(ham: HAMStrategy, digits: Benchmark, precision: str) -> float:
+    """Percent of all digits, training images included, that are classified rightly."""
+    ham.precision = precision
+    row = accuracy_row(ham, [*digits.train_stream, *digits.test_stream])
+    right = sum(a * n for a, n in zip(row.accuracy, row.images, strict=True))
+    return 100 * right / sum(row.images)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tasks", type=int, default=50)
+    parser.add_argument("--per-class", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=20)
+    chosen = options(parser, batch=64, rounds=9)
+    digits = create_benchmark("digits", data_root=".", n_tasks=5, seed=1)
+    ham = train_ham(chosen, digits)
     with ham.evaluation_weights():
-        seconds = interleave(
-            {"plain timm": plain_timm, "merged": merged}, rounds=3 * options.rounds
-        )
-        seconds |= interleave(
-            {"one pass": one_pass, "all tasks": lambda: accuracy_row(ham, stream)},
-            rounds=options.rounds,
-        )
-    results = {
-        **machine("cpu"),
+        seconds = time_all(chosen, ham)
+        percent = {kind: accuracy(ham, digits, kind) for kind in ("fp32", "bf16")}
+    results: dict[str, Any] = {
         "merged / plain timm": ratio(seconds, "merged", "plain timm"),
         "all seen tasks / one pass": ratio(seconds, "all tasks", "one pass"),
+        "bf16 / fp32": ratio(seconds, "bf16", "fp32"),
+        "accuracy": percent,
     }
     show("merged inference / plain timm", results["merged / plain timm"], "target 1.01")
-    show(
-        f"evaluation of {options.tasks} tasks / one forward pass",
-        results["all seen tasks / one pass"],
-        "target 1.05",
-    )
-    save(options.json, results)
+    title = f"evaluation of {chosen.tasks} tasks / one forward pass"
+    show(title, results["all seen tasks / one pass"], "target 1.05")
+    show("merged inference, bf16 / fp32", results["bf16 / fp32"])
+    print(f"accuracy on digits: fp32 {percent['fp32']:.2f} %, bf16 {percent['bf16']:.2f} %")
+    report(chosen, results)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ is ever multiplied out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -51,21 +51,13 @@ def direction(
     if form not in FORMS:
         raise UnknownNameError("form", form, FORMS)
     norm = product_norm if form == "paper" else factor_norm
-    fixed = {}
-    for name, change in update.items():
-        rows, columns = change.a.chunk(pairs), change.b.chunk(pairs, dim=1)
-        scaled = []
-        for a, b in zip(rows, columns, strict=True):
-            size = norm(LowRank(a, b))
-            scaled.append((b.double() / size if size > 0 else b * 0).to(b.dtype))
-        fixed[name] = LowRank(change.a, torch.cat(scaled, dim=1))
-    return fixed
+    return {name: _scaled(change, pairs, norm) for name, change in update.items()}
 
 
 def inner(left: LowRankUpdate, right: LowRankUpdate) -> Tensor:
     """Give ``<left, right>``, summed over all layers, as a float64 scalar on the CPU."""
-    parts = [_inner(left[name], right[name]).cpu() for name in left]
-    return torch.stack(parts).sum()
+    parts = [_inner(left[name], right[name]) for name in left]
+    return torch.stack(parts).sum().cpu()
 
 
 def extended_gram(
@@ -95,6 +87,15 @@ def express(gram: Tensor) -> tuple[Tensor, float]:
     coefficients = torch.linalg.pinv(known, hermitian=True) @ cross
     residual = size - 2 * coefficients @ cross + coefficients @ known @ coefficients
     return coefficients, max(0.0, float(residual))
+
+
+def _scaled(change: LowRank, pairs: int, norm: Callable[[LowRank], Tensor]) -> LowRank:
+    """Divide each pair's B by the pair's norm."""
+    columns = []
+    for a, b in zip(change.a.chunk(pairs), change.b.chunk(pairs, dim=1), strict=True):
+        size = norm(LowRank(a, b))
+        columns.append((b.double() / size if size > 0 else b * 0).to(b.dtype))
+    return LowRank(change.a, torch.cat(columns, dim=1))
 
 
 def _inner(x: LowRank, y: LowRank) -> Tensor:

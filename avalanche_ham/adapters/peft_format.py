@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,15 @@ from avalanche_ham.adapters.low_rank import LowRank, Update
 from avalanche_ham.errors import DataError
 
 PREFIX = "base_model.model."
-RANK_TOLERANCE = (
-    1e-7  # singular values below this share of the largest are rounding noise
-)
+RANK_TOLERANCE = 1e-7  # smaller singular values, relative to the largest, are noise
+KEEPS_BASE = (
+    True,
+    False,
+    None,
+    "gaussian",
+    "eva",
+    "orthogonal",
+)  # others change W0 too
 
 
 def factorise(delta: Tensor) -> LowRank:
@@ -66,7 +73,6 @@ def save_peft(
         rank_pattern=ranks,
         alpha_pattern=ranks,
         target_modules=list(factors),
-        base_model_name_or_path=backbone,
     )
     plain = plain_copy(vit)
     wrapped = get_peft_model(plain, config)
@@ -75,7 +81,9 @@ def save_peft(
             layer = plain.get_submodule(name)
             layer.lora_A["default"].weight.copy_(pair.a)
             layer.lora_B["default"].weight.copy_(pair.b)
-    wrapped.save_pretrained(folder, safe_serialization=True)
+    wrapped.peft_config["default"].base_model_name_or_path = backbone or None
+    # no embeddings are adapted; left to itself, peft would ask the hub about them
+    wrapped.save_pretrained(folder, save_embedding_layers=False)
 
 
 def plain_copy(vit: nn.Module) -> nn.Module:
@@ -108,23 +116,41 @@ def load_peft(folder: Path) -> dict[str, LowRank]:
     try:
         config = json.loads((folder / "adapter_config.json").read_text())
         tensors = load_file(folder / "adapter_model.safetensors")
-    except (OSError, json.JSONDecodeError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise DataError(f"{folder} is no peft LoRA folder: {error}") from error
-    if config.get("peft_type") != "LORA" or config.get("use_dora"):
+    if not isinstance(config, dict) or not _is_plain_lora(config):
         raise DataError(f"{folder}: only plain LoRA can be imported")
     update = {}
-    for key, a in tensors.items():
-        name, found, tail = key.removeprefix(PREFIX).partition(".lora_A")
-        if found:
-            b = tensors[f"{PREFIX}{name}.lora_B{tail}"]
-            update[name] = LowRank(
-                a.float(), b.float() * _scale(config, name, a.shape[0])
-            )
+    for key in [key for key in tensors if ".lora_A" in key]:
+        name, _, tail = key.removeprefix(PREFIX).partition(".lora_A")
+        a, b = tensors.pop(key), tensors.pop(f"{PREFIX}{name}.lora_B{tail}", None)
+        if b is None or a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
+            raise DataError(f"{folder}: the factors of {name} do not fit together")
+        update[name] = LowRank(a.float(), b.float() * _scale(config, name, len(a)))
+    if tensors:
+        raise DataError(
+            f"{folder}: {next(iter(tensors))} is no factor of a linear layer"
+        )
     if not update:
         raise DataError(f"{folder}: it holds no LoRA factors")
     return update
 
 
+def _is_plain_lora(config: dict[str, Any]) -> bool:
+    return (
+        config.get("peft_type") == "LORA"
+        and not config.get("use_dora")
+        and not config.get("fan_in_fan_out")
+        and config.get("init_lora_weights") in KEEPS_BASE
+        and isinstance(config.get("lora_alpha"), (int, float))
+    )
+
+
 def _scale(config: dict[str, Any], name: str, rank: int) -> float:
-    alpha = (config.get("alpha_pattern") or {}).get(name, config["lora_alpha"])
+    """The factor of ``B A``; a pattern is a regular expression for the end of the name."""
+    alpha = config["lora_alpha"]
+    for pattern, own in (config.get("alpha_pattern") or {}).items():
+        if re.fullmatch(rf"(.*\.)?({pattern})", name):
+            alpha = own
+            break
     return float(alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))

@@ -6,6 +6,7 @@ SEMA (Wang et al., CVPR 2025), Sec. 3. N images, L tokens, d width, K adapters o
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -107,8 +108,9 @@ class BlockAdapters(nn.Module):
         super().__init__()
         self.width, self.hidden = width, hidden
         self.descriptor_width = descriptor_width
-        self.adapters, self.descriptors = nn.ModuleList(), nn.ModuleList()
-        self.router = nn.ModuleList()  # one row an adapter
+        self.adapters: Any = nn.ModuleList()
+        self.descriptors: Any = nn.ModuleList()
+        self.router: Any = nn.ModuleList()  # one row an adapter
         self.is_new = False  # whether the newest adapter is in training
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,7 @@ class ExpandingEncoder(nn.Module):
         depth = len(self.vit.blocks)
         self.vit.requires_grad_(False)
         first = depth - expandable
-        self.blocks = nn.ModuleList(
+        self.blocks: Any = nn.ModuleList(
             BlockAdapters(
                 self.vit.embed_dim,
                 hidden=hidden,

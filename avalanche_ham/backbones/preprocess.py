@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -60,10 +61,31 @@ class Preprocess(nn.Module):
             x = (x / 255 - self.mean) / self.std
         elif images.shape[1] == 1:
             x = x.expand(-1, 3, -1, -1)
-        height, width = x.shape[-2:]
-        if (height, width) != self.size:
-            shrinks = height > self.size[0] or width > self.size[1]
-            x = F.interpolate(
-                x, self.size, mode="bilinear", align_corners=False, antialias=shrinks
-            )
-        return x
+        return x if x.shape[-2:] == self.size else resize(x, self.size)
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize float images ``(N, C, h, w)`` to ``(N, C, H, W)``, bilinear, antialiased.
+
+    Equal to ``F.interpolate`` up to rounding, but as two matrix products ``R_h X R_w^T``: on
+    a CPU twice to five times as fast.
+    """
+    rows, columns = (
+        resize_matrix(before, after, images.dtype, images.device)
+        for before, after in zip(images.shape[-2:], size, strict=True)
+    )
+    with torch.autocast(images.device.type, enabled=False):
+        return rows @ (images @ columns.T)
+
+
+@functools.lru_cache(maxsize=32)
+def resize_matrix(
+    before: int, after: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Give the matrix ``(after, before)`` that resizes a line of pixels."""
+    with torch.inference_mode(False):  # it is kept, and training must be able to use it
+        unit = torch.eye(before, dtype=torch.float64)[None, None]
+        lines = F.interpolate(
+            unit, (after, before), mode="bilinear", antialias=after < before
+        )
+        return lines[0, 0].to(device, dtype)

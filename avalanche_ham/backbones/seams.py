@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from timm.layers import Attention
@@ -20,11 +21,15 @@ from avalanche_ham.errors import HamError, OptionError
 
 __all__ = ["Parallel", "Prefix", "embed", "insert_prompts", "run_blocks"]
 
-Prefix = Mapping[int, tuple[Tensor, Tensor]]  # block -> keys and values, (N or 1, heads, P, d_h)
-Parallel = Mapping[int, Callable[[Tensor], Tensor]]  # block -> (N, L, d) -> (N, L, d)
+# block -> keys and values, each (N or 1, heads, P, d_h)
+Prefix = Mapping[int, tuple[Tensor, Tensor]]
+# block -> function of the hidden state, (N, L, d) -> (N, L, d)
+Parallel = Mapping[int, Callable[[Tensor], Tensor]]
 
 
-def embed(vit: VisionTransformer, images: Tensor, prompts: Tensor | None = None) -> Tensor:
+def embed(
+    vit: VisionTransformer, images: Tensor, prompts: Tensor | None = None
+) -> Tensor:
     """Give the tokens that enter the first block, with prompts among them if there are any.
 
     Args:
@@ -55,7 +60,11 @@ def insert_prompts(vit: VisionTransformer, tokens: Tensor, prompts: Tensor) -> T
     Returns:
         Tokens ``(N, L + P, d)``; the prompts stand from ``vit.num_prefix_tokens`` on.
     """
-    if vit.pos_embed is not None and vit.cls_token is not None and not vit.no_embed_class:
+    if (
+        vit.pos_embed is not None
+        and vit.cls_token is not None
+        and not vit.no_embed_class
+    ):
         prompts = prompts + vit.pos_embed[:, :1]
     prompts = vit.norm_pre(vit.pos_drop(prompts)).to(tokens.dtype)
     first = vit.num_prefix_tokens  # class token and registers
@@ -94,12 +103,14 @@ def run_blocks(
         _check_block(vit, index, with_prefix=index in prefix)
     saves_memory = vit.grad_checkpointing and torch.is_grad_enabled()
     for index, block in enumerate(vit.blocks):
-        step = block
+        step: Callable[[Tensor], Tensor] = block
         if index in prefix or index in parallel:
-            step = partial(
-                _run_block, block, prefix=prefix.get(index), parallel=parallel.get(index)
-            )
-        tokens = checkpoint(step, tokens, use_reentrant=False) if saves_memory else step(tokens)
+            rows, branch = prefix.get(index), parallel.get(index)
+            step = partial(_run_block, block, prefix=rows, parallel=branch)
+        if saves_memory:
+            tokens = checkpoint(step, tokens, use_reentrant=False)
+        else:
+            tokens = step(tokens)
     return vit.norm(tokens)
 
 
@@ -114,7 +125,7 @@ def _check_block(vit: VisionTransformer, index: int, *, with_prefix: bool) -> No
 
 
 def _run_block(
-    block: Block,
+    block: Any,
     x: Tensor,
     *,
     prefix: tuple[Tensor, Tensor] | None,
@@ -122,7 +133,9 @@ def _run_block(
 ) -> Tensor:
     """Do what ``block(x)`` does, ``(N, L, d) -> (N, L, d)``, with its seams filled."""
     hidden = block.norm1(x)
-    attended = block.attn(hidden) if prefix is None else _attend(block.attn, hidden, *prefix)
+    attended = (
+        block.attn(hidden) if prefix is None else _attend(block.attn, hidden, *prefix)
+    )
     x = x + block.drop_path1(block.ls1(attended))
     branch = block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
     if parallel is not None:
@@ -130,7 +143,7 @@ def _run_block(
     return x + branch
 
 
-def _attend(attn: Attention, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def _attend(attn: Any, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Do what ``attn(x)`` does, with further keys and values before its own."""
     count, length, _ = x.shape
     qkv = attn.qkv(x).reshape(count, length, 3, attn.num_heads, attn.head_dim)

@@ -7,9 +7,13 @@ runs on the same images.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Sequence
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +22,16 @@ import torch
 from avalanche.benchmarks import benchmark_from_datasets, with_classes_timeline
 from avalanche.benchmarks.utils import as_classification_dataset
 from torch import Tensor, nn
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+from tqdm import tqdm
 
 from avalanche_ham.backbones.hybrid import FrozenStem
 from avalanche_ham.benchmarks.class_incremental import Benchmark
 from avalanche_ham.seeding import preserved
 
 BATCH = 32
+FORMAT = 1  # to be raised when the same stem and images give other outputs
+ABANDONED_SECONDS = 24 * 3600
 
 
 class StemFeatures(Dataset):
@@ -59,12 +66,21 @@ def past_stem(benchmark: Benchmark, encoder: nn.Module, folder: Path) -> Benchma
     Args:
         benchmark: on uint8 images.
         encoder: has a ``FrozenStem``.
-        folder: where the outputs are kept, keyed by stem weights and images.
+        folder: where the outputs are kept, keyed by stem weights and images. If it cannot
+            be written, a warning says so and the benchmark comes back as it is.
     """
-    streams = {
-        name: _stream(getattr(benchmark, f"{name}_stream"), encoder, folder)
-        for name in ("train", "test")
-    }
+    try:
+        streams = {
+            name: _stream(getattr(benchmark, f"{name}_stream"), encoder, folder)
+            for name in ("train", "test")
+        }
+    except OSError as error:
+        warnings.warn(
+            f"stem outputs cannot be kept in {folder} ({error.strerror}), so the stem runs "
+            "at every step; AVALANCHE_HAM_CACHE names another folder",
+            stacklevel=2,
+        )
+        return benchmark
     scenario = with_classes_timeline(benchmark_from_datasets(**streams))
     return Benchmark(
         scenario.streams.values(),
@@ -79,7 +95,7 @@ def _stream(stream: Any, encoder: nn.Module, folder: Path) -> list[Any]:
     targets = [int(t) for part in parts for t in part.targets]
     # by class, so that streams of other lengths over the same images share one file
     order = sorted(range(len(targets)), key=targets.__getitem__)
-    array = _outputs(ConcatDataset(parts), order, encoder, folder)
+    array = _outputs(Subset(ConcatDataset(parts), order), encoder, folder)
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
     whole = as_classification_dataset(StemFeatures(array, sorted(targets)))
@@ -89,60 +105,84 @@ def _stream(stream: Any, encoder: nn.Module, folder: Path) -> list[Any]:
     ]
 
 
-@torch.no_grad()
-def _outputs(images: Dataset, order: list[int], encoder: nn.Module, folder: Path) -> np.ndarray:
-    """Compute the stem's outputs in the given order, or map the file that holds them."""
-    ordered = torch.utils.data.Subset(images, order)
-    with preserved():
-        batches = list(DataLoader(ordered, BATCH, collate_fn=_images))
-    path = folder / f"{_key(batches, encoder)}.npy"
-    if not path.exists():
-        stem, device = find_stem(encoder), next(encoder.parameters()).device
-        with open_npy(path, len(order)) as rows:
-            for batch in batches:
-                rows.write(stem(encoder.preprocess(batch.to(device))).float().cpu().numpy())
+def _outputs(images: Dataset, encoder: nn.Module, folder: Path) -> np.ndarray:
+    """Map the file that holds the stem's outputs on these images; write it first if need be."""
+    path = folder / f"{_key(images, encoder)}.npy"
+    try:
+        return _open(path)
+    except (OSError, ValueError, EOFError):  # missing, or damaged after it was written
+        _write(path, images, encoder)
+        return _open(path)
+
+
+def _open(path: Path) -> np.ndarray:
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
-def _images(samples: list[Any]) -> Tensor:
+def _write(path: Path, images: Dataset, encoder: nn.Module) -> None:
+    """Compute the outputs batch by batch; the file gets its name when it is complete.
+
+    Plain writes, because a full disk is an error for them and the end of the process for a
+    memory map.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path.parent)
+    handle, partial = tempfile.mkstemp(
+        prefix=path.stem, suffix=".partial", dir=path.parent
+    )
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for index, rows in enumerate(_compute(images, encoder)):
+                if index == 0:
+                    description = {
+                        "descr": np.lib.format.dtype_to_descr(rows.dtype),
+                        "fortran_order": False,
+                        "shape": (len(images), *rows.shape[1:]),
+                    }
+                    np.lib.format.write_array_header_1_0(file, description)
+                file.write(rows.tobytes())
+        os.replace(partial, path)  # where another process was first: same content
+    except BaseException:
+        os.unlink(partial)
+        raise
+
+
+@torch.no_grad()
+def _compute(images: Dataset, encoder: nn.Module) -> Iterator[np.ndarray]:
+    """Give the stem's outputs, fp32, batch by batch."""
+    stem, device = find_stem(encoder), next(encoder.parameters()).device
+    with tqdm(total=len(images), desc="stem outputs", unit="image", disable=None) as bar:
+        for batch in _batches(images):
+            outputs = stem(encoder.preprocess(batch.to(device)))
+            yield outputs.float().cpu().numpy()
+            bar.update(len(batch))
+
+
+def _batches(images: Dataset) -> Iterator[Tensor]:
+    with preserved():  # even a loader that does not shuffle draws a random number
+        batches = iter(DataLoader(images, BATCH, collate_fn=_stacked))
+    yield from batches
+
+
+def _stacked(samples: list[Any]) -> Tensor:
     return torch.stack([sample[0] for sample in samples])
 
 
-def _key(batches: list[Tensor], encoder: nn.Module) -> str:
+def _key(images: Dataset, encoder: nn.Module) -> str:
     """Hash what the outputs follow from: images, input size, normalisation, stem weights."""
-    digest = hashlib.sha256(repr(encoder.preprocess.size).encode())
+    digest = hashlib.sha256(repr((FORMAT, encoder.preprocess.size)).encode())
     state = {**find_stem(encoder).state_dict(), **dict(encoder.preprocess.named_buffers())}
     for name in sorted(state):
         digest.update(name.encode() + state[name].cpu().contiguous().numpy().tobytes())
-    for batch in batches:
-        digest.update(batch.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:24]
+    for batch in _batches(images):
+        digest.update(repr((batch.dtype, batch.shape)).encode())
+        digest.update(batch.contiguous().numpy())
+    return digest.hexdigest()[:32]
 
 
-class open_npy:  # noqa: N801 - used as a function
-    """Write an ``.npy`` file row by row; it gets its name when it is complete."""
-
-    def __init__(self, path: Path, rows: int) -> None:
-        self.path, self.rows = path, rows
-        self.partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        self.array: np.memmap | None = None
-        self.done = 0
-
-    def __enter__(self) -> open_npy:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        return self
-
-    def write(self, rows: np.ndarray) -> None:
-        """Append rows of shape ``(n, ...)``."""
-        if self.array is None:
-            shape = (self.rows, *rows.shape[1:])
-            self.array = np.lib.format.open_memmap(self.partial, "w+", rows.dtype, shape)
-        self.array[self.done : self.done + len(rows)] = rows
-        self.done += len(rows)
-
-    def __exit__(self, kind: type | None, *args: object) -> None:
-        if kind is None and self.array is not None:
-            self.array.flush()
-            os.replace(self.partial, self.path)
-        else:
-            self.partial.unlink(missing_ok=True)
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote have left."""
+    for old in folder.glob("*.partial"):
+        with contextlib.suppress(OSError):
+            if time.time() - old.stat().st_mtime > ABANDONED_SECONDS:
+                old.unlink()

@@ -1,4 +1,4 @@
-"""A classifier that grows by one pair of tensors (weight, bias) a task."""
+"""A classifier that grows by one small linear layer a task."""
 
 from __future__ import annotations
 
@@ -34,10 +34,19 @@ class IncrementalHead(DynamicModule):
         super().__init__()
         self.in_features, self.n_classes = in_features, n_classes
         self.train_old_rows = train_old_rows
-        self.weights = nn.ParameterList()
-        self.biases = nn.ParameterList()
+        self.tasks = nn.ModuleList()  # in one list, so that names never change their order
         self.current: list[int] = []
         self.register_buffer("classes", torch.zeros(0, dtype=torch.long))
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """Weight of each task's rows, ``(rows, d)``."""
+        return [task.weight for task in self.tasks]
+
+    @property
+    def biases(self) -> list[nn.Parameter]:
+        """Bias of each task's rows, ``(rows,)``."""
+        return [task.bias for task in self.tasks]
 
     def adaptation(self, experience: object) -> None:
         """Grow for the classes of an Avalanche experience (called by every strategy)."""
@@ -60,16 +69,18 @@ class IncrementalHead(DynamicModule):
         new = [c for c in ids if c not in known]
         if not new:
             return
-        for old in (*self.weights, *self.biases):
-            old.requires_grad_(self.train_old_rows)
+        self.tasks.requires_grad_(self.train_old_rows)
         self._append(len(new))
-        nn.init.trunc_normal_(self.weights[-1], std=0.02)
+        nn.init.trunc_normal_(self.tasks[-1].weight, std=0.02)
         self.classes = torch.cat([self.classes, self.classes.new_tensor(new)])
 
     def _append(self, rows: int) -> None:
-        device = self.classes.device
-        self.weights.append(nn.Parameter(torch.zeros(rows, self.in_features, device=device)))
-        self.biases.append(nn.Parameter(torch.zeros(rows, device=device)))
+        task = nn.utils.skip_init(
+            nn.Linear, self.in_features, rows, device=self.classes.device
+        )
+        nn.init.zeros_(task.weight)
+        nn.init.zeros_(task.bias)
+        self.tasks.append(task)
 
     def newest(self) -> list[nn.Parameter]:
         """The parameters that train: the newest rows, or all with ``train_old_rows``."""
@@ -78,9 +89,9 @@ class IncrementalHead(DynamicModule):
     def forward(self, features: Tensor) -> Tensor:
         """Map features ``(N, d)`` to logits ``(N, n_classes)``; unseen classes get -1e4."""
         full = features.new_full((len(features), self.n_classes), UNSEEN)
-        if not len(self.weights):
+        if not len(self.tasks):
             return full
-        rows, offsets = torch.cat(list(self.weights)), torch.cat(list(self.biases))
+        rows, offsets = torch.cat(self.weights), torch.cat(self.biases)
         logits = F.linear(features, rows, offsets)
         full = full.to(logits.dtype)
         return full.index_copy(1, self.classes, logits)
@@ -89,6 +100,6 @@ class IncrementalHead(DynamicModule):
         saved = state.get(prefix + "classes")
         if saved is not None:
             self.classes = self.classes.new_zeros(len(saved))
-            while prefix + f"weights.{len(self.weights)}" in state:
-                self._append(len(state[prefix + f"weights.{len(self.weights)}"]))
+            while prefix + f"tasks.{len(self.tasks)}.bias" in state:
+                self._append(len(state[prefix + f"tasks.{len(self.tasks)}.bias"]))
         super()._load_from_state_dict(state, prefix, *args)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,6 +37,7 @@ class ScopedCrossEntropy:
             raise UnknownNameError("scope", scope, SCOPES)
         self.head, self.scope = head, scope
         head.train_old_rows = scope == "seen"
+        self._known: tuple[Any, Tensor, Tensor] = ((), torch.empty(0), torch.empty(0))
 
     @property
     def effective_scope(self) -> str:
@@ -57,9 +60,7 @@ class ScopedCrossEntropy:
         """
         logits = at_least_fp32(logits)
         if self.effective_scope == "current":
-            current = torch.tensor(self.head.current, device=logits.device)
-            place = torch.full((logits.shape[1],), -1, device=logits.device)
-            place[current] = torch.arange(len(current), device=logits.device)
+            current, place = self._places(logits)
             logits, targets = logits[:, current], place[targets]
             if targets.device.type == "cpu" and bool((targets < 0).any()):
                 raise HamError(
@@ -67,6 +68,19 @@ class ScopedCrossEntropy:
                     f"experience's {self.head.current}; use seen or seen_frozen"
                 )
         return F.cross_entropy(logits, targets)
+
+    def _places(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the current class ids, and each id's position among them, -1 for no position.
+
+        Kept until the experience changes: a fresh tensor would make a GPU wait at every step.
+        """
+        what = (tuple(self.head.current), logits.shape[1], logits.device)
+        if self._known[0] != what:
+            current = torch.tensor(self.head.current, device=logits.device)
+            place = torch.full((logits.shape[1],), -1, device=logits.device)
+            place[current] = torch.arange(len(current), device=logits.device)
+            self._known = (what, current, place)
+        return self._known[1:]
 
 
 def at_least_fp32(logits: Tensor) -> Tensor:

@@ -103,12 +103,12 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
             alpha = running_mean(alphas[choice], self.members(choice), alpha)
         pruned = prune_update(trained, self.keep)
         group = self._put(pruned, scale=alpha, to=choice)
-        memory["adapters"].append(pruned)
+        memory["adapters"].append(_off_device(pruned))
         memory["groups"].append(group)
         memory["similarities"].append(alike.tolist())
         memory["alphas"] = adapters.scales.tolist()
         if self.keep_unpruned:
-            record = {"update": trained, "alpha": alphas[-1]}
+            record = {"update": _off_device(trained), "alpha": alphas[-1]}
             memory.setdefault("unpruned", Archive()).append(record)
         return group
 
@@ -148,3 +148,8 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
             alpha = self.memory["alphas"][group]
             self._put(update, scale=alpha, to=group if group in known else None)
             known.add(group)
+
+
+def _off_device(update: Update) -> Update:
+    """Move past adapters to main memory: the device's does not grow with the tasks."""
+    return {name: LowRank(*(t.cpu() for t in change)) for name, change in update.items()}

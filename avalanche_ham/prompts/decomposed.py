@@ -11,7 +11,12 @@ from avalanche_ham.errors import OptionError, check_range
 from avalanche_ham.prompts.prompting import Prompting, as_prefix
 from avalanche_ham.prompts.slices import TaskSlices
 
-__all__ = ["DecomposedPrompts", "component_weights", "ortho_penalty", "orthonormal_rows"]
+__all__ = [
+    "DecomposedPrompts",
+    "component_weights",
+    "ortho_penalty",
+    "orthonormal_rows",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +36,8 @@ def component_weights(query: Tensor, attention: Tensor, keys: Tensor) -> Tensor:
     """
     aligned = query @ (attention * keys).mT
     square = query.square() @ attention.square().mT  # of the norm of q * A_m
-    norms = square.clamp_min(1e-24).sqrt() * keys.norm(dim=-1).clamp_min(1e-12).unsqueeze(-2)
-    return aligned / norms
+    key_norms = keys.norm(dim=-1).clamp_min(1e-12).unsqueeze(-2)
+    return aligned / (square.clamp_min(1e-24).sqrt() * key_norms)
 
 
 def ortho_penalty(rows: Tensor) -> Tensor:
@@ -62,7 +67,7 @@ def orthonormal_rows(count: int, earlier: Tensor) -> Tensor:
         for _ in range(2):  # once more, against the rounding of the first time
             draws = draws - (draws @ basis) @ basis.T
     rows, triangle = torch.linalg.qr(draws.T)
-    signs = torch.where(triangle.diagonal() < 0, -1.0, 1.0)  # QR with them is Gram-Schmidt
+    signs = torch.where(triangle.diagonal() < 0, -1.0, 1.0)  # as Gram-Schmidt has it
     return (rows * signs).T.float()
 
 
@@ -142,6 +147,7 @@ class DecomposedPrompts(nn.Module):
         shape = (2, prompts.shape[2] // 2, self.heads, keys.shape[2] // self.heads)
         penalty = None
         if self.training and self.ortho > 0:
-            terms = [ortho_penalty(r.flatten(2)).sum() for r in (keys, attention, prompts)]
-            penalty = self.ortho * sum(terms)
-        return Prompting(prefix=as_prefix(mixed.unflatten(2, shape), self.at), penalty=penalty)
+            sets = (keys, attention, prompts.flatten(2))
+            penalty = self.ortho * torch.cat([ortho_penalty(s) for s in sets]).sum()
+        prefix = as_prefix(mixed.unflatten(2, shape), self.at)
+        return Prompting(prefix=prefix, penalty=penalty)

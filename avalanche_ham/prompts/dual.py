@@ -56,10 +56,12 @@ class DualPrompts(nn.Module):
         check_range("expert_blocks", expert_blocks, 1, float("inf"))
         check_range("pull", pull, 0.0, float("inf"))
         if not 0 <= general_blocks < depth:
-            raise OptionError("general_blocks", f"from 0 to {depth - 1}", general_blocks)
+            allowed = f"from 0 to {depth - 1}"
+            raise OptionError("general_blocks", allowed, general_blocks)
         self.pull, self.copy_previous = pull, copy_previous
         self.general_at = range(general_blocks)
-        self.expert_at = range(general_blocks, min(general_blocks + expert_blocks, depth))
+        last = min(general_blocks + expert_blocks, depth)
+        self.expert_at = range(general_blocks, last)
         split = (heads, width // heads)
         shape = (len(self.general_at), 2, general_length, *split)
         self.general = nn.Parameter(torch.empty(shape).uniform_(-1, 1))
@@ -86,8 +88,9 @@ class DualPrompts(nn.Module):
             return Prompting(prefix=prefix)
         penalty = None
         if self.training:
-            experts = self.experts.new  # (1, blocks, 2, L, heads, d_h)
+            experts: Tensor = self.experts.new  # (1, blocks, 2, L, heads, d_h)
             penalty = -self.pull * cosines(query, self.keys.new).mean()
         else:
-            experts = self.experts.rows()[self.choose(query)]  # (N, blocks, 2, L, heads, d_h)
-        return Prompting(prefix=prefix | as_prefix(experts, self.expert_at), penalty=penalty)
+            experts = self.experts.rows()[self.choose(query)]  # (N, blocks, ...)
+        prefix |= as_prefix(experts, self.expert_at)
+        return Prompting(prefix=prefix, penalty=penalty)

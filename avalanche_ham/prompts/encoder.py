@@ -36,7 +36,9 @@ class PromptEncoder(nn.Module):
         super().__init__()
         if not isinstance(base, VitEncoder):
             kind = type(base).__name__
-            raise HamError(f"model: its encoder must be a fresh VitEncoder, but it is a {kind}")
+            raise HamError(
+                f"model: its encoder must be a fresh VitEncoder, but it is a {kind}"
+            )
         self.vit, self.preprocess, self.prompts = base.vit, base.preprocess, prompts
         self.num_features = base.num_features
         self.train(base.training)
@@ -52,7 +54,8 @@ class PromptEncoder(nn.Module):
         with torch.no_grad():
             tokens = embed(self.vit, self.preprocess(images))
             query = self.vit.forward_head(run_blocks(self.vit, tokens), pre_logits=True)
-        with torch.autocast(images.device.type, enabled=False):  # selection in full precision
+        device = images.device.type
+        with torch.autocast(device, enabled=False):  # selection in full precision
             found = self.prompts(at_least_fp32(query))
         if found.tokens is not None:
             tokens = insert_prompts(self.vit, tokens, found.tokens)

@@ -27,13 +27,19 @@ def table_6(setup: Setup) -> Table:
         for space, name in (("delta", "products"), ("factors", "factors, as peft")):
             for merge in MERGES:
                 options = {"merge": merge, "space": space}
-                rows.append(_row(setup, f"{merge}, {name}", benchmark, n, head, options))
+                rows.append(
+                    _row(setup, f"{merge}, {name}", benchmark, n, head, options)
+                )
             options = {"merge": "linear", "space": space, "weights_rule": "mean"}
             label = f"linear, {name}, weights 1/G"
             rows.append(_row(setup, label, benchmark, n, head, options))
         blocks.append(Block(title, SCORES, tuple(rows), row_title="Merge"))
-    notes = ("the paper does not say in which space it merges; its values stand in both",)
-    return Table("6", "Table 6. Merging algorithm", tuple(blocks), notes)
+    space = (
+        "the paper does not say in which space it merges; its values stand beside both"
+    )
+    return Table(
+        "6", "Table 6. Merging algorithm", tuple(blocks), slips=(*slips("6"), space)
+    )
 
 
 def table_7(setup: Setup) -> Table:
@@ -48,8 +54,14 @@ def table_7(setup: Setup) -> Table:
     for benchmark, n, head, title in _places(setup):
         rows = []
         for keep in FRACTIONS:
-            runs = setup.runs("ham", benchmark=benchmark, n_tasks=n, head=head, keep=keep)
-            printed = paper.RETENTION.get(keep) if benchmark == "cifar100" and n == 10 else None
+            runs = setup.runs(
+                "ham", benchmark=benchmark, n_tasks=n, head=head, keep=keep
+            )
+            printed = (
+                paper.RETENTION.get(keep)
+                if benchmark == "cifar100" and n == 10
+                else None
+            )
             data = setup.has_data(benchmark)
             cells = (
                 Score(runs, last_of("stored_parameters"), data=data),
@@ -61,10 +73,9 @@ def table_7(setup: Setup) -> Table:
             rows.append(Row(f"{keep:g}", cells))
         blocks.append(Block(title, columns, tuple(rows), row_title="Retained"))
     notes = (
-        *slips("7"),
         "stored parameters count heads too; the reduction is that of the adapters",
     )
-    return Table("7", "Table 7. Retained fraction", tuple(blocks), notes)
+    return Table("7", "Table 7. Retained fraction", tuple(blocks), notes, slips("7"))
 
 
 def table_extra(setup: Setup) -> Table:
@@ -82,7 +93,9 @@ def table_extra(setup: Setup) -> Table:
                 rows.append(_row(setup, HEADS[other], benchmark, n, other, {}, default))
         blocks.append(Block(title, columns, tuple(rows), row_title="Factor"))
         blocks.append(_two_tasks(setup, benchmark, head))
-    notes = ("the paper only says that concatenation was best within a group, without numbers",)
+    notes = (
+        "the paper only says that concatenation was best within a group, without numbers",
+    )
     return Table("extra", "Extra. One factor at a time", tuple(blocks), notes)
 
 
@@ -107,7 +120,9 @@ def _two_tasks(setup: Setup, benchmark: str, head: str) -> Block:
         "linear merge of products": {"assignment": "none"},
         "linear merge of factors": {"assignment": "none", "space": "factors"},
     }
-    rows = tuple(_row(setup, label, benchmark, 2, head, way) for label, way in ways.items())
+    rows = tuple(
+        _row(setup, label, benchmark, 2, head, way) for label, way in ways.items()
+    )
     title = f"{TITLES[benchmark]}, 2 tasks, {HEADS[head]}"
     return Block(title, SCORES, rows, row_title="Two adapters")
 
@@ -126,10 +141,16 @@ def _learning_rate(setup: Setup, benchmark: str) -> float:
     return resolve("ham", preset_values(setup.preset, benchmark), own)["lr"]
 
 
-def _score(setup: Setup, benchmark: str, n: int, head: str, options: dict[str, Any]) -> Score:
+def _score(
+    setup: Setup, benchmark: str, n: int, head: str, options: dict[str, Any]
+) -> Score:
     runs = setup.runs("ham", benchmark=benchmark, n_tasks=n, head=head, **options)
     printed = None
-    if "merge" in options and "weights_rule" not in options and (benchmark, n) == ("cifar100", 10):
+    if (
+        "merge" in options
+        and "weights_rule" not in options
+        and (benchmark, n) == ("cifar100", 10)
+    ):
         printed = paper.MERGING.get(options["merge"])
     return Score(runs, number("aa"), printed, setup.has_data(benchmark))
 

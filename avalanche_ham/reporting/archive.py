@@ -55,7 +55,9 @@ def read_archive(folder: Path, *, must_exist: bool = True) -> Archive:
         try:
             archive.records.setdefault(identity_in(record), record)
         except KeyError as error:
-            raise DataError(f"records: a record below {folder} lacks {error}") from error
+            raise DataError(
+                f"records: a record below {folder} lacks {error}"
+            ) from error
     for path in sorted(folder.rglob(FAILURE)) if folder.is_dir() else ():
         failure = json.loads(path.read_text())
         identity = Identity(**failure.pop("identity"))
@@ -65,7 +67,13 @@ def read_archive(folder: Path, *, must_exist: bool = True) -> Archive:
 
 
 def write_failure(
-    folder: Path, config: RunConfig, *, error: str, tasks_done: int, bad_input: bool = False
+    folder: Path,
+    config: RunConfig,
+    *,
+    error: str,
+    tasks_done: int,
+    bad_input: bool = False,
+    traceback: str = "",
 ) -> None:
     """Note in a run's folder why it failed and after how many tasks.
 
@@ -75,6 +83,7 @@ def write_failure(
         error: one line.
         tasks_done: number of tasks that it finished.
         bad_input: it never began; the archive does not count it as failed.
+        traceback: where it failed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     note = {
@@ -82,6 +91,7 @@ def write_failure(
         "error": error,
         "tasks_done": tasks_done,
         "bad_input": bad_input,
+        "traceback": traceback,
     }
     partial = folder / (FAILURE + ".partial")
     partial.write_text(json.dumps(note, indent=2) + "\n")

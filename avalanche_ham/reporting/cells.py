@@ -54,7 +54,9 @@ class Score:
         mean, std = mean_and_deviation(values)
         missing = len(self.runs) - len(values) - failed
         gone = not self.data and not values
-        return Summary(mean, std, len(values), missing, failed, self.paper, no_data=gone)
+        return Summary(
+            mean, std, len(values), missing, failed, self.paper, no_data=gone
+        )
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,10 @@ class Words:
         """Read the records."""
         records = [archive.record(config) for config in self.runs]
         found = [self.say(record) for record in records if record is not None]
-        return Summary(n=len(found), text=", ".join(dict.fromkeys(found)) or None)
+        words = ", ".join(dict.fromkeys(filter(None, found)))
+        return Summary(
+            n=len(found), missing=len(records) - len(found), text=words or None
+        )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ FIGURE_3 = ("ham", "sd_lora", "inflora")  # the methods that the paper times
 
 def table_1(setup: Setup) -> Table:
     """Table 1: average accuracy (AA) after 50 tasks, all methods."""
-    title = "Table 1. Average accuracy AA (%) after the last task"
+    title = "Table 1. Average accuracy AA (%)"
     return _comparison(setup, "1", title, number("aa"), "max", paper.TABLE_1)
 
 
@@ -30,31 +30,38 @@ def _comparison(
     setup: Setup, name: str, title: str, metric: Metric, best: str, papers: paper.Table
 ) -> Table:
     places = [(b, n) for b in setup.data_sets() for n in setup.lengths(b, LENGTH)]
-    once = len({b for b, _ in places}) == len(places)
-    columns = tuple(
-        Column(f"{TITLES[b]}, {n} tasks", best=best, averaged=once) for b, n in places
-    )
+    lengths = {n for _, n in places}
+    if len(lengths) == 1:
+        columns = tuple(Column(TITLES[b], best=best, averaged=True) for b, _ in places)
+        title += f" after {lengths.pop()} tasks"
+    else:  # an average over streams of different lengths would mean nothing
+        columns = tuple(Column(f"{TITLES[b]}, {n} tasks", best=best) for b, n in places)
     heads = setup.head_names("linear", "ridge")
     blocks = []
     for head in heads:
         rows = []
         for row in method_rows(setup, head=head, heads=heads):
-            cells = []
-            for benchmark, n in places:
-                printed = papers.get(row.method, {}).get(benchmark) if n == LENGTH else None
-                cells.append(
-                    Score(
-                        setup.runs(
-                            row.method, benchmark=benchmark, n_tasks=n, head=head, **row.options
-                        ),
-                        metric,
-                        printed if row.in_paper else None,
-                        data=setup.has_data(benchmark),
-                    )
-                )
+            printed = papers.get(row.method, {}) if row.in_paper else {}
+            cells = [_score(setup, row, b, n, head, metric, printed) for b, n in places]
             rows.append(Row(row.label, tuple(cells), ranked=not row.is_bound))
         blocks.append(Block(HEADS[head], columns, tuple(rows)))
-    return Table(name, title, tuple(blocks), slips(name))
+    return Table(name, title, tuple(blocks), slips=slips(name))
+
+
+def _score(
+    setup: Setup,
+    row: MethodRow,
+    benchmark: str,
+    n: int,
+    head: str,
+    metric: Metric,
+    printed: dict[str, paper.Value],
+) -> Score:
+    runs = setup.runs(
+        row.method, benchmark=benchmark, n_tasks=n, head=head, **row.options
+    )
+    value = printed.get(benchmark) if n == LENGTH else None
+    return Score(runs, metric, value, data=setup.has_data(benchmark))
 
 
 def figure_2(setup: Setup) -> Table:
@@ -68,7 +75,9 @@ def figure_2(setup: Setup) -> Table:
             rows = tuple(
                 Row(
                     row.label,
-                    tuple(_length_cell(setup, row, benchmark, n, head) for n in lengths),
+                    tuple(
+                        _length_cell(setup, row, benchmark, n, head) for n in lengths
+                    ),
                     ranked=not row.is_bound,
                 )
                 for row in method_rows(setup, head=head, heads=(head,))
@@ -78,13 +87,17 @@ def figure_2(setup: Setup) -> Table:
     return Table("figure 2", "Figure 2. AA (%) over the number of tasks", tuple(blocks))
 
 
-def _length_cell(setup: Setup, row: MethodRow, benchmark: str, n: int, head: str) -> Score:
+def _length_cell(
+    setup: Setup, row: MethodRow, benchmark: str, n: int, head: str
+) -> Score:
     printed = None
     if row.in_paper and n == LENGTH:
         printed = paper.TABLE_1.get(row.method, {}).get(benchmark)
     elif row.method == "ham" and benchmark == "cifar100" and not row.options:
         printed = paper.HAM_BY_LENGTH.get(n)
-    runs = setup.runs(row.method, benchmark=benchmark, n_tasks=n, head=head, **row.options)
+    runs = setup.runs(
+        row.method, benchmark=benchmark, n_tasks=n, head=head, **row.options
+    )
     return Score(runs, number("aa"), printed, data=setup.has_data(benchmark))
 
 
@@ -107,15 +120,22 @@ def figure_3(setup: Setup) -> Table:
                             Column("training, s per task", best="min", digits=3),
                             Column("inference, s per task", best="min", digits=3),
                         ),
-                        tuple(_time_row(setup, r, benchmark, n, head) for r in first + rest),
+                        tuple(
+                            _time_row(setup, r, benchmark, n, head)
+                            for r in first + rest
+                        ),
                     )
                 )
-    notes = ("the paper prints no times; it calls HAM roughly twice as fast as SD-LoRA",)
+    notes = (
+        "the paper prints no times; it calls HAM roughly twice as fast as SD-LoRA",
+    )
     return Table("figure 3", "Figure 3. Time per task", tuple(blocks), notes)
 
 
 def _time_row(setup: Setup, row: MethodRow, benchmark: str, n: int, head: str) -> Row:
-    runs = setup.runs(row.method, benchmark=benchmark, n_tasks=n, head=head, **row.options)
+    runs = setup.runs(
+        row.method, benchmark=benchmark, n_tasks=n, head=head, **row.options
+    )
     data = setup.has_data(benchmark)
 
     def training(record: dict) -> float | None:

@@ -12,7 +12,11 @@ from avalanche_ham.reporting.plots import plot_lengths, plot_times
 from avalanche_ham.reporting.style import save, styled
 from avalanche_ham.reporting.table import FilledTable, Table
 
-FIGURES = {"2": figure_2, "3": figure_3, "extra": groups_table}  # name -> the runs it shows
+FIGURES = {
+    "2": figure_2,
+    "3": figure_3,
+    "extra": groups_table,
+}  # name -> the runs it shows
 
 
 def draw(

@@ -52,7 +52,9 @@ def identity_of(config: RunConfig) -> Identity:
         UnknownNameError: if it names a method, preset or option that there is not.
     """
     options = json.dumps(config.options, sort_keys=True)
-    backbone, digest = _resolved(config.method, config.preset, config.benchmark, options)
+    backbone, digest = _resolved(
+        config.method, config.preset, config.benchmark, options
+    )
     return Identity(
         config.method,
         get_method(config.method).head or config.head,
@@ -88,7 +90,9 @@ def identity_in(record: dict[str, Any]) -> Identity:
 
 
 @lru_cache(maxsize=None)
-def _resolved(method: str, preset: str, benchmark: str, options: str) -> tuple[str, str]:
+def _resolved(
+    method: str, preset: str, benchmark: str, options: str
+) -> tuple[str, str]:
     """Give a preset's backbone, and the hash of all hyper-parameters as ``Run`` sets them."""
     values, given = preset_values(preset, benchmark), json.loads(options)
     own = {k: v for k, v in given.items() if k not in BENCHMARK_OPTIONS}

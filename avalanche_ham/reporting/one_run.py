@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,14 @@ def make_run(
         return 0
     try:
         (folder / FAILURE).unlink(missing_ok=True)
-        run(config, resources, out=folder, resume=True, show=show, after_task=_count(folder))
+        run(
+            config,
+            resources,
+            out=folder,
+            resume=True,
+            show=show,
+            after_task=_count(folder),
+        )
         (folder / PROGRESS).unlink(missing_ok=True)
         if not keep_state:
             shutil.rmtree(folder / "state", ignore_errors=True)
@@ -56,8 +64,15 @@ def note_failure(config: RunConfig, folder: Path, error: Exception | str) -> Non
     """Write why a run failed. Bad input is marked: it is no result and is tried again."""
     is_input = isinstance(error, HamError) and not isinstance(error, DivergedError)
     text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    message = " ".join(text.split())[:500]
-    write_failure(folder, config, error=message, tasks_done=tasks_done(folder), bad_input=is_input)
+    trace = traceback.format_exception(error) if isinstance(error, Exception) else []
+    write_failure(
+        folder,
+        config,
+        error=" ".join(text.split())[:500],
+        tasks_done=tasks_done(folder),
+        bad_input=is_input,
+        traceback="".join(trace),
+    )
 
 
 def tasks_done(folder: Path) -> int:

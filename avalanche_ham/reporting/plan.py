@@ -49,14 +49,21 @@ def make_plan(
     once: dict[Identity, RunConfig] = {}
     for config in runs:
         once.setdefault(identity_of(config), config)
-    parts: dict[str, list[RunConfig]] = {"finished": [], "failed": [], "missing": [], "gone": []}
+    parts: dict[str, list[RunConfig]] = {
+        "finished": [],
+        "failed": [],
+        "missing": [],
+        "gone": [],
+    }
     for identity, config in once.items():
         if identity in archive.records:
             parts["finished"].append(config)
         elif identity in archive.failures and not retry:
             parts["failed"].append(config)
         else:
-            parts["missing" if setup.has_data(config.benchmark) else "gone"].append(config)
+            parts["missing" if setup.has_data(config.benchmark) else "gone"].append(
+                config
+            )
     parts["missing"].sort(key=lambda config: setup.seeds.index(config.seed))
     return Plan(*(tuple(part) for part in parts.values()))
 

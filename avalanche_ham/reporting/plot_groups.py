@@ -13,7 +13,14 @@ from avalanche_ham.reporting.cells import Score, last_of, number
 from avalanche_ham.reporting.comparison import LENGTH
 from avalanche_ham.reporting.methods import HEADS, LABELS, method_rows
 from avalanche_ham.reporting.setup import TITLES, Setup
-from avalanche_ham.reporting.style import ACCENT, COLOURS, GREY, look_of, new_figure, spread
+from avalanche_ham.reporting.style import (
+    ACCENT,
+    COLOURS,
+    GREY,
+    look_of,
+    new_figure,
+    spread,
+)
 from avalanche_ham.reporting.table import Block, Column, Row, Table
 
 HAM = LABELS["ham"]
@@ -21,7 +28,10 @@ HAM = LABELS["ham"]
 
 def groups_table(setup: Setup) -> Table:
     """The runs behind the extra figure: all methods of Table 1, with what they keep."""
-    columns = (Column("AA", best="max"), Column("stored parameters", best="min", digits=0))
+    columns = (
+        Column("AA", best="max"),
+        Column("stored parameters", best="min", digits=0),
+    )
     blocks = []
     for benchmark in setup.data_sets(("cifar100",)):
         for n in setup.lengths(benchmark, LENGTH):
@@ -30,7 +40,9 @@ def groups_table(setup: Setup) -> Table:
                 for row in method_rows(setup, head=head, heads=(head,)):
                     if row.options or row.is_bound:
                         continue
-                    runs = setup.runs(row.method, benchmark=benchmark, n_tasks=n, head=head)
+                    runs = setup.runs(
+                        row.method, benchmark=benchmark, n_tasks=n, head=head
+                    )
                     scores = (number("aa"), last_of("stored_parameters"))
                     data = setup.has_data(benchmark)
                     cells = tuple(Score(runs, score, data=data) for score in scores)
@@ -69,7 +81,8 @@ def _draw_map(axes: Any, record: Record) -> None:
     members, similarities = groups["members"], groups["similarities"]
     count = max(members) + 1
     matrix = [
-        [row[j] if j < len(row) else float("nan") for row in similarities] for j in range(count)
+        [row[j] if j < len(row) else float("nan") for row in similarities]
+        for j in range(count)
     ]
     known = [abs(v) for row in similarities for v in row] or [1.0]
     limit = max(max(known), 1e-6)
@@ -83,10 +96,14 @@ def _draw_map(axes: Any, record: Record) -> None:
         extent=(0.5, tasks + 0.5, count - 0.5, -0.5),
         interpolation="nearest",
     )
-    axes.plot(range(1, tasks + 1), members, "o", color="black", fillstyle="none", markersize=4)
+    axes.plot(
+        range(1, tasks + 1), members, "o", color="black", fillstyle="none", markersize=4
+    )
     axes.set_yticks(range(count), [f"group {j}" for j in range(count)])
     axes.grid(visible=False)
-    axes.set_title("cosine with each group (colour) and the group joined (ring)", loc="left")
+    axes.set_title(
+        "cosine with each group (colour) and the group joined (ring)", loc="left"
+    )
     axes.figure.colorbar(image, ax=axes, pad=0.01)
 
 
@@ -129,7 +146,9 @@ def _draw_growth(axes: Any, records: dict[str, Record]) -> None:
 def _name(axes: Any, names: list[Any]) -> None:
     """Write names at the right edge, apart from each other, also on a logarithmic axis."""
     to_axes = axes.transAxes.inverted()
-    heights = [to_axes.transform(axes.transData.transform((x, y)))[1] for x, y, *_ in names]
+    heights = [
+        to_axes.transform(axes.transData.transform((x, y)))[1] for x, y, *_ in names
+    ]
     for (_, _, label, colour), height in zip(names, spread(heights, 0.075)):
         axes.text(
             1.01,

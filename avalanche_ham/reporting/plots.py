@@ -57,7 +57,9 @@ def _draw_lines(axes: Any, block: FilledBlock, lengths: list[int]) -> None:
         band = [(a, c.mean, c.std) for a, c in points if c.std is not None]
         if band:
             low, high = [m - s for _, m, s in band], [m + s for _, m, s in band]
-            axes.fill_between([b[0] for b in band], low, high, color=look.colour, alpha=0.15, lw=0)
+            axes.fill_between(
+                [b[0] for b in band], low, high, color=look.colour, alpha=0.15, lw=0
+            )
         ends.append((x[-1], y[-1], row.label, look.colour))
     ends += _draw_paper(axes, block, places)
     axes.set_xticks(places, [str(n) for n in lengths])
@@ -73,7 +75,9 @@ def _draw_paper(axes: Any, block: FilledBlock, places: list[float]) -> list[Any]
     if not points:
         return []
     x, y = zip(*points)
-    axes.plot(x, y, color=GREY, linestyle=":", marker="o", markerfacecolor="white", zorder=1)
+    axes.plot(
+        x, y, color=GREY, linestyle=":", marker="o", markerfacecolor="white", zorder=1
+    )
     return [(x[-1], y[-1], f"{HAM}, the paper's", GREY)]
 
 
@@ -92,7 +96,13 @@ def _name_ends(axes: Any, ends: list[Any]) -> None:
             fontweight="bold" if label == HAM else "normal",
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.4, "shrinkA": 1, "shrinkB": 3},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "lw": 0.4,
+                "shrinkA": 1,
+                "shrinkB": 3,
+            },
         )
 
 

@@ -132,4 +132,8 @@ class Setup:
         """Whether a data set is under the data root, or may be downloaded."""
         folders = FOLDERS.get(benchmark)
         root = Path(self.data_root).expanduser()
-        return folders is None or self.download or any((root / f).is_dir() for f in folders)
+        return (
+            folders is None
+            or self.download
+            or any((root / f).is_dir() for f in folders)
+        )

@@ -22,29 +22,43 @@ def table_3(setup: Setup) -> Table:
     Both open a group for each of the first ``max_groups`` tasks; afterwards one joins the
     largest cosine, the other the smallest absolute cosine. Nothing else differs.
     """
-    columns = (Column("similarity, AA"), Column("orthogonality, AA"), Column("advantage"))
+    columns = (
+        Column("similarity, AA"),
+        Column("orthogonality, AA"),
+        Column("advantage"),
+    )
     blocks = []
     for head in setup.head_names("linear"):
         rows = []
         for benchmark in setup.data_sets():
             for n in setup.lengths(benchmark, 20, 50):
-                printed = [Value(v) for v in paper.TABLE_3.get((benchmark, n), ())] or [None] * 3
+                printed = [Value(v) for v in paper.TABLE_3.get((benchmark, n), ())] or [
+                    None
+                ] * 3
                 similar, orthogonal = (
                     Score(
                         setup.runs(
-                            "ham", benchmark=benchmark, n_tasks=n, head=head, assignment=rule
+                            "ham",
+                            benchmark=benchmark,
+                            n_tasks=n,
+                            head=head,
+                            assignment=rule,
                         ),
                         number("aa"),
                         value,
                         data=setup.has_data(benchmark),
                     )
-                    for rule, value in zip(("opened_similarity", "orthogonality"), printed)
+                    for rule, value in zip(
+                        ("opened_similarity", "orthogonality"), printed
+                    )
                 )
                 gain = Difference(similar, orthogonal, printed[2])
-                rows.append(Row(f"{TITLES[benchmark]}, {n} tasks", (similar, orthogonal, gain)))
+                rows.append(
+                    Row(f"{TITLES[benchmark]}, {n} tasks", (similar, orthogonal, gain))
+                )
         blocks.append(Block(HEADS[head], columns, tuple(rows), row_title="Data set"))
     title = "Table 3. Grouping by similarity against grouping by orthogonality (%)"
-    return Table("3", title, tuple(blocks), slips("3"))
+    return Table("3", title, tuple(blocks), slips=slips("3"))
 
 
 def table_4(setup: Setup) -> Table:
@@ -55,15 +69,14 @@ def table_4(setup: Setup) -> Table:
             for head in setup.head_names("linear"):
                 blocks.append(_hierarchy_block(setup, benchmark, n, head))
     title = "Table 4. Accuracy (%) of each task among all classes, under four models"
-    notes = (
-        *slips("4"),
-        "the paper's classes stand in another order: only the averages compare",
-    )
-    return Table("4", title, tuple(blocks), notes)
+    order = "the paper's classes stand in another order: only the averages compare"
+    return Table("4", title, tuple(blocks), slips=(*slips("4"), order))
 
 
 def _hierarchy_block(setup: Setup, benchmark: str, n: int, head: str) -> Block:
-    runs = setup.runs("ham", benchmark=benchmark, n_tasks=n, head=head, keep_unpruned=True)
+    runs = setup.runs(
+        "ham", benchmark=benchmark, n_tasks=n, head=head, keep_unpruned=True
+    )
     data = setup.has_data(benchmark)
     columns = (
         Column("group"),
@@ -111,11 +124,15 @@ def _of_task(kind: str, task: int | None) -> Callable[[Record], float | None]:
 
 
 def _group_of(task: int) -> Callable[[Record], str]:
-    return lambda record: str(record["hierarchy"]["groups"][task])
+    return lambda record: (
+        str(record["hierarchy"]["groups"][task]) if record["hierarchy"] else ""
+    )
 
 
 def _parameters(key: str) -> Callable[[Record], float | None]:
-    return lambda record: sum(record["hierarchy"][key]) if record.get("hierarchy") else None
+    return lambda record: (
+        sum(record["hierarchy"][key]) if record.get("hierarchy") else None
+    )
 
 
 def _millions(printed: dict, index: int) -> Value | None:
@@ -136,19 +153,22 @@ def table_5(setup: Setup) -> Table:
                 rows = _group_rows(setup, benchmark, n, head)
                 title = f"{TITLES[benchmark]}, {n} tasks, {HEADS[head]}"
                 blocks.append(Block(title, columns, rows, row_title="Groups"))
-    notes = (
-        *slips("5"),
-        "the paper's second number of groups is lost in the text that we have",
+    lost = "the paper's second number of groups is lost in the text that we have"
+    return Table(
+        "5", "Table 5. Number of groups", tuple(blocks), slips=(*slips("5"), lost)
     )
-    return Table("5", "Table 5. Number of groups", tuple(blocks), notes)
 
 
 def _group_rows(setup: Setup, benchmark: str, n: int, head: str) -> tuple[Row, ...]:
-    few, more = paper.GROUPS.get(n, (None, None)) if benchmark == "cifar100" else (None, None)
+    few, more = (
+        paper.GROUPS.get(n, (None, None)) if benchmark == "cifar100" else (None, None)
+    )
     data = setup.has_data(benchmark)
     rows = []
     for groups in MORE_GROUPS.get(n, (1, 2, 5)):
-        runs = setup.runs("ham", benchmark=benchmark, n_tasks=n, head=head, max_groups=groups)
+        runs = setup.runs(
+            "ham", benchmark=benchmark, n_tasks=n, head=head, max_groups=groups
+        )
         printed = few if groups == paper.DEFAULT_GROUPS else None
         cells = (
             Words(runs, lambda record: str(len(record["groups"]["group_alphas"]))),

@@ -46,12 +46,16 @@ class Block:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it is meant: every cell knows its runs."""
+    """A table as it is meant: every cell knows its runs.
+
+    ``slips`` are said only if a value of the paper stands in the table.
+    """
 
     name: str
     title: str
     blocks: tuple[Block, ...]
     notes: tuple[str, ...] = ()
+    slips: tuple[str, ...] = ()
 
     def runs(self) -> Iterator[RunConfig]:
         """All runs, in reading order; one run may serve several cells."""
@@ -114,7 +118,10 @@ def _fill_block(block: Block, archive: Archive) -> FilledBlock:
         columns.append(replace(columns[present[0]], title=f"Average ({names})"))
         for cells in grid:
             cells.append(average_of([cells[i] for i in present]))
-    best = [_leaders(column, [c[i] for c in grid], block) for i, column in enumerate(columns)]
+    best = [
+        _leaders(column, [c[i] for c in grid], block)
+        for i, column in enumerate(columns)
+    ]
     rows = tuple(
         FilledRow(row.label, tuple(cells), tuple(b[r] for b in best))
         for r, (row, cells) in enumerate(zip(block.rows, grid))
@@ -125,7 +132,11 @@ def _fill_block(block: Block, archive: Archive) -> FilledBlock:
 def _leaders(column: Column, cells: list[Summary], block: Block) -> list[bool]:
     """Mark the best mean of a column; equal ones, as printed, lead together."""
     means = [
-        round(cell.mean, column.digits) if row.ranked and cell.mean is not None else None
+        (
+            round(cell.mean, column.digits)
+            if row.ranked and cell.mean is not None
+            else None
+        )
         for row, cell in zip(block.rows, cells)
     ]
     known = [mean for mean in means if mean is not None]

@@ -35,8 +35,13 @@ SHOWN = 12  # failures listed
 
 def make_table(table: Table, setup: Setup, archive: Archive) -> FilledTable:
     """Fill a table and put notes below it: what was run, on how much, and what is missing."""
-    notes = (*_about(table, setup, archive), *table.notes, *_gaps(table, setup, archive))
-    return replace(fill(table, archive), notes=notes)
+    filled = fill(table, archive)
+    cells = [
+        cell for block in filled.blocks for row in block.rows for cell in row.cells
+    ]
+    slips = table.slips if any(cell.paper for cell in cells) else ()
+    about, gaps = _about(table, setup, archive), _gaps(table, setup, archive)
+    return replace(filled, notes=(*about, *table.notes, *slips, *gaps))
 
 
 def _about(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
@@ -51,7 +56,9 @@ def _about(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
             "to compare orders and differences"
         )
     yield from _precision(table, archive)
-    if backbone == "embedded" and any(c.benchmark == "tiny_imagenet" for c in table.runs()):
+    if backbone == "embedded" and any(
+        c.benchmark == "tiny_imagenet" for c in table.runs()
+    ):
         yield SEEN
 
 

@@ -55,17 +55,17 @@ class CodaPromptStrategy(ContinualStrategy):
         if schedule not in SCHEDULES:
             raise UnknownNameError("schedule", schedule, SCHEDULES)
         self.schedule = schedule
-        vit = model.encoder.vit
+        encoder: Any = model.encoder
         self.prompts = DecomposedPrompts(
-            width=model.encoder.num_features,
-            heads=vit.blocks[0].attn.num_heads,
-            depth=len(vit.blocks),
+            width=encoder.num_features,
+            heads=encoder.vit.blocks[0].attn.num_heads,
+            depth=len(encoder.vit.blocks),
             components=components,
             length=prompt_length,
             blocks=blocks,
             ortho=ortho,
         )
-        model.encoder = PromptEncoder(model.encoder, self.prompts)
+        model.encoder = PromptEncoder(encoder, self.prompts)
         super().__init__(model=model, **kwargs)
 
     def begin_task(self, experience: Any) -> None:

@@ -58,12 +58,12 @@ class DualPromptStrategy(ContinualStrategy):
         if clip_norm is not None:
             check_range("clip_norm", clip_norm, 0.0, float("inf"), open_low=True)
         self.clip_norm = clip_norm
-        vit = model.encoder.vit
+        encoder: Any = model.encoder
         with forked(kwargs.get("seed", 0), "dual_prompt"):
             self.prompts = DualPrompts(
-                width=model.encoder.num_features,
-                heads=vit.blocks[0].attn.num_heads,
-                depth=len(vit.blocks),
+                width=encoder.num_features,
+                heads=encoder.vit.blocks[0].attn.num_heads,
+                depth=len(encoder.vit.blocks),
                 general_length=general_length,
                 expert_length=expert_length,
                 general_blocks=general_blocks,
@@ -71,7 +71,7 @@ class DualPromptStrategy(ContinualStrategy):
                 pull=pull,
                 copy_previous=copy_previous,
             )
-        model.encoder = PromptEncoder(model.encoder, self.prompts)
+        model.encoder = PromptEncoder(encoder, self.prompts)
         super().__init__(model=model, **kwargs)
 
     def begin_task(self, experience: Any) -> None:
@@ -81,6 +81,8 @@ class DualPromptStrategy(ContinualStrategy):
     def optimizer_step(self) -> None:
         """Clip the gradients, then take the step."""
         if self.clip_norm is not None:
-            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+            trained = [
+                p for group in self.optimizer.param_groups for p in group["params"]
+            ]
             nn.utils.clip_grad_norm_(trained, self.clip_norm)
         super().optimizer_step()

@@ -54,20 +54,23 @@ class L2PStrategy(ContinualStrategy):
         if clip_norm is not None:
             check_range("clip_norm", clip_norm, 0.0, float("inf"), open_low=True)
         self.clip_norm = clip_norm
+        encoder: Any = model.encoder
         with forked(kwargs.get("seed", 0), "l2p"):
             pool = PromptPool(
-                width=model.encoder.num_features,
+                width=encoder.num_features,
                 pool_size=pool_size,
                 length=prompt_length,
                 top_n=top_n,
                 pull=pull,
             )
-        model.encoder = PromptEncoder(model.encoder, pool)
+        model.encoder = PromptEncoder(encoder, pool)
         super().__init__(model=model, **kwargs)
 
     def optimizer_step(self) -> None:
         """Clip the gradients, then take the step."""
         if self.clip_norm is not None:
-            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+            trained = [
+                p for group in self.optimizer.param_groups for p in group["params"]
+            ]
             nn.utils.clip_grad_norm_(trained, self.clip_norm)
         super().optimizer_step()

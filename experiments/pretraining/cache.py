@@ -31,6 +31,9 @@ def cached_rows(
 
     Returns:
         The array, memory-mapped, read-only.
+
+    Raises:
+        ValueError: if the file holds an array of another shape.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,4 +57,9 @@ def cached_rows(
         rows.flush()
         partial.rename(path)
         counter.unlink(missing_ok=True)
-    return np.load(path, mmap_mode="r")
+    found = np.load(path, mmap_mode="r")
+    if found.shape != shape:
+        raise ValueError(
+            f"{path} has shape {found.shape}, not {shape}: a cache of other images"
+        )
+    return found

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from pretraining.cache import cached_rows
-from pretraining.views import normalised, random_views
+from pretraining.views import MEAN, STD, normalised, random_views
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
-from avalanche_ham.backbones.hybrid import fold_batch_norms
-
-MEAN = STD = (0.5, 0.5, 0.5)
+from avalanche_ham.backbones.hybrid import STEM_CHANNELS, STEM_STRIDE, fold_batch_norms
 
 
 def generator(*seeds: int) -> torch.Generator:
@@ -59,11 +57,19 @@ class FeatureSource:
     """Features ``(112, size / 16, size / 16)`` of the frozen stem, cached for a few views an image.
 
     Each epoch takes another view of an image until all have been used.
+
+    Args:
+        stem: a ``FrozenStem`` with its weights.
+        train, test: uint8 images, ``(N, 3, H, W)``.
+        size: side of the stem's inputs.
+        views: random views per training image, at least 1.
+        folder: of the cache.
+        seed: of the views.
     """
 
     def __init__(
         self,
-        stem: torch.nn.Module,
+        stem: nn.Module,
         train: np.ndarray,
         test: np.ndarray,
         *,
@@ -72,36 +78,32 @@ class FeatureSource:
         folder: Path,
         device: torch.device,
         seed: int,
-        report: Callable[[str], None] = print,
     ) -> None:
-        self.device, self.seed = device, seed
-        stem = fold_batch_norms(copy.deepcopy(stem)).to(device, torch.bfloat16)
-
-        @torch.inference_mode()
-        def run(inputs: Tensor) -> np.ndarray:
-            return stem(inputs.to(torch.bfloat16)).float().cpu().numpy()
-
-        def view(number: int) -> Callable[[int, int], np.ndarray]:
-            def compute(start: int, stop: int) -> np.ndarray:
-                images = torch.from_numpy(train[start:stop].copy()).to(device)
-                random = generator(seed, 2, number, start)
-                return run(random_views(images, size, MEAN, STD, generator=random))
-
-            return compute
-
-        def whole(start: int, stop: int) -> np.ndarray:
-            images = torch.from_numpy(test[start:stop].copy()).to(device)
-            return run(normalised(images, size, MEAN, STD))
-
-        shape = (stem.num_features, size // 16, size // 16)
+        self.size, self.device, self.seed = size, device, seed
+        self.stem = fold_batch_norms(copy.deepcopy(stem)).to(device, torch.bfloat16)
+        shape = (STEM_CHANNELS, size // STEM_STRIDE, size // STEM_STRIDE)
         name = f"stem-{size}px-seed{seed}"
+        whole = partial(self._whole_images, test)
         self.test = cached_rows(folder / f"{name}-test.npy", (len(test), *shape), whole)
-        self.views = [
-            cached_rows(
-                folder / f"{name}-view{v}.npy", (len(train), *shape), view(v), report=report
+        self.views = []
+        for number in range(views):
+            path, view = folder / f"{name}-view{number}.npy", partial(
+                self._view, train, number
             )
-            for v in range(views)
-        ]
+            self.views.append(cached_rows(path, (len(train), *shape), view))
+
+    def _whole_images(self, images: np.ndarray, start: int, stop: int) -> np.ndarray:
+        batch = torch.from_numpy(images[start:stop].copy()).to(self.device)
+        return self._run(normalised(batch, self.size, MEAN, STD))
+
+    def _view(self, images: np.ndarray, number: int, start: int, stop: int) -> np.ndarray:
+        batch = torch.from_numpy(images[start:stop].copy()).to(self.device)
+        random = generator(self.seed, 2, number, start)
+        return self._run(random_views(batch, self.size, MEAN, STD, generator=random))
+
+    @torch.inference_mode()
+    def _run(self, inputs: Tensor) -> np.ndarray:
+        return self.stem(inputs.to(torch.bfloat16)).float().cpu().numpy()
 
     def batch(self, indices: Tensor, epoch: int) -> Tensor:
         """Give a view of each of the training images ``indices``, features ``(n, 112, h, w)``."""

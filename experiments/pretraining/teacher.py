@@ -8,7 +8,6 @@ expect pixels in [-1, 1] (mean and deviation 0.5).
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +15,10 @@ import numpy as np
 import timm
 import torch
 from pretraining.cache import cached_rows
-from pretraining.views import normalised
+from pretraining.views import MEAN, STD, normalised
 from torch import Tensor, nn
 
 from avalanche_ham.backbones.hybrid import fold_batch_norms
-
-MEAN = STD = (0.5, 0.5, 0.5)
 
 
 class Targets(NamedTuple):
@@ -64,7 +61,6 @@ def cached_targets(
     *,
     size: int = 160,
     device: torch.device,
-    report: Callable[[str], None] = print,
 ) -> Targets | None:
     """Ask the teacher about each whole image, once; the answers stay in ``folder``.
 
@@ -85,15 +81,11 @@ def cached_targets(
         pixels = normalised(batch, size, MEAN, STD).bfloat16()
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         features = network.forward_head(network.forward_features(pixels), pre_logits=True)
-        return (
-            torch.cat([features, network.get_classifier()(features)], 1)
-            .float()
-            .cpu()
-            .numpy()
-        )
+        logits = network.get_classifier()(features)
+        return torch.cat([features, logits], 1).float().cpu().numpy()
 
     path = folder / f"{name}-{size}px.npy"
-    rows = cached_rows(path, (len(images), width + classes), answer, report=report)
+    rows = cached_rows(path, (len(images), width + classes), answer)
     sample = torch.from_numpy(rows[:: max(1, len(rows) // 10_000), :width].copy()).float()
     std = sample.std(0) + 1e-3
     return Targets(rows[:, width:], rows[:, :width], sample.mean(0), std)

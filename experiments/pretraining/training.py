@@ -28,21 +28,21 @@ class Recipe:
     ``weights`` are those of labels, teacher's probabilities and teacher's features.
     """
 
-    minutes: float = 30.0
+    minutes: float = 24.0
     steps: int = 0
-    batch: int = 256
+    batch: int = 128
     lr: float = 1e-3
     weight_decay: float = 0.05
     warmup: float = 0.05
-    keep: float = 0.5
-    keep_until: float = 0.5
+    keep: float = 0.4
+    keep_until: float = 0.6
     mix: float = 0.0
     smoothing: float = 0.1
-    average: float = 0.999
+    average: float = 0.998
     weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
     seed: int = 0
     save_seconds: float = 60.0
-    validations: int = 20
+    validations: int = 6
 
 
 class Trainer:
@@ -64,7 +64,12 @@ class Trainer:
             _decay_groups(self.student, recipe.weight_decay),
             lr=recipe.lr,
             betas=(0.9, 0.98),
+            fused=True,  # the default loops over tensors on a CPU
         )
+        both = zip(self.student.parameters(), self.average.parameters(), strict=True)
+        pairs = [(new, mean) for new, mean in both if new.requires_grad]
+        self.trained, self.means = map(list, zip(*pairs))
+        self.order = -1, torch.empty(0)  # epoch and its order of images
         self.step, self.seconds = 0, 0.0
 
     @property
@@ -87,7 +92,7 @@ class Trainer:
         value = loss(outputs, goals, recipe.weights)
         self.optimiser.zero_grad(set_to_none=True)
         value.backward()
-        torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
         self.optimiser.step()
         self.step += 1
         self._average()
@@ -97,8 +102,10 @@ class Trainer:
         recipe, n = self.recipe, len(self.labels)
         size = min(recipe.batch, n)
         epoch, position = divmod(self.step, n // size)
-        order = torch.randperm(n, generator=generator(recipe.seed, 4, epoch))
-        indices = order[position * size : (position + 1) * size].sort().values
+        if self.order[0] != epoch:
+            random_order = generator(recipe.seed, 4, epoch)
+            self.order = epoch, torch.randperm(n, generator=random_order)
+        indices = self.order[1][position * size : (position + 1) * size].sort().values
         inputs, goals = self.source.batch(indices, epoch), self._goals(indices)
         if torch.rand(1, generator=random).item() < recipe.mix:
             inputs, partners, share = mix(inputs, generator=random)
@@ -122,11 +129,7 @@ class Trainer:
     @torch.no_grad()
     def _average(self) -> None:
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
-        for mean, new in zip(
-            self.average.parameters(), self.student.parameters(), strict=True
-        ):
-            if new.requires_grad:
-                mean.lerp_(new, 1 - decay)
+        torch._foreach_lerp_(self.means, self.trained, 1 - decay)
 
     @torch.inference_mode()
     def validate(self, labels: Tensor) -> float:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+MEAN = STD = (0.5, 0.5, 0.5)  # of EfficientNet-Lite, and so of every network here
+
 
 def normalised(
     images: Tensor, size: int, mean: Sequence[float], std: Sequence[float]
@@ -29,6 +31,8 @@ def random_views(
     generator: torch.Generator,
 ) -> Tensor:
     """Cut a random part out of each image, flip half of them, resize and normalise.
+
+    Bilinear without antialiasing: meant for parts that are enlarged, or hardly shrunk.
 
     Args:
         images: uint8, ``(N, 3, H, W)``.

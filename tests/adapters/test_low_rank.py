@@ -14,7 +14,7 @@ SHAPE = (5, 7)
 
 def test_the_dense_change_is_the_product_entry_by_entry():
     change = random_change(SHAPE, 3, seed=0)
-    torch.testing.assert_close(dense(change), torch.tensor(product(change)).double())
+    torch.testing.assert_close(dense(change), torch.tensor(product(change), dtype=torch.float64))
     assert change.rank == 3
 
 
@@ -26,7 +26,7 @@ def test_a_dense_change_is_given_as_it_is():
 def test_concatenated_factors_give_the_sum_of_products_without_cross_terms():
     parts = [random_change(SHAPE, rank, seed=rank) for rank in (1, 4, 2)]
     whole = concatenate(parts)
-    expected = sum(torch.tensor(product(part)).double() for part in parts)
+    expected = sum(torch.tensor(product(part), dtype=torch.float64) for part in parts)
     torch.testing.assert_close(whole.dense(), expected)
     assert whole.rank == 7
     crossed = LowRank(sum(p.a[:1] for p in parts), sum(p.b[:, :1] for p in parts))

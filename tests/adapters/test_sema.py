@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from avalanche_ham.adapters.sema import WINDOW, BlockAdapters, Descriptor, ParallelAdapter
+from avalanche_ham.adapters.sema import (
+    WINDOW,
+    BlockAdapters,
+    Descriptor,
+    ParallelAdapter,
+)
 from avalanche_ham.backbones.expanding import ExpandingEncoder
 from avalanche_ham.errors import HamError, OptionError
 
@@ -158,20 +163,25 @@ def test_the_penalty_is_the_new_descriptors_loss_in_their_phase(encoder):
     encoder.train()
     encoder.each(BlockAdapters.train_adapter)
     assert encoder(images).penalty is None  # but the losses are remembered
-    assert [len(b.descriptors[0].recent) for b in encoder.blocks if b.expandable] == [1, 1]
+    assert [len(b.descriptors[0].recent) for b in encoder.blocks if b.expandable] == [
+        1,
+        1,
+    ]
     encoder.each(BlockAdapters.train_descriptor)
     encoding = encoder(images)
     losses = [torch.cat(b.descriptors[0].recent[1:]).mean() for b in encoder.blocks[1:]]
     torch.testing.assert_close(encoding.penalty.detach(), sum(losses))
     assert not encoding.features.requires_grad
     encoding.penalty.backward()
-    assert {n.split(".")[2] for n, p in encoder.named_parameters() if p.grad is not None} == {
-        "descriptors"
-    }
+    assert {
+        n.split(".")[2] for n, p in encoder.named_parameters() if p.grad is not None
+    } == {"descriptors"}
 
 
 def test_wrong_options_are_errors(encoder, model):
-    with pytest.raises(HamError, match="fresh VitEncoder, but it is a ExpandingEncoder"):
+    with pytest.raises(
+        HamError, match="fresh VitEncoder, but it is a ExpandingEncoder"
+    ):
         ExpandingEncoder(encoder, hidden=4, descriptor_width=8, expandable=2)
     with pytest.raises(OptionError, match="hidden must be at least 1"):
         ExpandingEncoder(model.encoder, hidden=0, descriptor_width=8, expandable=2)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from avalanche_ham.backbones import Preprocess
+from avalanche_ham.backbones.preprocess import resize
 from avalanche_ham.errors import DataError
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
@@ -50,6 +51,35 @@ def test_shrinking_is_antialiased():
     rough = F.interpolate(images / 255, (16, 16), mode="bilinear", align_corners=False)
     rough = (rough - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
     assert (ours - rough).abs().max() > 0.5
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (32, 32), (12, 40), (64, 20), (90, 33)], ids=str)
+def test_resizing_by_matrices_equals_interpolation(shape):
+    images = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0)).double()
+    images.requires_grad_()
+    ours = resize(images, (24, 36))
+    shrinks = shape[0] > 24 or shape[1] > 36
+    theirs = F.interpolate(images, (24, 36), mode="bilinear", antialias=shrinks)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    pull = torch.randn(ours.shape, generator=torch.Generator().manual_seed(1)).double()
+    (mine,) = torch.autograd.grad(ours, images, pull)
+    (other,) = torch.autograd.grad(theirs, images, pull)
+    torch.testing.assert_close(mine, other, rtol=0, atol=1e-12)
+
+
+def test_resizing_stays_in_fp32_under_autocast():
+    images, preprocess = batch(8, 8), Preprocess((16, 16), MEAN, STD)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = preprocess(images)
+    assert half.dtype == torch.float32 and torch.equal(half, preprocess(images))
+
+
+def test_what_inference_has_resized_first_can_be_trained_on_later():
+    with torch.inference_mode():
+        resize(torch.randn(1, 3, 11, 13), (16, 16))
+    images = torch.randn(1, 3, 11, 13, requires_grad=True)
+    resize(images, (16, 16)).sum().backward()
+    assert images.grad is not None
 
 
 def test_float_images_are_never_normalised():

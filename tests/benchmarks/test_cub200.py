@@ -13,7 +13,7 @@ BIRD = (10.0, 20.0, 30.0, 30.0)  # left, top, width, height
 
 @pytest.fixture
 def original(tmp_path):
-    """Write CUB's layout: six grey birds on black, every third for testing."""
+    """Write CUB's layout: grey birds, paler below, on black; every third for testing."""
     folder = tmp_path / "CUB_200_2011"
     lists = {"images": [], "train_test_split": [], "bounding_boxes": []}
     for number in range(1, 7):
@@ -21,7 +21,8 @@ def original(tmp_path):
         path = folder / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.zeros((60, 80 + number, 3), np.uint8)
-        pixels[20:50, 10:40] = number * 20
+        pixels[20:35, 10:40] = number * 20
+        pixels[35:50, 10:40] = number * 20 + 10
         Image.fromarray(pixels).save(path)
         lists["images"].append(name)
         lists["train_test_split"].append(str(int(number % 3 != 0)))
@@ -44,23 +45,23 @@ def test_an_image_folder_comes_first(write_folder, original):
 
 
 def test_the_original_layout_is_split_as_its_list_says(original):
-    benchmark = cub200(data_root=original, n_tasks=1, seed=1, size=16)
+    benchmark = cub200(data_root=original, n_tasks=1, seed=1, size=60)
     assert benchmark.class_names == SPECIES
     x, y = images(benchmark, "train_stream")
-    assert y == [0, 0, 1, 1] and x.shape == (4, 3, 16, 16)
-    assert x[:, 0, 9, 4].tolist() == [20, 40, 80, 100]  # inside the bird
+    assert y == [0, 0, 1, 1] and x.shape == (4, 3, 60, 60)
+    assert x[:, 0, 25, 10].tolist() == [20, 40, 80, 100]  # inside the bird
     x, y = images(benchmark, "test_stream")
-    assert y == [0, 1] and x[:, 0, 9, 4].tolist() == [60, 120]
+    assert y == [0, 1] and x[:, 0, 25, 10].tolist() == [60, 120]
     assert x.amin() == 0  # the whole photograph, with its background
 
 
 def test_bounding_boxes_leave_only_the_bird(original):
     benchmark = cub200(
-        data_root=original, n_tasks=1, seed=1, size=16, bounding_box=True
+        data_root=original, n_tasks=1, seed=1, size=30, bounding_box=True
     )
     x, _ = images(benchmark, "train_stream")
-    values = torch.tensor([20, 40, 80, 100], dtype=torch.uint8).view(4, 1, 1, 1)
-    assert torch.equal(x, values.expand(4, 3, 16, 16))
+    values = torch.tensor([20, 40, 80, 100]).view(4, 1, 1, 1)
+    assert (x[:, :, :15] == values).all() and (x[:, :, 15:] == values + 10).all()
 
 
 def test_full_and_cropped_images_are_cached_apart(original):
@@ -74,10 +75,10 @@ def test_a_box_beyond_the_image_is_cut_to_it(original):
     boxes = original / "CUB_200_2011" / "bounding_boxes.txt"
     boxes.write_text("".join(f"{i} 10.0 20.0 30.0 900.0\n" for i in range(1, 7)))
     x, _ = images(
-        cub200(data_root=original, n_tasks=1, seed=1, size=16, bounding_box=True),
+        cub200(data_root=original, n_tasks=1, seed=1, size=30, bounding_box=True),
         "train_stream",
     )
-    assert x[:, 0, 8, 8].tolist() == [20, 40, 80, 100]
+    assert x[:, 0, 5, 15].tolist() == [20, 40, 80, 100]  # row 30 of the photograph
 
 
 def test_an_image_folder_has_no_boxes(write_folder, tmp_path):

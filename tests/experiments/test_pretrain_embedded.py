@@ -174,6 +174,8 @@ def test_cached_rows_go_on_where_they_stopped(script, tmp_path):
     rows = cached_rows(path, (10, 1), finish, batch=3, **quiet)
     assert asked == [0, 3] and rest == [6, 9]
     assert rows[:, 0].tolist() == list(range(10))
+    with pytest.raises(ValueError, match="a cache of other images"):
+        cached_rows(path, (11, 1), finish, batch=3, **quiet)
 
 
 def test_random_views_without_a_crop_are_the_image_or_its_mirror(script):

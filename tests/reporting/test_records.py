@@ -31,7 +31,9 @@ def test_all_records_below_a_folder_are_read_in_the_order_of_their_paths(tmp_pat
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_an_append_that_is_cut_short_leaves_the_lines_before_it(tmp_path, monkeypatch, call):
+def test_an_append_that_is_cut_short_leaves_the_lines_before_it(
+    tmp_path, monkeypatch, call
+):
     path = tmp_path / "records.jsonl"
     append_record(path, record("first"))
 
@@ -57,7 +59,11 @@ def test_a_record_with_a_number_that_json_lacks_is_never_written(tmp_path, value
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [('{"method": "ham"', "is not JSON"), ("[1, 2]", "is not a record"), ('{"a": 1}', "is not a")],
+    [
+        ('{"method": "ham"', "is not JSON"),
+        ("[1, 2]", "is not a record"),
+        ('{"a": 1}', "is not a"),
+    ],
 )
 def test_a_line_that_is_no_record_is_refused_with_its_number(tmp_path, text, message):
     path = tmp_path / "records.jsonl"

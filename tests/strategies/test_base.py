@@ -82,7 +82,7 @@ def test_frozen_weights_are_bit_identical_after_training_and_new_ones_move(bench
         moved = differing(steps[0], steps[-1])
         trained = {n for n in moved if ".branch." not in n}
         newest = len(strategy.model.head.weights) - 1
-        expected = {f"head.weights.{newest}", f"head.biases.{newest}"}
+        expected = {f"head.tasks.{newest}.weight", f"head.tasks.{newest}.bias"}
         assert trained == expected | ({"adapters.scales"} if method == "ham" else set())
         branches = {n for n in moved if ".branch.b" in n}
         assert len(branches) == (0 if method == "frozen" else 3)
@@ -153,7 +153,7 @@ def test_a_loss_that_is_not_finite_stops_with_task_epoch_and_step(benchmark, bad
         strategy.train(benchmark.train_stream[1], eval_streams=[])
     after = state_of(strategy.model.head)
     assert all(tensor.isfinite().all() for tensor in after.values())
-    assert torch.equal(after["weights.0"], before["weights.0"])
+    assert torch.equal(after["tasks.0.weight"], before["tasks.0.weight"])
 
 
 def test_every_hook_of_avalanche_reaches_a_user_s_plugin(benchmark):

@@ -6,8 +6,10 @@ import pytest
 import torch
 from avalanche.benchmarks import nc_benchmark
 from avalanche.training.plugins import SupervisedPlugin
-from torch.utils.data import Dataset
+from torch.utils.data import TensorDataset
 
+from avalanche_ham import create_model
+from avalanche_ham.backbones import create_backbone
 from avalanche_ham.errors import HamError, OptionError, UnknownNameError
 from avalanche_ham.evaluation.accuracy import accuracy_row
 from avalanche_ham.state import load_tree, save_tree
@@ -18,13 +20,15 @@ from avalanche_ham.strategies.l2p import L2PStrategy
 STRATEGIES = {
     "l2p": (L2PStrategy, {}),
     "dual_prompt": (DualPromptStrategy, {}),
-    "coda_prompt": (CodaPromptStrategy, {"components": 2}),
+    "coda_prompt": (CodaPromptStrategy, {"components": 1}),
 }
-PER_TASK = {  # prompt entries that a task adds on the tiny ViT: width 48, 3 blocks, 3 heads
-    "l2p": 0,
-    "dual_prompt": 1 * 2 * 5 * 48 + 48,  # one block is left for experts, and a key
-    "coda_prompt": 3 * 2 * (8 * 48 + 48 + 48),  # blocks x components x (P, K, A)
-}
+PER_TASK = (
+    {  # prompt entries that a task adds on the tiny ViT: width 48, 3 blocks, 3 heads
+        "l2p": 0,
+        "dual_prompt": 1 * 2 * 5 * 48 + 48,  # one block is left for experts, and a key
+        "coda_prompt": 3 * (8 * 48 + 48 + 48),  # blocks x (P, K, A)
+    }
+)
 TRAINED = {  # prompt entries that train on each task
     "l2p": 10 * 5 * 48 + 10 * 48,
     "dual_prompt": PER_TASK["dual_prompt"] + 2 * 2 * 5 * 48,  # and the general prefix
@@ -32,20 +36,15 @@ TRAINED = {  # prompt entries that train on each task
 }
 
 
-class AroundUpdate(SupervisedPlugin, supports_distributed=True):
-    """Calls a function with the strategy before or after each optimiser step."""
+class AfterUpdate(SupervisedPlugin, supports_distributed=True):
+    """Calls a function with the strategy after each optimiser step."""
 
-    def __init__(self, before=None, after=None) -> None:
+    def __init__(self, look) -> None:
         super().__init__()
-        self.look_before, self.look_after = before, after
-
-    def before_update(self, strategy, **kwargs) -> None:
-        if self.look_before:
-            self.look_before(strategy)
+        self.look = look
 
     def after_update(self, strategy, **kwargs) -> None:
-        if self.look_after:
-            self.look_after(strategy)
+        self.look(strategy)
 
 
 each_method = pytest.mark.parametrize("name", STRATEGIES)
@@ -63,6 +62,15 @@ def make(tiny_model):
     return make_strategy
 
 
+def lively_model():
+    """A tiny ViT whose tokens tell images apart: timm's start leaves the blocks near zero."""
+    vit = create_backbone("tiny")
+    with torch.no_grad():
+        for parameter in vit.parameters():
+            parameter *= 5 if parameter.ndim > 1 else 1
+    return create_model(vit, n_classes=10)
+
+
 def prompt_entries(strategy) -> int:
     tree = strategy.state_tree()["model"]
     return sum(t.numel() for n, t in tree.items() if n.startswith("encoder.prompts."))
@@ -77,13 +85,24 @@ def logits(strategy, seed: int = 0) -> torch.Tensor:
 
 
 @each_method
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_two_experiences_beat_chance(name, precision, make, benchmark):
-    strategy = make(name, lr=1e-2, steps=30, train_mb_size=24, precision=precision)
+def test_two_experiences_beat_chance(name, benchmark):
+    cls, own = STRATEGIES[name]
+    strategy = cls(model=lively_model(), evaluator=None, lr=1e-2, steps=30, **own)
     for experience in benchmark.train_stream[:2]:
         strategy.train(experience)
     row = accuracy_row(strategy, list(benchmark.test_stream[:2]))
-    assert sum(row.accuracy) / 2 > 0.5  # of four classes
+    assert sum(row.accuracy) / 2 > 0.7  # of four classes
+
+
+@each_method
+def test_bf16_trains_as_fp32_does(name, make, benchmark):
+    exact, rounded = (make(name, precision=precision) for precision in ("fp32", "bf16"))
+    for strategy in (exact, rounded):
+        strategy.train(benchmark.train_stream[0])
+    seen = exact.model.head.classes
+    torch.testing.assert_close(
+        logits(rounded)[:, seen], logits(exact)[:, seen], atol=0.05, rtol=0.05
+    )
 
 
 @each_method
@@ -107,23 +126,18 @@ def test_only_prompts_and_newest_rows_train(name, make, benchmark):
 
 
 @each_method
-def test_every_prompt_parameter_moves(name, make, benchmark):
-    start = {}
-
-    def remember(strategy):
-        if not start:
-            start.update({n: p.detach().clone() for n, p in strategy.model.named_parameters()})
-
-    strategy = make(name, lr=1e-2, steps=8, plugins=[AroundUpdate(remember)])
-    strategy.train(benchmark.train_stream[0])
-    trained = [(n, p) for n, p in strategy.model.named_parameters() if p.requires_grad]
-    assert len(trained) >= 4
-    for n, parameter in trained:
-        assert not torch.equal(parameter, start[n]), n
+def test_every_trainable_gets_a_gradient(name, make, benchmark):
+    strategy = make(name)
+    strategy.train(benchmark.train_stream[1])
+    trained = [p for p in strategy.model.parameters() if p.requires_grad]
+    assert len(trained) == {"l2p": 2, "dual_prompt": 3, "coda_prompt": 3}[name] + 2
+    assert all(p.grad.abs().sum() > 0 for p in trained)
 
 
 @each_method
-def test_reload_gives_the_same_predictions_and_goes_on_alike(name, make, benchmark, tmp_path):
+def test_reload_gives_the_same_predictions_and_goes_on_alike(
+    name, make, benchmark, tmp_path
+):
     strategy = make(name, seed=4)
     for experience in benchmark.train_stream[:2]:
         strategy.train(experience)
@@ -146,28 +160,17 @@ def test_evaluation_changes_nothing(name, make, benchmark):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-class Triples(Dataset):
-    """Images, labels and something more, as a user's own data set may give."""
-
-    def __init__(self, per_class: int) -> None:
-        generator = torch.Generator().manual_seed(per_class)
-        self.targets = torch.arange(4).repeat_interleave(per_class).tolist()
-        self.images = torch.rand(len(self.targets), 3, 16, 16, generator=generator)
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
-        return self.images[index], self.targets[index], index
-
-
 @each_method
 def test_the_classic_benchmark_with_triples(name, make):
-    data = nc_benchmark(Triples(6), Triples(3), n_experiences=2, task_labels=False, seed=1)
+    images, targets = torch.rand(24, 3, 16, 16), torch.arange(4).repeat(6)
+    data = TensorDataset(images, targets)
+    data.targets = targets.tolist()
+    classic = nc_benchmark(data, data, n_experiences=2, task_labels=False, seed=1)
+    assert len(classic.train_stream[0].dataset[0]) == 3
     strategy = make(name, n_classes=4)
-    for experience in data.train_stream:
+    for experience in classic.train_stream:
         strategy.train(experience)
-        strategy.eval(data.test_stream)
+        strategy.eval(classic.test_stream)
     assert (logits(strategy) > -1e3).all()  # every class was seen
 
 
@@ -180,8 +183,7 @@ def test_a_hundred_tasks(name, make, hundred_tasks):
         sizes.append(prompt_entries(strategy))
     assert {b - a for a, b in zip(sizes, sizes[1:])} == {PER_TASK[name]}
     assert strategy.n_trainable == TRAINED[name] + 2 * 48 + 2
-    row = accuracy_row(strategy, list(hundred_tasks.test_stream))
-    assert len(row.accuracy) == 100
+    assert len(accuracy_row(strategy, hundred_tasks.test_stream).accuracy) == 100
     assert logits(strategy).isfinite().all()
 
 
@@ -197,7 +199,9 @@ def hundred_tasks():
         pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
         return ImageSet(pixels, targets=targets, classes=[str(c) for c in range(200)])
 
-    return class_incremental(images(2), images(1), n_tasks=100, seed=0, name="made_up_200")
+    return class_incremental(
+        images(2), images(1), n_tasks=100, seed=0, name="made_up_200"
+    )
 
 
 @each_method
@@ -213,7 +217,9 @@ def test_wrong_options_are_errors(make):
         make("l2p", clip_norm=0)
     with pytest.raises(OptionError, match="prompt_length must be an even number"):
         make("coda_prompt", prompt_length=3)
-    with pytest.raises(UnknownNameError, match="schedule must be one of constant, cosine"):
+    with pytest.raises(
+        UnknownNameError, match="schedule must be one of constant, cosine"
+    ):
         make("coda_prompt", schedule="cosin")
 
 
@@ -222,10 +228,12 @@ def test_gradients_are_clipped(name, make, benchmark):
     norms = []
 
     def measure(strategy):
-        gradients = [p.grad for g in strategy.optimizer.param_groups for p in g["params"]]
+        gradients = [
+            p.grad for g in strategy.optimizer.param_groups for p in g["params"]
+        ]
         norms.append(torch.cat([g.flatten() for g in gradients]).norm())
 
-    strategy = make(name, clip_norm=1e-3, plugins=[AroundUpdate(after=measure)])
+    strategy = make(name, clip_norm=1e-3, plugins=[AfterUpdate(measure)])
     strategy.train(benchmark.train_stream[0])
     assert len(norms) == 2
     assert max(norms) < 1.01e-3
@@ -237,6 +245,6 @@ def test_codas_rate_falls_along_a_cosine(make, benchmark):
     def note(strategy):
         rates.append(strategy.optimizer.param_groups[0]["lr"])
 
-    strategy = make("coda_prompt", steps=4, lr=0.1, plugins=[AroundUpdate(after=note)])
+    strategy = make("coda_prompt", steps=4, lr=0.1, plugins=[AfterUpdate(note)])
     strategy.train(benchmark.train_stream[0])
     assert rates == pytest.approx([0.1, 0.1 * 0.8535534, 0.05, 0.1 * 0.1464466])

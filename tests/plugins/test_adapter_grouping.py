@@ -1,0 +1,147 @@
+"""The plugin of Sec. 3.2.2 on a stream of adapters made by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from reference import cosine, keep_top, product
+from reference_adapters import TwoLinears, random_update
+
+from avalanche_ham import AdapterGroupingPlugin, AdapterSet
+from avalanche_ham.adapters import LowRank, low_rank_branches
+from avalanche_ham.errors import OptionError, UnknownNameError
+
+
+def grouping(**options) -> AdapterGroupingPlugin:
+    torch.manual_seed(0)
+    network = TwoLinears().double()
+    return AdapterGroupingPlugin(AdapterSet(network, ("first", "second")), **options)
+
+
+def train_by_hand(plugin: AdapterGroupingPlugin, update, scales) -> int:
+    """Pretend to train: open an adapter, set its factors and all scalars, consolidate."""
+    adapters = plugin.adapters
+    adapters.open(low_rank_branches(update["first"].rank))
+    with torch.no_grad():
+        for name, layer in adapters.layers.items():
+            layer.branch.a.copy_(update[name].a)
+            layer.branch.b[0].copy_(update[name].b)
+        adapters.scales.copy_(torch.tensor(scales, dtype=torch.float64))
+    return plugin.consolidate()
+
+
+def pruned_by_hand(change: LowRank, keep: float) -> LowRank:
+    def prune(matrix):
+        values = matrix.flatten().tolist()
+        kept = keep_top(values, round(keep * len(values)))
+        return torch.tensor(kept, dtype=torch.float64).view_as(matrix)
+
+    return LowRank(prune(change.a), prune(change.b))
+
+
+def near(update, seed: int, noise: float = 0.05):
+    """An update almost parallel to another."""
+    other = random_update(2, seed)
+    return {
+        name: LowRank(c.a + noise * other[name].a, c.b + noise * other[name].b)
+        for name, c in update.items()
+    }
+
+
+def test_four_adapters_are_grouped_pruned_summed_and_averaged_as_the_equations_say():
+    plugin = grouping(threshold=0.5, max_groups=2, keep=0.5)
+    x, y = random_update(2, seed=1), random_update(2, seed=2)
+    updates = [x, y, near(x, seed=3), near(y, seed=4)]
+    scales = [[0.9], [1.1, 0.5], [0.8, 0.6, 0.2], [0.7, 0.4, 0.3]]
+    groups = [train_by_hand(plugin, u, s) for u, s in zip(updates, scales, strict=True)]
+    assert groups == [0, 1, 0, 1] == plugin.memory["groups"]
+    pruned = [{n: pruned_by_hand(c, 0.5) for n, c in u.items()} for u in updates]
+    for group, members in ((0, (0, 2)), (1, (1, 3))):
+        for name in ("first", "second"):
+            expected = sum(torch.tensor(product(pruned[m][name]), dtype=torch.float64) for m in members)
+            torch.testing.assert_close(plugin.adapters.term(group)[name], expected)
+            torch.testing.assert_close(plugin.factors(group)[name].dense(), expected)
+    # the last task left group 0 at 0.7 and joined group 1, then at 0.4, with 0.3
+    assert plugin.memory["alphas"] == pytest.approx([0.7, (1 * 0.4 + 0.3) / 2])
+    assert plugin.memory["similarities"][0] == []
+    trained = product(updates[2]["second"])
+    expected = [cosine(trained, product(pruned[j]["second"])) for j in (0, 1)]
+    assert plugin.memory["similarities"][2] == pytest.approx(expected)
+
+
+def test_a_member_s_scalar_enters_the_running_mean_of_the_retrained_group_scalar():
+    plugin = grouping(threshold=-1.0, max_groups=2)
+    x = random_update(2, seed=1)
+    for scales in ([1.0], [0.7, 0.1], [0.5, 0.8]):
+        train_by_hand(plugin, x, scales)
+    after_two = (0.7 + 0.1) / 2
+    assert plugin.memory["groups"] == [0, 0, 0] and after_two != 0.5
+    assert plugin.adapters.scales.tolist() == pytest.approx([(2 * 0.5 + 0.8) / 3])
+
+
+def test_similarity_is_measured_before_pruning_on_the_last_layer():
+    plugin = grouping(threshold=2.0, max_groups=9, keep=0.2)
+    x, y = random_update(2, seed=1), random_update(2, seed=2)
+    train_by_hand(plugin, x, [1.0])
+    train_by_hand(plugin, y, [1.0, 1.0])
+    stored = pruned_by_hand(x["second"], 0.2)
+    unpruned = cosine(product(y["second"]), product(stored))
+    pruned = cosine(product(pruned_by_hand(y["second"], 0.2)), product(stored))
+    assert plugin.memory["similarities"][1] == pytest.approx([unpruned])
+    assert abs(unpruned - pruned) > 1e-3
+
+
+def test_the_founder_of_a_group_is_pruned_too_and_adapters_are_stored_as_pruned():
+    plugin = grouping(keep=0.5)
+    x = random_update(2, seed=1)
+    train_by_hand(plugin, x, [1.0])
+    for name, change in plugin.memory["adapters"][0].items():
+        expected = pruned_by_hand(x[name], 0.5)
+        assert torch.equal(change.a, expected.a) and torch.equal(change.b, expected.b)
+
+
+def test_unpruned_adapters_and_their_scalars_are_kept_if_asked():
+    plugin = grouping(keep=0.5, keep_unpruned=True)
+    updates = [random_update(2, seed=k) for k in (1, 2)]
+    for update, scales in zip(updates, ([0.9], [1.0, 0.3]), strict=True):
+        train_by_hand(plugin, update, scales)
+    for stored, update, alpha in zip(plugin.memory["unpruned"], updates, (0.9, 0.3), strict=True):
+        assert stored["alpha"] == pytest.approx(alpha)
+        assert all(torch.equal(stored["update"][n].a, update[n].a) for n in update)
+    assert "unpruned" not in grouping().memory
+
+
+def test_another_assignment_rule_decides_if_given():
+    plugin = grouping(assign=lambda similarities: 0 if len(similarities) else None)
+    for seed, scales in ((1, [1.0]), (2, [1.0, 1.0]), (3, [1.0, 1.0])):
+        train_by_hand(plugin, random_update(2, seed=seed), scales)
+    assert plugin.memory["groups"] == [0, 0, 0]
+
+
+def test_rebuilding_from_memory_gives_the_same_terms_bit_by_bit():
+    plugin = grouping(threshold=0.2, max_groups=2)
+    for seed, scales in ((1, [0.9]), (2, [1.1, 0.5]), (3, [0.8, 0.6, 0.2]), (4, [0.7, 0.4, 0.3])):
+        train_by_hand(plugin, random_update(2, seed=seed), scales)
+    fresh = grouping(threshold=0.2, max_groups=2)
+    fresh.memory = plugin.memory
+    fresh.rebuild()
+    assert fresh.adapters.n_terms == plugin.adapters.n_terms
+    assert torch.equal(fresh.adapters.scales, plugin.adapters.scales)
+    for j in range(fresh.adapters.n_terms):
+        for name in ("first", "second"):
+            assert torch.equal(fresh.adapters.term(j)[name], plugin.adapters.term(j)[name])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"keep": 0.0}, OptionError, "keep must be above 0 and at most 1, but got 0.0"),
+        ({"keep": 1.1}, OptionError, "keep must be above 0"),
+        ({"max_groups": 0}, OptionError, "max_groups must be at least 1, but got 0"),
+        ({"threshold": -1.5}, OptionError, "threshold must be at least -1"),
+        ({"assignment": "similarty"}, UnknownNameError, "did you mean 'similarity'"),
+    ],
+)
+def test_options_outside_their_range_are_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        grouping(**options)

@@ -1,0 +1,48 @@
+"""The plugin of Sec. 3.3: in before an evaluation, out after it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from reference_adapters import TwoLinears, random_update
+
+from avalanche_ham import AdapterSet, FinalMergingPlugin
+
+
+@pytest.fixture
+def adapters():
+    torch.manual_seed(0)
+    return AdapterSet(TwoLinears().double(), ("first", "second"))
+
+
+def test_the_update_is_asked_anew_at_each_evaluation_and_folded(adapters):
+    updates = iter([random_update(2, seed=1), random_update(1, seed=2)])
+    plugin = FinalMergingPlugin(adapters, update=lambda: next(updates))
+    for seed, rank in ((1, 2), (2, 1)):
+        plugin.before_eval(None)
+        for name, layer in adapters.layers.items():
+            change = random_update(rank, seed=seed)[name]
+            torch.testing.assert_close(layer.merged, layer.weight + change.b @ change.a)
+        plugin.after_eval(None)
+        assert all(layer.merged is None for layer in adapters.layers.values())
+
+
+def test_without_an_update_the_model_is_evaluated_as_it_is(adapters):
+    plugin = FinalMergingPlugin(adapters, update=lambda: None)
+    plugin.before_eval(None)
+    assert all(layer.merged is None for layer in adapters.layers.values())
+    plugin.after_eval(None)
+
+
+def test_without_adapters_it_does_nothing():
+    plugin = FinalMergingPlugin(None, update=lambda: pytest.fail("asked for an update"))
+    plugin.before_eval(None)
+    plugin.after_eval(None)
+    plugin.before_training(None)
+
+
+def test_training_leaves_what_a_failed_evaluation_left_behind(adapters):
+    plugin = FinalMergingPlugin(adapters, update=lambda: random_update(1, seed=1))
+    plugin.before_eval(None)
+    plugin.before_training(None)
+    assert all(layer.merged is None for layer in adapters.layers.values())

@@ -1,0 +1,77 @@
+"""Feeding a readout: with features of the merged model, once per image, without side effects."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from toys import differing, ham, make, state_of
+
+from avalanche_ham import create_model
+from avalanche_ham.heads import create_readout
+
+
+def fed_by_hand(strategy, benchmark, name: str, tasks):
+    """A readout fed with each task's images under the weights that evaluation uses now."""
+    readout = create_readout(name, 48, 10)
+    strategy.model.eval()
+    with torch.no_grad(), strategy.evaluation_weights():
+        for task in tasks:
+            images, targets = zip(*benchmark.train_stream[task].dataset, strict=True)
+            readout.feed(strategy.model.encode(torch.stack(images)).features, torch.tensor(targets))
+    return readout
+
+
+@pytest.mark.parametrize("name", ["ncm", "ridge"])
+@pytest.mark.parametrize("method", ["ham", "lora", "ncm"])
+def test_it_is_fed_with_the_merged_model_s_features_of_the_task(benchmark, name, method):
+    strategy = make(method, head=name)
+    strategy.train(benchmark.train_stream[0], eval_streams=[])
+    expected = fed_by_hand(strategy, benchmark, name, [0])
+    features = torch.randn(5, 48, generator=torch.Generator().manual_seed(0))
+    scores = strategy.model.readout(features)
+    torch.testing.assert_close(scores, expected(features), rtol=1e-3, atol=1e-4)
+    bare = make("ncm", head=name)
+    same = fed_by_hand(bare, benchmark, name, [0])(features)
+    assert torch.allclose(scores, same, rtol=1e-3, atol=1e-4) is (method == "ncm")
+
+
+def test_images_are_fed_as_they_are_without_the_training_s_augmentation(benchmark):
+    strategy = ham(create_model("tiny", n_classes=10, head="ncm"), augment=lambda x: 255 - x)
+    strategy.train(benchmark.train_stream[0], eval_streams=[])
+    expected = fed_by_hand(strategy, benchmark, "ncm", [0])
+    torch.testing.assert_close(strategy.model.readout.sums, expected.sums, rtol=1e-4, atol=1e-3)
+    assert float(strategy.model.readout.counts.sum()) == 24
+
+
+def test_over_tasks_it_knows_all_classes_and_old_images_are_not_needed(benchmark):
+    strategy = make("ncm", head="ncm")
+    for experience in benchmark.train_stream[:3]:
+        strategy.train(experience, eval_streams=[])
+    expected = fed_by_hand(strategy, benchmark, "ncm", [0, 1, 2])
+    assert torch.equal(strategy.model.readout.counts, expected.counts)
+    torch.testing.assert_close(strategy.model.readout.sums, expected.sums, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["ncm", "ridge"])
+def test_a_readout_changes_nothing_that_is_trained(benchmark, name):
+    states = []
+    for head in ("linear", name):
+        strategy = make("ham", head=head)
+        for experience in benchmark.train_stream[:2]:
+            strategy.train(experience, eval_streams=[])
+            assert all(layer.merged is None for layer in strategy.adapters.layers.values())
+        states.append(state_of(strategy.model))
+    assert {n for n in differing(*states) if "readout" not in n} == set()
+
+
+def test_weights_are_restored_when_feeding_fails(benchmark):
+    strategy = make("ham", head="ncm")
+
+    def fail(features, targets):
+        raise KeyError
+
+    strategy.model.readout.feed = fail
+    with pytest.raises(KeyError):
+        strategy.train(benchmark.train_stream[0], eval_streams=[])
+    assert all(layer.merged is None for layer in strategy.adapters.layers.values())
+    assert strategy.model.training

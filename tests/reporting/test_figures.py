@@ -1,0 +1,116 @@
+"""The figures' files and what can be checked of a picture without looking at it."""
+
+from __future__ import annotations
+
+import csv
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from avalanche_ham.reporting.archive import Archive
+from avalanche_ham.reporting.figures import FIGURES, draw
+from avalanche_ham.reporting.plots import plot_lengths, plot_times
+from avalanche_ham.reporting.style import look_of, spread
+from avalanche_ham.reporting.table import fill
+from avalanche_ham.reporting.tables import make_table
+
+
+@pytest.fixture
+def drawn(with_setup, archive_of, tmp_path):
+    """A function that draws a figure of made-up runs; gives paths and the filled table."""
+
+    def make(name, *, empty=False, **changes):
+        setup = with_setup(methods=("lora", "ham", "finetune"), **changes)
+        table = FIGURES[name](setup)
+        runs = list(table.runs())
+        pairs = [(c, {"aa": 10.0 * c.seed + 400 / c.n_tasks}) for c in runs]
+        archive = Archive() if empty else archive_of(*pairs)
+        filled = make_table(table, setup, archive)
+        return draw(name, filled, table, archive, tmp_path / "out"), filled
+
+    return make
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("empty", [False, True], ids=["full", "empty"])
+def test_every_figure_is_a_readable_png_svg_and_csv(drawn, name, empty):
+    paths, _ = drawn(name, empty=empty, benchmarks=("cifar100",))
+    assert [path.suffix for path in paths] == [".png", ".svg", ".csv", ".txt"]
+    with Image.open(paths[0]) as picture:
+        assert picture.width >= 900
+    assert ElementTree.parse(paths[1]).getroot().tag.endswith("svg")
+    assert list(csv.DictReader(paths[2].read_text().splitlines()))
+
+
+def test_figure_2_draws_a_line_a_band_and_a_name_for_each_method(drawn):
+    _, filled = drawn("2", benchmarks=("cifar100",))
+    axes = plot_lengths(filled).axes[0]
+    assert len(axes.lines) == 4  # three methods and the paper's HAM
+    assert len(axes.collections) == 3  # bands over two seeds
+    names = {text.get_text() for text in axes.texts}
+    assert names == {"HAM", "Fine-tuning", "one LoRA", "HAM, the paper's"}
+    assert axes.lines[0].get_xdata()[1] == pytest.approx(
+        1.30103
+    )  # 20 tasks, on a log scale
+
+
+def test_figure_2_asks_for_the_lengths_that_a_data_set_can_have(with_setup):
+    digits = FIGURES["2"](with_setup(benchmarks=("digits",)))
+    assert {config.n_tasks for config in digits.runs()} == {2, 5, 10}
+    assert {c.n_tasks for c in FIGURES["2"](with_setup()).runs()} == {10, 20, 50, 100}
+
+
+def test_figure_3_divides_times_by_tasks(with_setup, archive_of):
+    setup = with_setup(benchmarks=("cifar100",), methods=None, seeds=(1,))
+    table = FIGURES["3"](setup)
+    ham = next(iter(table.runs()))
+    times = {"train_seconds": [3.0] * 10, "eval_seconds": [0.5] * 9 + [5.0]}
+    filled = fill(table, archive_of((ham, times)))
+    row = filled.blocks[0].rows[0]
+    assert (row.label, row.cells[0].mean, row.cells[1].mean) == ("HAM", 3.0, 0.5)
+    axes = plot_times(filled).axes
+    assert [a.patches[0].get_width() for a in axes] == [3.0, 0.5]
+    assert "3" in {text.get_text() for text in axes[0].texts}
+
+
+def test_equal_figures_are_equal_files(drawn):
+    first = drawn("2", benchmarks=("cifar100",))[0][1].read_bytes()
+    assert drawn("2", benchmarks=("cifar100",))[0][1].read_bytes() == first
+
+
+def test_no_two_lines_look_the_same_without_colour():
+    looks = [look_of(index) for index in range(18)]
+    assert len({(str(look.dash), look.marker) for look in looks}) == 18
+    assert len({(look.colour, str(look.dash)) for look in looks}) == 18
+
+
+def test_labels_are_spread_and_keep_their_order():
+    moved = spread([1.0, 1.1, 5.0, 1.05], 0.5)
+    assert sorted(moved) == [moved[0], moved[3], moved[1], moved[2]]
+    gaps = [b - a for a, b in zip(sorted(moved), sorted(moved)[1:])]
+    assert all(gap >= 0.5 - 1e-9 for gap in gaps)
+    assert moved[2] == 5.0  # nothing near it
+    assert sum(moved[i] for i in (0, 1, 3)) == pytest.approx(1.0 + 1.1 + 1.05)
+
+
+def test_labels_that_are_apart_stay():
+    assert spread([3.0, 1.0, 2.0], 0.5) == [3.0, 1.0, 2.0]
+    assert spread([], 0.5) == []
+
+
+def test_several_blocks_of_the_extra_figure_are_several_pictures(drawn):
+    paths, _ = drawn("extra", benchmarks=("cifar100", "tiny_imagenet"))
+    assert [p.name for p in paths[:4]] == [
+        "figure_extra_1.png",
+        "figure_extra_1.svg",
+        "figure_extra_2.png",
+        "figure_extra_2.svg",
+    ]
+
+
+def test_setup_is_not_changed_by_drawing(setup):
+    before = replace(setup)
+    FIGURES["extra"](setup)
+    assert setup == before

@@ -1,0 +1,249 @@
+"""Which runs are missing, who makes them, and what happens when one fails or is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from avalanche_ham.errors import DataError
+from avalanche_ham.reporting import one_run
+from avalanche_ham.reporting.archive import FAILURE, read_archive
+from avalanche_ham.reporting.execute import execute
+from avalanche_ham.reporting.identity import identity_in, identity_of
+from avalanche_ham.reporting.lock import LOCK, RunLock, is_stale
+from avalanche_ham.reporting.plan import duration, estimate, make_plan, time_left
+from avalanche_ham.reporting.tables import TABLES
+from avalanche_ham.runner import Resources, RunConfig, run
+
+SMOKE = RunConfig(
+    method="ham",
+    benchmark="digits",
+    n_tasks=2,
+    seed=1,
+    preset="smoke",
+    options={"rank": 2},
+)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SMOKE,
+        replace(SMOKE, method="ncm", options={}),
+        replace(SMOKE, options={"targets": ("attn.qkv",), "holdout": 0.25, "keep": 1}),
+        replace(SMOKE, method="joint", head="ridge", options={"epochs": 1}),
+    ],
+)
+def test_a_real_record_has_the_identity_that_was_planned(config):
+    record = run(config, Resources(threads=1), show=False)
+    assert identity_in(json.loads(json.dumps(record))) == identity_of(config)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 2},
+        {"n_tasks": 5},
+        {"head": "ridge"},
+        {"method": "lora"},
+        {"benchmark": "cifar100"},
+        {"backbone": "embedded"},
+        {"preset": "cpu"},
+        {"options": {"rank": 3}},
+        {"weights": "/some/where/file.safetensors"},
+    ],
+)
+def test_whatever_changes_a_result_changes_the_identity(change):
+    other = replace(SMOKE, **change)
+    assert identity_of(other) != identity_of(SMOKE)
+    assert identity_of(other).slug != identity_of(SMOKE).slug
+
+
+def test_an_option_given_at_its_default_is_the_same_run():
+    given = replace(SMOKE, options={"rank": 2, "keep": 0.6, "max_groups": 2})
+    assert identity_of(given) == identity_of(SMOKE)
+
+
+def test_an_old_record_without_a_new_option_counts_as_its_default(archive_of):
+    archive = archive_of((SMOKE, {}))
+    (record,) = archive.records.values()
+    del record["hyperparameters"]["assignment"]
+    assert identity_in(record) == identity_of(SMOKE)
+
+
+def test_plan_takes_each_run_once_and_seed_after_seed(setup, archive_of):
+    runs = list(TABLES["1"](setup).runs())
+    plan = make_plan([*runs, *runs], archive_of((runs[0], {})), setup)
+    assert plan.finished == (runs[0],)
+    assert [config.seed for config in plan.missing] == [1, 1, 1, 2, 2, 2, 2]
+    assert {config.benchmark for config in plan.without_data} == {"cub200"}
+
+
+def test_failed_runs_are_left_alone_unless_asked_for(setup, shelf):
+    config = next(iter(TABLES["1"](setup).runs()))
+    shelf.fail(config)
+    archive = read_archive(shelf.folder)
+    assert make_plan([config], archive, setup).failed == (config,)
+    assert make_plan([config], archive, setup, retry=True).missing == (config,)
+
+
+def test_bad_input_is_no_failure(setup, shelf):
+    config = next(iter(TABLES["1"](setup).runs()))
+    shelf.fail(config, bad_input=True)
+    assert make_plan([config], read_archive(shelf.folder), setup).missing == (config,)
+
+
+def test_estimate_prefers_the_same_method_and_scales_with_tasks(archive_of):
+    longer = replace(SMOKE, n_tasks=4, seed=2)
+    archive = archive_of(
+        (SMOKE, {"train_seconds": [10.0, 10.0], "eval_seconds": [1.0, 2.0]}),
+        (replace(SMOKE, method="lora"), {"train_seconds": [99.0, 99.0]}),
+    )
+    assert estimate(replace(SMOKE, seed=3), archive) == 20 + 2 * 1.5
+    assert estimate(longer, archive) == 40 + 2 * 2.5
+    assert estimate(replace(SMOKE, preset="cpu"), archive) is None
+
+
+def test_time_left_is_shared_by_the_processes(archive_of):
+    archive = archive_of((SMOKE, {"train_seconds": [600.0], "eval_seconds": [0.0]}))
+    runs = [replace(SMOKE, seed=seed) for seed in (2, 3, 4, 5)]
+    assert time_left(runs, archive, jobs=2) == "about 20 min"
+    assert time_left([], archive, jobs=2) == "nothing"
+    assert "unknown" in time_left([replace(SMOKE, preset="cpu")], archive, jobs=1)
+    assert [duration(s) for s in (5, 90, 3700)] == ["5 s", "2 min", "1 h 2 min"]
+
+
+def test_a_folder_that_is_not_there_is_an_error_only_when_reading(tmp_path):
+    with pytest.raises(DataError):
+        read_archive(tmp_path / "nothing")
+    assert not read_archive(tmp_path / "nothing", must_exist=False).records
+
+
+def test_a_lock_is_held_once_and_given_back(tmp_path):
+    first, second = RunLock(tmp_path), RunLock(tmp_path)
+    assert first.acquire() and not second.acquire()
+    first.release()
+    assert second.acquire()
+
+
+def test_only_one_of_many_takes_a_stale_lock(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    holder = {"pid": gone.pid, "start": "1", "machine": os.uname().nodename}
+    for _ in range(5):
+        (tmp_path / LOCK).write_text(json.dumps(holder))
+        assert is_stale(tmp_path / LOCK)
+        with ThreadPoolExecutor(8) as pool:
+            taken = list(pool.map(lambda _: RunLock(tmp_path).acquire(), range(8)))
+        assert sum(taken) == 1
+        (tmp_path / LOCK).unlink()
+
+
+def test_a_lock_of_another_machine_is_respected_and_a_torn_one_is_not(tmp_path):
+    (tmp_path / LOCK).write_text(
+        json.dumps({"pid": 1, "start": "", "machine": "elsewhere"})
+    )
+    assert not RunLock(tmp_path).acquire()
+    (tmp_path / LOCK).write_text('{"pid"')
+    assert RunLock(tmp_path).acquire()
+
+
+def test_a_used_again_process_id_does_not_hold_a_lock(tmp_path):
+    holder = {"pid": os.getpid(), "start": "0", "machine": os.uname().nodename}
+    (tmp_path / LOCK).write_text(json.dumps(holder))
+    assert RunLock(tmp_path).acquire()
+
+
+def _execute(runs, folder, **options):
+    archive = read_archive(folder, must_exist=False)
+    resources = Resources(threads=1, device="cpu")
+    return execute(runs, folder, archive, resources=resources, **options), archive
+
+
+def test_two_processes_make_all_runs_each_in_its_folder(tmp_path):
+    runs = [replace(SMOKE, seed=seed) for seed in (1, 2, 3)]
+    problems, archive = _execute(runs, tmp_path, jobs=2)
+    assert problems == [] and len(archive.records) == 3
+    for config in runs:
+        names = {path.name for path in (tmp_path / identity_of(config).slug).iterdir()}
+        assert names == {"records.jsonl"}
+        assert archive.record(config)["device"] == "cpu, 1 threads"
+
+
+def test_a_run_under_another_process_lock_is_left_to_it(tmp_path):
+    folder = tmp_path / identity_of(SMOKE).slug
+    assert RunLock(folder).acquire()
+    problems, archive = _execute([SMOKE], tmp_path, jobs=0)
+    assert problems == [] and not archive.records
+
+
+def test_a_failure_is_noted_and_the_next_run_is_made(tmp_path, monkeypatch):
+    def fail_on_seed_1(config, *args, **options):
+        if config.seed == 1:
+            raise RuntimeError("out of\n memory")
+        return run(config, *args, **options)
+
+    monkeypatch.setattr(one_run, "run", fail_on_seed_1)
+    problems, _ = _execute([SMOKE, replace(SMOKE, seed=2)], tmp_path, jobs=0)
+    assert len(problems) == 1 and "out of memory" in problems[0]
+    archive = read_archive(tmp_path)
+    assert archive.failure(SMOKE)["error"] == "RuntimeError: out of memory"
+    assert "fail_on_seed_1" in archive.failure(SMOKE)["traceback"]
+    assert archive.record(replace(SMOKE, seed=2))
+    monkeypatch.undo()
+    _execute([SMOKE], tmp_path, jobs=0)
+    assert read_archive(tmp_path).failures == {}
+
+
+def test_bad_input_is_reported_but_not_noted_as_a_result(tmp_path):
+    problems, _ = _execute([replace(SMOKE, options={"rank": 10_000})], tmp_path, jobs=0)
+    assert "rank" in problems[0]
+    assert read_archive(tmp_path).failures == {}
+
+
+def test_a_half_finished_run_goes_on_and_ends_with_the_same_matrix(
+    tmp_path, monkeypatch
+):
+    config = replace(SMOKE, n_tasks=4)
+    whole = run(config, Resources(threads=1), show=False)
+
+    def stop_after_two(current):
+        if current.tasks_done() == 2:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / identity_of(config).slug
+    monkeypatch.setattr(one_run, "_count", lambda folder: stop_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        one_run.make_run(config, folder, Resources(threads=1))
+    assert not (folder / LOCK).exists() and not (folder / FAILURE).exists()
+    monkeypatch.undo()
+    trained = []
+    monkeypatch.setattr(
+        one_run, "_count", lambda folder: lambda r: trained.append(r.tasks_done())
+    )
+    problems, archive = _execute([config], tmp_path, jobs=0)
+    assert problems == [] and trained == [3, 4]
+    assert archive.record(config)["accuracy_matrix"] == whole["accuracy_matrix"]
+
+
+def test_a_killed_process_is_noted_as_failed_and_its_run_can_be_made_again(tmp_path):
+    slow = replace(SMOKE, options={"rank": 2, "steps": 100_000})
+    folder = tmp_path / identity_of(slow).slug
+    with ThreadPoolExecutor(1) as pool:
+        outcome = pool.submit(_execute, [slow], tmp_path, jobs=1)
+        while not (folder / LOCK).exists() or not (folder / LOCK).read_text():
+            time.sleep(0.05)
+        os.kill(json.loads((folder / LOCK).read_text())["pid"], signal.SIGKILL)
+        problems, _ = outcome.result()
+    assert "signal 9" in problems[0]
+    assert "signal 9" in read_archive(tmp_path).failure(slow)["error"]
+    assert is_stale(folder / LOCK)
+    assert RunLock(folder).acquire()

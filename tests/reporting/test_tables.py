@@ -1,0 +1,302 @@
+"""Tables from made-up records, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import pytest
+
+from avalanche_ham.errors import OptionError, UnknownNameError
+from avalanche_ham.reporting import paper
+from avalanche_ham.reporting.aggregate import (
+    Summary,
+    average_of,
+    mean_and_deviation,
+    sampling_error,
+)
+from avalanche_ham.reporting.archive import read_archive
+from avalanche_ham.reporting.paper import Value
+from avalanche_ham.reporting.table import fill
+from avalanche_ham.reporting.tables import TABLES, make_table
+from avalanche_ham.strategies.registry import METHODS
+
+
+def _row(block, label):
+    return next(row for row in block.rows if row.label == label)
+
+
+def test_deviation_is_that_of_a_sample():
+    mean, std = mean_and_deviation([70.0, 72.0, 77.0])
+    assert mean == 73.0
+    assert std == pytest.approx(math.sqrt((9 + 1 + 16) / 2))
+
+
+def test_one_run_has_no_deviation_and_none_has_nothing():
+    assert mean_and_deviation([70.0]) == (70.0, None)
+    assert mean_and_deviation([]) == (None, None)
+
+
+def test_average_adds_errors_as_the_paper_does():
+    cells = [Summary(mean=70.0, std=3.0, n=2), Summary(mean=80.0, std=4.0, n=3)]
+    average = average_of(cells)
+    assert (average.mean, average.std, average.n) == (75.0, 2.5, 2)
+
+
+def test_average_with_a_gap_is_a_gap():
+    cells = [Summary(mean=70.0, n=1, paper=Value(60.0)), Summary(paper=Value(50.0))]
+    average = average_of(cells)
+    assert average.mean is None
+    assert average.paper == Value(55.0)  # the paper has no gap there
+
+
+def test_sampling_error_of_one_task_is_the_binomial_one():
+    assert sampling_error([0.5], [100]) == pytest.approx(5.0)
+    assert sampling_error([0.5, 0.5], [100, 100]) == pytest.approx(5.0 / math.sqrt(2))
+    assert sampling_error([1.0, 0.0], [10, 10]) == 0.0
+
+
+def test_table_1_shows_mean_deviation_paper_and_averages_what_is_there(
+    setup, archive_of
+):
+    table = TABLES["1"](setup)
+    values = {
+        ("ham", "cifar100", 1): 40.0,
+        ("ham", "cifar100", 2): 44.0,
+        ("ham", "tiny_imagenet", 1): 60.0,
+        ("ham", "tiny_imagenet", 2): 62.0,
+        ("finetune", "cifar100", 1): 2.0,
+    }
+    runs = {(c.method, c.benchmark, c.seed): c for c in table.runs()}
+    filled = make_table(
+        table, setup, archive_of(*[(runs[k], {"aa": v}) for k, v in values.items()])
+    )
+    (block,) = filled.blocks
+    titles = [column.title for column in block.columns]
+    assert titles[-1] == "Average (CIFAR-100, Tiny-ImageNet)"
+    ham, cub, tiny, average = _row(block, "HAM").cells
+    assert (ham.mean, ham.std, ham.n) == (42.0, statistics.stdev([40, 44]), 2)
+    assert ham.paper == Value(71.78, 2.24)
+    assert cub.no_data and cub.mean is None and cub.paper == Value(55.17, 1.04)
+    assert (average.mean, average.n) == (51.5, 2)
+    assert average.paper.mean == pytest.approx((71.78 + 83.29) / 2)
+    finetune = _row(block, "Fine-tuning").cells
+    assert (finetune[0].mean, finetune[0].missing) == (2.0, 1)
+    assert finetune[2].mean is None and finetune[3].mean is None
+    assert _row(block, "HAM").best == (True, False, False, False)
+    assert any("runs: 5 of 12 finished, 3 missing" in note for note in filled.notes)
+    assert any("CUB-200: no data" in note for note in filled.notes)
+    assert any("5000 test images" in note for note in filled.notes)
+
+
+def test_table_1_says_what_the_embedded_backbone_has_seen(setup, archive_of):
+    notes = make_table(TABLES["1"](setup), setup, archive_of()).notes
+    assert any("saw these very images" in note for note in notes)
+
+
+def test_paper_values_stand_only_beside_fifty_tasks(with_setup, archive_of):
+    table = fill(TABLES["1"](with_setup(tasks=(10, 50))), archive_of())
+    ham = _row(table.blocks[0], "HAM").cells
+    assert [cell.paper is not None for cell in ham] == [False, True] * 3
+
+
+def test_best_forgetting_is_the_smallest_and_the_bound_never_leads(
+    with_setup, archive_of
+):
+    setup = with_setup(
+        methods=("ham", "lora", "joint"), benchmarks=("cifar100",), seeds=(1,)
+    )
+    values = {"ham": 5.0, "lora": 9.0, "joint": None}
+    table = TABLES["2"](setup)
+    archive = archive_of(*[(c, {"fm": values[c.method]}) for c in table.runs()])
+    block = fill(table, archive).blocks[0]
+    assert [row.best[0] for row in block.rows] == [True, False, False]
+    aa = fill(
+        TABLES["1"](setup),
+        archive_of(
+            *[
+                (c, {"aa": 90.0 - i})
+                for i, c in enumerate(
+                    sorted(table.runs(), key=lambda c: c.method != "joint")
+                )
+            ]
+        ),
+    ).blocks[0]
+    assert not aa.rows[2].best[0] and aa.rows[2].cells[0].mean == 90.0
+
+
+def test_two_heads_are_two_blocks_and_a_readout_stands_in_its_own(with_setup):
+    setup = with_setup(
+        heads=("linear", "ridge"), methods=("ham", "frozen", "ncm", "ridge")
+    )
+    first, second = TABLES["1"](setup).blocks
+    assert [row.cells[0].runs[0].method for row in first.rows] == [
+        "ham",
+        "frozen",
+        "ncm",
+    ]
+    assert [row.cells[0].runs[0].method for row in second.rows] == ["ham", "ridge"]
+
+
+def test_table_1_by_default_has_all_methods_of_the_paper_that_exist(with_setup):
+    block = TABLES["1"](with_setup(methods=None)).blocks[0]
+    methods = [row.cells[0].runs[0].method for row in block.rows]
+    assert list(dict.fromkeys(methods))[: len(paper.METHODS)] == [
+        name for name in paper.METHODS if name in METHODS
+    ] or set(methods) >= {m for m in paper.METHODS if m in METHODS}
+
+
+def test_table_3_advantage_is_paired_by_seed(with_setup, archive_of):
+    setup = with_setup(benchmarks=("cifar100",), tasks=(20,), seeds=(1, 2, 3))
+    table = TABLES["3"](setup)
+    aa = {
+        ("opened_similarity", 1): 50.0,
+        ("opened_similarity", 2): 60.0,
+        ("orthogonality", 1): 49.0,
+        ("orthogonality", 2): 56.0,
+        ("orthogonality", 3): 0.0,
+    }
+    runs = {(c.options["assignment"], c.seed): c for c in table.runs()}
+    row = (
+        fill(table, archive_of(*[(runs[k], {"aa": v}) for k, v in aa.items()]))
+        .blocks[0]
+        .rows[0]
+    )
+    gain = row.cells[2]
+    assert (gain.mean, gain.std, gain.n) == (2.5, statistics.stdev([1, 4]), 2)
+    assert [cell.paper.mean for cell in row.cells] == [82.45, 81.47, 0.98]
+
+
+def test_table_4_reads_the_hierarchy(with_setup, archive_of):
+    setup = with_setup(seeds=(1,), benchmarks=("cifar100",))
+    table = TABLES["4"](setup)
+    config = next(iter(table.runs()))
+    assert config.options == {"keep_unpruned": True} and config.n_tasks == 10
+    hierarchy = {
+        "individual": [0.5] * 9 + [0.6],
+        "pruned": [0.4] * 10,
+        "group": [0.7] * 10,
+        "merged": [0.3] * 10,
+        "groups": [0, 1] * 5,
+        "parameters": [100] * 10,
+        "parameters_pruned": [60] * 10,
+    }
+    block = fill(table, archive_of((config, {"hierarchy": hierarchy}))).blocks[0]
+    assert [cell.text for cell in block.rows[1].cells][:1] == ["1"]
+    average = _row(block, "average").cells
+    assert [c.mean for c in average[1:]] == pytest.approx(
+        [51.0, 40.0, 70.0, 19.0, 30.0]
+    )
+    assert (average[1].paper.mean, average[4].paper.mean) == (84.13, 2.74)
+    assert [c.mean for c in block.rows[-1].cells[1:3]] == [1000, 600]
+
+
+def test_a_table_4_record_without_hierarchy_counts_as_missing(with_setup, archive_of):
+    table = TABLES["4"](with_setup(seeds=(1,)))
+    config = next(iter(table.runs()))
+    cell = (
+        fill(table, archive_of((config, {"hierarchy": None})))
+        .blocks[0]
+        .rows[0]
+        .cells[1]
+    )
+    assert (cell.mean, cell.missing) == (None, 1)
+
+
+def test_table_5_asks_for_one_to_ten_groups_at_twenty_tasks(with_setup, archive_of):
+    table = TABLES["5"](with_setup(seeds=(1,)))
+    wanted = [(c.n_tasks, c.options["max_groups"]) for c in table.runs()]
+    assert sorted(set(wanted)) == [
+        (10, 1),
+        (10, 2),
+        (10, 5),
+        (20, 1),
+        (20, 2),
+        (20, 5),
+        (20, 10),
+    ]
+    block = fill(table, archive_of()).blocks[1]
+    assert [row.cells[1].paper for row in block.rows] == [
+        None,
+        Value(82.45, 0.45),
+        None,
+        None,
+        Value(78.81, 0.01),
+    ]
+
+
+def test_table_6_varies_algorithm_space_and_weights(with_setup, archive_of):
+    table = TABLES["6"](with_setup(seeds=(1,)))
+    block = fill(table, archive_of()).blocks[0]
+    assert len(block.rows) == 12
+    assert _row(block, "ties, products").cells[0].paper == Value(85.66, 0.13)
+    assert _row(block, "linear, factors, as peft, weights 1/G").cells[0].paper is None
+
+
+def test_table_7_has_ten_fractions_with_the_paper_beside_six(with_setup, archive_of):
+    table = TABLES["7"](with_setup(seeds=(1,)))
+    assert [c.options["keep"] for c in table.runs()][::3] == [
+        i / 10 for i in range(10, 0, -1)
+    ]
+    rows = fill(table, archive_of()).blocks[0].rows
+    assert sum(row.cells[3].paper is not None for row in rows) == 6
+    assert _row_of(rows, "0.6").cells[2].text == "3.54 M"
+    assert _row_of(rows, "0.2").cells[1].text == "5.00"
+
+
+def _row_of(rows, label):
+    return next(row for row in rows if row.label == label)
+
+
+def test_extra_table_changes_one_factor_at_a_time(with_setup):
+    table = TABLES["extra"](with_setup(seeds=(1,)))
+    assert all(len(config.options) <= 2 for config in table.runs())
+    alone = [c.options for c in table.runs() if c.n_tasks == 10 and len(c.options) == 1]
+    assert {"within": "ties"} in alone and {"train_alphas": False} in alone
+    assert {"alpha_lr": pytest.approx(0.01)} in alone  # ten times the preset's 1e-3
+
+
+def test_digits_get_a_stream_that_they_can_fill(with_setup):
+    setup = with_setup(benchmarks=("digits",))
+    for name in TABLES:
+        assert {config.n_tasks for config in TABLES[name](setup).runs()} <= {2, 5}
+
+
+def test_failed_runs_are_shown_as_such(with_setup, shelf):
+    setup = with_setup(benchmarks=("cifar100",), methods=("ham",), seeds=(1, 2))
+    table = TABLES["1"](setup)
+    first, second = table.runs()
+    shelf.put(first, aa=40.0)
+    shelf.fail(second)
+    filled = make_table(table, setup, read_archive(shelf.folder))
+    cell = filled.blocks[0].rows[0].cells[0]
+    assert (cell.mean, cell.n, cell.failed, cell.missing) == (40.0, 1, 1, 0)
+    assert any("failed after 3 of 50 tasks: ham" in note for note in filled.notes)
+    assert any("out of memory" in note for note in filled.notes)
+
+
+@pytest.mark.parametrize(
+    "wrong, error",
+    [
+        ({"benchmarks": ("cifar10",)}, UnknownNameError),
+        ({"methods": ("hum",)}, UnknownNameError),
+        ({"heads": ("lineer",)}, OptionError),
+        ({"preset": "gpu"}, UnknownNameError),
+        ({"tasks": (0,)}, OptionError),
+        ({"seeds": ()}, OptionError),
+        ({"options": {"rnak": 4}}, UnknownNameError),
+    ],
+)
+def test_a_wrong_choice_is_refused_before_anything_runs(with_setup, wrong, error):
+    with pytest.raises(error):
+        with_setup(**wrong)
+
+
+def test_options_reach_the_methods_that_have_them_and_the_factor_wins(with_setup):
+    setup = with_setup(
+        options={"keep": 0.5, "steps": 7}, method_options={"ham": {"steps": 9}}
+    )
+    ham = setup.runs("ham", benchmark="digits", n_tasks=5, head="linear", keep=0.9)[0]
+    lora = setup.runs("lora", benchmark="digits", n_tasks=5, head="linear")[0]
+    assert ham.options == {"keep": 0.9, "steps": 9}
+    assert lora.options == {"steps": 7}
