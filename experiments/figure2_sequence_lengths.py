@@ -10,12 +10,5 @@ import sys
 from avalanche_ham.cli import main
 
 if __name__ == "__main__":
-    fixed = [
-        "figure",
-        "2",
-        "--records",
-        "experiments/results",
-        "--out",
-        "experiments/results/figures",
-    ]
+    fixed = ["figure", "2", "--records", "experiments/results"]
     sys.exit(main([*fixed, *sys.argv[1:]]))

@@ -32,9 +32,7 @@ def table_3(setup: Setup) -> Table:
         rows = []
         for benchmark in setup.data_sets():
             for n in setup.lengths(benchmark, 20, 50):
-                printed = [Value(v) for v in paper.TABLE_3.get((benchmark, n), ())] or [
-                    None
-                ] * 3
+                printed = _values(paper.TABLE_3.get((benchmark, n), ()))
                 similar, orthogonal = (
                     Score(
                         setup.runs(
