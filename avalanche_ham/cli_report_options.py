@@ -15,6 +15,34 @@ NAMES = {
 }
 
 
+SWITCHES = {
+    "run": "make the missing runs, in folders below --records",
+    "dry-run": "with --run: only list them, and the time",
+    "retry": "with --run: make failed runs again",
+    "keep-state": "keep finished runs' state, for ham export",
+    "download": "fetch missing data sets",
+}
+OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "records": (
+        {"type": Path, "required": True},
+        "folder; every records.jsonl below is read",
+    ),
+    "jobs": ({"type": int, "default": 1}, "processes; 0 runs in this one"),
+    "threads": ({"type": int}, "torch threads of each process"),
+    "seeds": ({"default": "1,2,3"}, "comma-separated"),
+    "tasks": ({}, "lengths of the streams instead of the paper's"),
+    "benchmark": ({}, "data sets instead of the paper's"),
+    "methods": ({}, "only these"),
+    "head": ({}, "linear, ncm, ridge: a block each"),
+    "preset": ({"default": "cpu"}, "smoke, cpu or paper"),
+    "backbone": ({}, "default: the preset's"),
+    "weights": ({}, "local weights file for the backbone"),
+    "data-root": ({"default": DATA_ROOT}, "folder of the data sets"),
+    "device": ({"default": "auto"}, "auto, cpu, cuda"),
+    "config": ({}, "TOML or YAML file of these options; the command line wins"),
+}
+
+
 def check(kind: str, args: argparse.Namespace) -> str:
     """Check what would otherwise be found wrong after hours; gives the format."""
     if args.name not in NAMES[kind]:
@@ -37,59 +65,23 @@ def check(kind: str, args: argparse.Namespace) -> str:
 
 
 def make_parser(kind: str) -> argparse.ArgumentParser:
-    parser = OneLineParser(prog=f"ham {kind}", description=__doc__)
-    add = parser.add_argument
-    add("name", help=", ".join(NAMES[kind]))
-    add(
-        "--records",
-        type=Path,
-        required=True,
-        help="folder; every records.jsonl below is read",
-    )
-    add(
-        "--run",
-        action="store_true",
-        help="make the missing runs, in folders below --records",
-    )
-    add(
-        "--dry-run",
-        action="store_true",
-        help="with --run: only list them, and the time",
-    )
-    add("--retry", action="store_true", help="with --run: make failed runs again")
-    add("--jobs", type=int, default=1, help="processes; 0 runs in this one")
-    add("--threads", type=int, help="torch threads of each process")
-    add(
-        "--keep-state",
-        action="store_true",
-        help="keep finished runs' state, for ham export",
-    )
-    add("--seeds", default="1,2,3", help="comma-separated")
-    add("--tasks", help="lengths of the streams instead of the paper's")
-    add("--benchmark", help="data sets instead of the paper's")
-    add("--methods", help="only these")
-    add("--head", help="linear, ncm, ridge: a block each")
-    add("--preset", default="cpu", help="smoke, cpu or paper")
-    add("--backbone", help="default: the preset's")
-    add("--weights", help="local weights file for the backbone")
-    add("--data-root", default=DATA_ROOT, help="folder of the data sets")
-    add("--download", action="store_true", help="fetch missing data sets")
-    add("--device", default="auto")
-    add(
-        "--out",
-        type=Path,
-        help="a file" if kind == "table" else "a folder for PNG, SVG and CSV",
-    )
-    add("--config", help="TOML or YAML file of these options, see the README")
+    """Make the parser of ``ham table`` or ``ham figure``."""
+    parser = OneLineParser(prog=f"ham {kind}")
+    parser.add_argument("name", help=", ".join(NAMES[kind]))
+    for name, text in SWITCHES.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
+    for name, (options, text) in OPTIONS.items():
+        parser.add_argument(f"--{name}", help=text, **options)
+    out = "a file" if kind == "table" else "a folder for PNG, SVG and CSV"
+    parser.add_argument("--out", type=Path, help=out)
     if kind == "table":
-        add(
-            "--format",
-            help="markdown, csv or latex; default: by --out's suffix, or markdown",
-        )
+        text = "markdown, csv or latex; default: by --out's suffix, or markdown"
+        parser.add_argument("--format", help=text)
     return parser
 
 
 def make_setup(args: argparse.Namespace, tables: dict[str, Any]) -> Any:
+    """Make the ``Setup`` that the options and a config file's tables describe."""
     from avalanche_ham.reporting.setup import Setup
 
     return Setup(
@@ -119,5 +111,3 @@ def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
         return tuple(int(word) for word in text.split(","))
     except ValueError as error:
         raise OptionError(option, "whole numbers, separated by commas", text) from error
-
-

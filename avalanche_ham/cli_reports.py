@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
-from avalanche_ham.cli import DATA_ROOT, OneLineParser
+from avalanche_ham.cli_report_options import check, make_parser, make_setup
 from avalanche_ham.config_file import expand
-from avalanche_ham.errors import OptionError, UnknownNameError, check_range
-
 
 
 def report(words: list[str]) -> int:
@@ -54,41 +51,45 @@ def _run(table: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list
     """Make the missing runs, or only list them; gives what went wrong."""
     from avalanche_ham.reporting.archive import read_archive
     from avalanche_ham.reporting.execute import execute
-    from avalanche_ham.reporting.plan import describe, make_plan, time_left
-    from avalanche_ham.runner import Resources
+    from avalanche_ham.reporting.plan import make_plan
 
     plan = make_plan(table.runs(), archive, setup, retry=args.retry)
-    resources = Resources(
-        data_root=args.data_root,
-        device=args.device,
-        threads=args.threads,
-        download=args.download,
-    )
+    resources = _resources(args)
+    _announce(plan, archive, args)
+    if args.dry_run or not plan.missing:
+        return []
+    options = {"resources": resources, "jobs": args.jobs, "keep_state": args.keep_state}
+    problems = execute(plan.missing, args.records, archive, **options)
+    found = read_archive(args.records, must_exist=False)
+    archive.records, archive.failures = found.records, found.failures
+    return problems
+
+
+def _resources(args: argparse.Namespace) -> Any:
+    from avalanche_ham.runner import Resources
+
+    names = ("data_root", "device", "threads", "download")
+    resources = Resources(**{name: getattr(args, name) for name in names})
     if args.device != "auto":
         resources.torch_device()  # says now if there is no such device
+    return resources
+
+
+def _announce(plan: Any, archive: Any, args: argparse.Namespace) -> None:
+    """Say what is missing and how long it will take; a dry run also lists it."""
+    from avalanche_ham.reporting.plan import describe, time_left
+
     lines = [describe(config) for config in plan.missing] if args.dry_run else []
     left = time_left(plan.missing, archive, jobs=args.jobs)
-    lines.append(
-        f"{len(plan.missing)} runs missing, {len(plan.finished)} finished; left: {left}"
-    )
+    counts = f"{len(plan.missing)} runs missing, {len(plan.finished)} finished"
+    lines.append(f"{counts}; left: {left}")
+    if plan.failed:
+        lines.append(f"{len(plan.failed)} have failed; --retry makes them again")
     if plan.without_data:
         lines.append(
             f"{len(plan.without_data)} more have no data under {args.data_root}"
         )
     print("\n".join(lines), file=sys.stdout if args.dry_run else sys.stderr)
-    if args.dry_run or not plan.missing:
-        return []
-    problems = execute(
-        plan.missing,
-        args.records,
-        archive,
-        resources=resources,
-        jobs=args.jobs,
-        keep_state=args.keep_state,
-    )
-    found = read_archive(args.records, must_exist=False)
-    archive.records, archive.failures = found.records, found.failures
-    return problems
 
 
 def _write(

@@ -80,30 +80,32 @@ def probe(x: Tensor, y: Tensor, test_x: Tensor, test_y: Tensor) -> dict[str, flo
     mean.feed(x, y)
     scores = {"nearest class mean": accuracy(mean, test_x, test_y)}
     x, test_x = standardised(x, x), standardised(test_x, x)
+    held_out = torch.arange(len(x)) % 5 == 0
+    held_out = held_out[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))]
     for name, projections in {"ridge": 0, "ridge on 2,000 projections": 2000}.items():
-        held_out = torch.arange(len(x)) % 5 == 0
-        held_out = held_out[
-            torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
-        ]
-        parts = x[~held_out], y[~held_out], x[held_out], y[held_out]
-        best = max(PENALTIES, key=lambda p: ridge(projections, p, classes, *parts))
-        scores[name] = ridge(projections, best, classes, x, y, test_x, test_y)
+        few = fed(projections, classes, x[~held_out], y[~held_out])
+        trials = {p: with_penalty(few, p) for p in PENALTIES}
+        best = max(trials, key=lambda p: accuracy(trials[p], x[held_out], y[held_out]))
+        readout = with_penalty(fed(projections, classes, x, y), best)
+        scores[name] = accuracy(readout, test_x, test_y)
     return scores
 
 
-def ridge(
-    projections: int,
-    penalty: float,
-    classes: int,
-    x: Tensor,
-    y: Tensor,
-    u: Tensor,
-    v: Tensor,
-) -> float:
-    """Fit a ridge readout on ``(x, y)`` and give its accuracy on ``(u, v)`` in percent."""
-    readout = RidgeReadout(x.shape[1], classes, projections=projections, penalty=penalty)
+def fed(projections: int, classes: int, x: Tensor, y: Tensor) -> RidgeReadout:
+    """Feed a ridge readout with features ``x (N, d)`` of classes ``y (N,)``."""
+    readout = RidgeReadout(x.shape[1], classes, projections=projections)
     readout.feed(x, y)
-    return accuracy(readout, u, v)
+    return readout
+
+
+def with_penalty(readout: RidgeReadout, penalty: float) -> RidgeReadout:
+    """Give a readout of another penalty that has seen the same images."""
+    width, classes = readout.gram.shape[0], len(readout.counts)
+    if readout.n_projections:
+        width = readout.projection.shape[0]
+    other = RidgeReadout(width, classes, projections=readout.n_projections, penalty=penalty)
+    other.load_state_dict(readout.state_dict())
+    return other
 
 
 def standardised(x: Tensor, reference: Tensor) -> Tensor:

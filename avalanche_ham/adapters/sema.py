@@ -166,14 +166,11 @@ class BlockAdapters(nn.Module):
         weights = self.shares(hidden.mean(1))  # (N, K)
         # One wide adapter: its cost is two products, whatever the number of adapters.
         down = torch.cat([one.down.weight for one in self.adapters])  # (K h, d)
-        inner = F.relu(
-            F.linear(hidden, down, torch.cat([a.down.bias for a in self.adapters]))
-        )
+        shift = torch.cat([one.down.bias for one in self.adapters])
+        inner = F.relu(F.linear(hidden, down, shift))  # (N, L, K h)
         inner = inner * weights.repeat_interleave(self.hidden, dim=1)[:, None]
         up = torch.cat([one.up.weight for one in self.adapters], dim=1)  # (d, K h)
-        offset = weights @ torch.stack([one.up.bias for one in self.adapters]).to(
-            weights
-        )
+        offset = weights @ torch.stack([one.up.bias for one in self.adapters])
         return F.linear(inner, up) + offset[:, None]
 
     @torch.no_grad()

@@ -34,8 +34,8 @@ def hierarchy(strategy: Any, experiences: Sequence[Any]) -> dict[str, Any] | Non
         (``groups``) and the non-zero entries of its adapter before and after pruning
         (``parameters``, ``parameters_pruned``); None for any other strategy.
     """
-    grouping = getattr(strategy, "grouping", None)
-    unpruned = None if grouping is None else grouping.memory.get("unpruned")
+    grouping: Any = getattr(strategy, "grouping", None)
+    unpruned = grouping.memory.get("unpruned") if grouping is not None else None
     if not unpruned:
         return None
     adapters, groups = grouping.memory["adapters"], grouping.memory["groups"]
@@ -60,7 +60,8 @@ def hierarchy(strategy: Any, experiences: Sequence[Any]) -> dict[str, Any] | Non
 
 def scaled(update: Update, alpha: float) -> dict[str, LowRank]:
     """Multiply a low-rank update by a scalar."""
-    return {name: LowRank(pair.a, alpha * pair.b) for name, pair in update.items()}
+    pairs = {n: c for n, c in update.items() if isinstance(c, LowRank)}
+    return {name: LowRank(pair.a, alpha * pair.b) for name, pair in pairs.items()}
 
 
 def _each(

@@ -52,30 +52,26 @@ def table_7(setup: Setup) -> Table:
     )
     blocks = []
     for benchmark, n, head, title in _places(setup):
-        rows = []
-        for keep in FRACTIONS:
-            runs = setup.runs(
-                "ham", benchmark=benchmark, n_tasks=n, head=head, keep=keep
-            )
-            printed = (
-                paper.RETENTION.get(keep)
-                if benchmark == "cifar100" and n == 10
-                else None
-            )
-            data = setup.has_data(benchmark)
-            cells = (
-                Score(runs, last_of("stored_parameters"), data=data),
-                Fixed(f"{1 / keep:.2f}"),
-                Fixed(f"{printed[0]:.2f} M" if printed else ""),
-                Score(runs, number("aa"), Value(printed[2]) if printed else None, data),
-                Score(runs, number("fm"), data=data),
-            )
-            rows.append(Row(f"{keep:g}", cells))
+        rows = [_fraction_row(setup, benchmark, n, head, keep) for keep in FRACTIONS]
         blocks.append(Block(title, columns, tuple(rows), row_title="Retained"))
     notes = (
         "stored parameters count heads too; the reduction is that of the adapters",
     )
     return Table("7", "Table 7. Retained fraction", tuple(blocks), notes, slips("7"))
+
+
+def _fraction_row(setup: Setup, benchmark: str, n: int, head: str, keep: float) -> Row:
+    runs = setup.runs("ham", benchmark=benchmark, n_tasks=n, head=head, keep=keep)
+    printed = paper.RETENTION.get(keep) if (benchmark, n) == ("cifar100", 10) else None
+    data = setup.has_data(benchmark)
+    cells = (
+        Score(runs, last_of("stored_parameters"), data=data),
+        Fixed(f"{1 / keep:.2f}"),
+        Fixed(f"{printed[0]:.2f} M" if printed else ""),
+        Score(runs, number("aa"), Value(printed[2]) if printed else None, data),
+        Score(runs, number("fm"), data=data),
+    )
+    return Row(f"{keep:g}", cells)
 
 
 def table_extra(setup: Setup) -> Table:
@@ -115,7 +111,7 @@ def _factors(rate: float) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _two_tasks(setup: Setup, benchmark: str, head: str) -> Block:
-    ways = {
+    ways: dict[str, dict[str, Any]] = {
         "concatenated in one group": {"max_groups": 1},
         "linear merge of products": {"assignment": "none"},
         "linear merge of factors": {"assignment": "none", "space": "factors"},

@@ -44,7 +44,7 @@ def _draw_lines(axes: Any, block: FilledBlock, lengths: list[int]) -> None:
         if not points:
             continue
         look = look_of(index, accent=row.label == HAM)
-        x, y = [p[0] for p in points], [p[1].mean for p in points]
+        x, y = [p[0] for p in points], [p[1].mean or 0.0 for p in points]
         axes.plot(
             x,
             y,
@@ -54,7 +54,7 @@ def _draw_lines(axes: Any, block: FilledBlock, lengths: list[int]) -> None:
             linewidth=look.width,
             zorder=3 if row.label == HAM else 2,
         )
-        band = [(a, c.mean, c.std) for a, c in points if c.std is not None]
+        band = [(a, m, c.std) for (a, c), m in zip(points, y) if c.std is not None]
         if band:
             low, high = [m - s for _, m, s in band], [m + s for _, m, s in band]
             axes.fill_between(
@@ -135,7 +135,7 @@ def _timed(block: FilledBlock) -> list[FilledRow]:
 
 def _draw_bars(axes: Any, rows: list[FilledRow], column: int) -> None:
     cells = [row.cells[column] for row in rows]
-    means = [cell.mean for cell in cells]
+    means = [cell.mean or 0.0 for cell in cells]
     errors = [cell.std or 0.0 for cell in cells]
     colours = [ACCENT if row.label == HAM else "#8DA9C4" for row in rows]
     whiskers = {"ecolor": "black", "elinewidth": 0.8, "capsize": 2}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from avalanche_ham.reporting import paper
 from avalanche_ham.reporting.archive import Record
-from avalanche_ham.reporting.cells import Difference, Fixed, Score, Words, number
+from avalanche_ham.reporting.cells import Cell, Difference, Fixed, Score, Words, number
 from avalanche_ham.reporting.methods import HEADS
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.setup import TITLES, Setup
 from avalanche_ham.reporting.table import Block, Column, Row, Table, slips
+from avalanche_ham.runner import RunConfig
 
 KINDS = ("individual", "pruned", "group", "merged")
 MORE_GROUPS = {10: (1, 2, 5), 20: (1, 2, 5, 10)}
@@ -29,34 +30,36 @@ def table_3(setup: Setup) -> Table:
     )
     blocks = []
     for head in setup.head_names("linear"):
-        rows = []
-        for benchmark in setup.data_sets():
-            for n in setup.lengths(benchmark, 20, 50):
-                printed = _values(paper.TABLE_3.get((benchmark, n), ()))
-                similar, orthogonal = (
-                    Score(
-                        setup.runs(
-                            "ham",
-                            benchmark=benchmark,
-                            n_tasks=n,
-                            head=head,
-                            assignment=rule,
-                        ),
-                        number("aa"),
-                        value,
-                        data=setup.has_data(benchmark),
-                    )
-                    for rule, value in zip(
-                        ("opened_similarity", "orthogonality"), printed
-                    )
-                )
-                gain = Difference(similar, orthogonal, printed[2])
-                rows.append(
-                    Row(f"{TITLES[benchmark]}, {n} tasks", (similar, orthogonal, gain))
-                )
-        blocks.append(Block(HEADS[head], columns, tuple(rows), row_title="Data set"))
+        rows = tuple(
+            _arms(setup, benchmark, n, head)
+            for benchmark in setup.data_sets()
+            for n in setup.lengths(benchmark, 20, 50)
+        )
+        blocks.append(Block(HEADS[head], columns, rows, row_title="Data set"))
     title = "Table 3. Grouping by similarity against grouping by orthogonality (%)"
     return Table("3", title, tuple(blocks), slips=slips("3"))
+
+
+def _arms(setup: Setup, benchmark: str, n: int, head: str) -> Row:
+    printed = _values(paper.TABLE_3.get((benchmark, n), ()))
+    similar, orthogonal = (
+        Score(
+            setup.runs(
+                "ham", benchmark=benchmark, n_tasks=n, head=head, assignment=rule
+            ),
+            number("aa"),
+            value,
+            data=setup.has_data(benchmark),
+        )
+        for rule, value in zip(("opened_similarity", "orthogonality"), printed)
+    )
+    gain = Difference(similar, orthogonal, printed[2])
+    return Row(f"{TITLES[benchmark]}, {n} tasks", (similar, orthogonal, gain))
+
+
+def _values(numbers: Sequence[float]) -> list[Value | None]:
+    """Make three of the paper's values, or three gaps."""
+    return [Value(n) for n in numbers] if numbers else [None] * 3
 
 
 def table_4(setup: Setup) -> Table:
@@ -85,29 +88,33 @@ def _hierarchy_block(setup: Setup, benchmark: str, n: int, head: str) -> Block:
         Column("merged"),
     )
     printed = paper.TABLE_4 if (benchmark, n) == ("cifar100", 10) else {}
-
-    def row(label: str, task: int | None, values: tuple[float, ...]) -> Row:
-        individual, group, gain = [Value(v) for v in values] or [None] * 3
-        papers = {"individual": individual, "group": group}
-        scores = {k: Score(runs, _of_task(k, task), papers.get(k), data) for k in KINDS}
-        first = Fixed("") if task is None else Words(runs, _group_of(task))
-        more = Difference(scores["group"], scores["individual"], gain)
-        cells = (first, *(scores[k] for k in KINDS[:3]), more, scores["merged"])
-        return Row(label, cells)
-
-    rows = [row(f"task {t}", t, printed.get(t, ())[1:]) for t in range(n)]
-    rows.append(row("average", None, paper.TABLE_4_AVERAGE if printed else ()))
-    parameters = Row(
-        "parameters of all adapters",
-        (
-            Fixed(""),
-            Score(runs, _parameters("parameters"), _millions(printed, 0), data),
-            Score(runs, _parameters("parameters_pruned"), _millions(printed, 1), data),
-            *[Fixed("")] * 3,
-        ),
+    rows = [
+        _task_row(runs, data, t, printed[t][1:] if printed else ()) for t in range(n)
+    ]
+    rows.append(_task_row(runs, data, None, paper.TABLE_4_AVERAGE if printed else ()))
+    before, after = (
+        Score(runs, _parameters(key), Value(1e6 * value) if printed else None, data)
+        for key, value in zip(
+            ("parameters", "parameters_pruned"), paper.TABLE_4_PARAMETERS
+        )
     )
+    gap = Fixed("")
+    rows.append(Row("parameters of all adapters", (gap, before, after, gap, gap, gap)))
     title = f"{TITLES[benchmark]}, {n} tasks, {HEADS[head]}"
-    return Block(title, columns, (*rows, parameters), row_title="Task")
+    return Block(title, columns, tuple(rows), row_title="Task")
+
+
+def _task_row(
+    runs: tuple[RunConfig, ...], data: bool, task: int | None, printed: Sequence[float]
+) -> Row:
+    """Give the row of one task, or with None the one of the average over tasks."""
+    individual, group, gain = _values(printed)
+    papers = {"individual": individual, "group": group}
+    scores = {k: Score(runs, _of_task(k, task), papers.get(k), data) for k in KINDS}
+    first: Cell = Fixed("") if task is None else Words(runs, _group_of(task))
+    more = Difference(scores["group"], scores["individual"], gain)
+    cells = (first, *(scores[k] for k in KINDS[:3]), more, scores["merged"])
+    return Row("average" if task is None else f"task {task}", cells)
 
 
 def _of_task(kind: str, task: int | None) -> Callable[[Record], float | None]:
@@ -131,10 +138,6 @@ def _parameters(key: str) -> Callable[[Record], float | None]:
     return lambda record: (
         sum(record["hierarchy"][key]) if record.get("hierarchy") else None
     )
-
-
-def _millions(printed: dict, index: int) -> Value | None:
-    return Value(1e6 * paper.TABLE_4_PARAMETERS[index]) if printed else None
 
 
 def table_5(setup: Setup) -> Table:
@@ -175,6 +178,6 @@ def _group_rows(setup: Setup, benchmark: str, n: int, head: str) -> tuple[Row, .
         )
         rows.append(Row(f"at most {groups}", cells))
     if more is not None:
-        cells = (Fixed(""), Score((), number("aa"), more), Score((), number("fm")))
-        rows.append(Row("more (the paper's second row)", cells))
+        only, gap = Score((), number("aa"), more), Score((), number("fm"))
+        rows.append(Row("more (the paper's second row)", (Fixed(""), only, gap)))
     return tuple(rows)

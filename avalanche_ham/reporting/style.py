@@ -16,7 +16,7 @@ COLOURS = ("#0072B2", "#009E73", "#56B4E9", "#CC79A7", "#E69F00", "#000000")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)))
 MARKERS = "osD^vPX*<>"
 GREY = "#777777"
-SETTINGS = {
+SETTINGS: Any = {
     "font.size": 8,
     "axes.titlesize": 9,
     "axes.labelsize": 8,

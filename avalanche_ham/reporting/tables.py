@@ -48,12 +48,14 @@ def _about(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
     preset = preset_values(setup.preset, "")
     seeds = ", ".join(map(str, setup.seeds))
     backbone = setup.backbone or preset["backbone"]
-    yield f"preset {setup.preset}, backbone {backbone}; mean ± sample standard deviation over " + (
+    yield (
+        f"preset {setup.preset}, backbone {backbone}; mean ± sample standard deviation over "
         f"seeds {seeds} (n = {len(setup.seeds)})"
     )
     if setup.preset != "paper":
-        yield "not the paper's set-up (ViT-B/16, all images): the paper's values are beside ours " + (
-            "to compare orders and differences"
+        yield (
+            "not the paper's set-up (ViT-B/16, all images): its values are beside ours to "
+            "compare orders and differences"
         )
     yield from _precision(table, archive)
     if backbone == "embedded" and any(
@@ -83,9 +85,9 @@ def _precision(table: Table, archive: Archive) -> Iterator[str]:
 def _gaps(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
     plan = make_plan(table.runs(), archive, setup)
     total = sum(map(len, (plan.finished, plan.failed, plan.missing, plan.without_data)))
-    yield f"runs: {len(plan.finished)} of {total} finished, {len(plan.missing)} missing" + (
-        f", {len(plan.failed)} failed" if plan.failed else ""
-    )
+    failed = f", {len(plan.failed)} failed" if plan.failed else ""
+    counts = f"{len(plan.finished)} of {total} finished, {len(plan.missing)} missing"
+    yield f"runs: {counts}{failed}"
     for benchmark in dict.fromkeys(config.benchmark for config in plan.without_data):
         yield f"{TITLES[benchmark]}: no data under the data root"
     for config in plan.failed[:SHOWN]:

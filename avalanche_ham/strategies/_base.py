@@ -50,6 +50,7 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
         model: from ``create_model``.
         optimizer: its parameter groups are replaced at every experience; None gives AdamW.
         lr: learning rate of the default optimiser, above 0.
+        head_lr: learning rate of the head; None takes the optimiser's.
         weight_decay: of adapters and backbone; heads and scalars never decay.
         scope: classes in the training softmax: ``current``, ``seen``, ``seen_frozen``.
         steps: optimiser steps per experience; None trains ``train_epochs`` epochs.
@@ -70,6 +71,7 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
         optimizer: torch.optim.Optimizer | None = None,
         lr: float = 5e-4,
         weight_decay: float = 0.0,
+        head_lr: float | None = None,
         scope: str = "current",
         steps: int | None = None,
         precision: str = "fp32",
@@ -87,11 +89,14 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
     ) -> None:
         check_range("lr", lr, 0.0, float("inf"), open_low=True)
         check_range("weight_decay", weight_decay, 0.0, float("inf"))
+        if head_lr is not None:
+            check_range("head_lr", head_lr, 0.0, float("inf"))
         if steps is not None:
             check_range("steps", steps, 1, float("inf"))
         if precision not in PRECISIONS:
             raise UnknownNameError("precision", precision, PRECISIONS)
         self.scoped_loss = ScopedCrossEntropy(model.head, scope)
+        self.head_lr = head_lr
         self.steps, self.precision, self.seed = steps, precision, seed
         self.augment, self.alpha_lr = augment, None
         self.memory: dict[str, Any] = {}
@@ -148,11 +153,10 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
         head = list(self.model.head.parameters())
         apart = {id(p) for p in (*scales, *head)}
         rest = [p for p in self.model.parameters() if id(p) not in apart]
-        rates = {} if self.alpha_lr is None else {"lr": self.alpha_lr}
         groups = [
             {"params": rest},
-            {"params": scales, "weight_decay": 0.0, **rates},
-            {"params": head, "weight_decay": 0.0},
+            {"params": scales, "weight_decay": 0.0, "lr": self.alpha_lr},
+            {"params": head, "weight_decay": 0.0, "lr": self.head_lr},
         ]
         for group in groups:
             group["params"] = [p for p in group["params"] if p.requires_grad]

@@ -21,10 +21,11 @@ def refill(optimizer: torch.optim.Optimizer, groups: Sequence[dict[str, Any]]) -
     """Empty an optimiser and give it parameter groups; no groups at all is fine.
 
     Rebuilding it from its defaults would fail for AdamW, and the user may hold a reference.
+    A setting that is None, or that this optimiser does not have, takes the default.
     """
     optimizer.zero_grad()
     optimizer.state.clear()
     optimizer.param_groups.clear()
     for group in groups:
-        allowed = {k: v for k, v in group.items() if k == "params" or k in optimizer.defaults}
-        optimizer.add_param_group(allowed)
+        known = {k: v for k, v in group.items() if k in optimizer.defaults and v is not None}
+        optimizer.add_param_group({"params": group["params"], **known})

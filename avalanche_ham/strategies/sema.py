@@ -84,7 +84,7 @@ class SEMAStrategy(ContinualStrategy):
         )
         model.encoder = self.encoder
         super().__init__(model=model, **kwargs)
-        added = {str(index): [] for index, _ in enumerate(self.encoder.blocks)}
+        added: Any = {str(i): [] for i, _ in enumerate(self.encoder.blocks)}
         self.memory = {"added": added, "surprises": []}
         self._trained: dict[int, int] = {}  # what trained in this task, and its size
 

@@ -132,7 +132,7 @@ def test_two_jobs_make_a_table(tmp_path, capsys):
         (["table", "1", "--records", ".", "--methods", "hamm"], "did you mean 'ham'"),
         (["table", "1", "--records", ".", "--dry-run"], "dry-run"),
         (["table", "1", "--records", ".", "--jobs", "-1"], "jobs must be at least 0"),
-        (["figure", "2", "--records", "."], "out must be a folder"),
+        (["figure", "4", "--records", "."], "figure must be one of"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(words, said, capsys):
