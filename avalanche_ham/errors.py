@@ -19,13 +19,14 @@ class OptionError(HamError):
 
 
 class UnknownNameError(HamError):
-    """A name stands in no table; the message lists the table and the nearest match."""
+    """A name stands in no table; the message lists a short table, and the nearest match."""
 
     def __init__(self, option: str, given: str, allowed: Iterable[str]) -> None:
         names = sorted(allowed)
         near = difflib.get_close_matches(given, names, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        super().__init__(f"{option} must be one of {', '.join(names)}, but got {given!r}{hint}")
+        listed = ", ".join(names) if len(names) <= 60 else f"{len(names)} names"
+        super().__init__(f"{option} must be one of {listed}, but got {given!r}{hint}")
 
 
 class DataError(HamError):

@@ -18,7 +18,7 @@ def make_record(run: Any, head: str) -> dict[str, Any]:
     """Give the record of a finished ``Run`` for one of its heads: one JSON object."""
     n, measured = run.config.n_tasks, run.measured
     matrix = square(measured["rows"][head], n)
-    own = [matrix[t][t] for t in range(n)]
+    own = [row[-1] for row in measured["rows"][head]]
     complete = not run.joint
     a_t = measured["a_t"] if head == "linear" else []
     run.strategy.model.predictor = head
@@ -47,7 +47,8 @@ def make_record(run: Any, head: str) -> dict[str, Any]:
 def square(rows: list[list[float]], n: int) -> list[list[float | None]]:
     """Fill rows of a triangular matrix up to ``n`` by ``n``; None where nothing was seen yet."""
     full: list[list[float | None]] = [[*row, *[None] * (n - len(row))] for row in rows]
-    return [[None] * n for _ in range(n - len(rows))] + full
+    unseen: list[list[float | None]] = [[None] * n for _ in range(n - len(rows))]
+    return unseen + full
 
 
 def state_of_head(tree: dict[str, Any], head: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ KINDS = ("ham", "inflora", "o_lora", "sd_lora", "sd_lora_loop", "ham_naive")
 
 def candidate(vit: nn.Module, kind: str, tasks: int, rank: int) -> nn.Module:
     """Copy the backbone and adapt it as the method does while it trains task ``tasks``."""
-    vit = copy.deepcopy(vit)
+    vit = copy.deepcopy(vit, {id(p): p for p in vit.parameters()})  # shares the weights
     torch.manual_seed(tasks)
     slots = kind.startswith("sd_lora")
     history = made_up_history(vit, tasks - 1, rank, slots=slots)

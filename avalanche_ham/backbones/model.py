@@ -136,11 +136,10 @@ def create_model(
         UnknownNameError: if backbone or head are unknown.
     """
     names = split_heads(head)
-    vit = backbone
     if isinstance(backbone, str):
         vit = create_backbone(backbone, pretrained=pretrained, weights=weights, seed=seed)
     else:
-        vit.requires_grad_(False)
+        vit = backbone.requires_grad_(False)
     prefer_plain_attention(vit)
     encoder = VitEncoder(vit)
     width = encoder.num_features

@@ -9,7 +9,7 @@ from avalanche_ham.adapters.low_rank import LowRank, Update, dense
 from avalanche_ham.errors import NoMatchError, UnknownNameError
 from avalanche_ham.grouping.assignment import AssignmentRule, Orthogonality, Similarity
 from avalanche_ham.merging.linear import Linear
-from avalanche_ham.merging.merger import Normalisation, UpdateMerger
+from avalanche_ham.merging.merger import UpdateMerger
 from avalanche_ham.merging.rule import MergeRule
 from avalanche_ham.merging.ties import Ties
 
@@ -21,7 +21,7 @@ ASSIGNMENTS: dict[str, Callable[[float, int], AssignmentRule]] = {
     "none": lambda threshold, groups: lambda similarities: None,
 }
 # name -> merge rule and weights; the two rules are those of the merging baselines
-WITHIN: dict[str, tuple[MergeRule, Normalisation] | None] = {
+WITHIN: dict[str, tuple[MergeRule, str] | None] = {
     "concatenate": None,
     "linear": (Linear(), "mean"),
     "ties": (Ties(), "one"),

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
-
 from torch import Tensor
 
 from avalanche_ham.adapters.low_rank import LowRank, Update, dense
 from avalanche_ham.errors import NoMatchError, OptionError, UnknownNameError
 from avalanche_ham.merging.rule import MergeRule, TensorMerger
-
-Space = Literal["delta", "factors"]
-Normalisation = Literal["one", "mean"]
 
 
 class UpdateMerger:
@@ -38,7 +33,7 @@ class UpdateMerger:
         UnknownNameError: if ``space`` is neither.
     """
 
-    def __init__(self, rule: MergeRule, *, space: Space = "delta") -> None:
+    def __init__(self, rule: MergeRule, *, space: str = "delta") -> None:
         if space not in ("delta", "factors"):
             raise UnknownNameError("space", space, ("delta", "factors"))
         self.rule, self.space, self.count = rule, space, 0
@@ -69,7 +64,7 @@ class UpdateMerger:
                 mergers[1].add(change.b.detach(), root, self.count)
         self.count += 1
 
-    def result(self, weights: Normalisation = "one") -> dict[str, LowRank | Tensor]:
+    def result(self, weights: str = "one") -> dict[str, LowRank | Tensor]:
         """Merge what was added so far; more may be added afterwards.
 
         Args:
@@ -114,8 +109,8 @@ def merge(
     rule: MergeRule,
     *,
     weights: Sequence[float] | None = None,
-    normalise: Normalisation = "one",
-    space: Space = "delta",
+    normalise: str = "one",
+    space: str = "delta",
 ) -> dict[str, LowRank | Tensor]:
     """Merge a list of updates, see ``UpdateMerger`` (Sec. 3.3, Eq. 7).
 

@@ -11,7 +11,7 @@ from avalanche.training.plugins.evaluation import default_evaluator
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
 
-from avalanche_ham.adapters import AdapterSet, Update
+from avalanche_ham.adapters import Update
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import StateError, UnknownNameError, check_range
 from avalanche_ham.heads import ScopedCrossEntropy
@@ -118,7 +118,7 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
             **kwargs,
         )
         self.model.to(self.device)
-        self.optimized_param_id = {}  # so that Avalanche never fills the optimiser itself
+        self.optimized_param_id: dict[str, Any] = {}  # so that Avalanche never fills the optimiser itself
 
     # ---- what a method says ---------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
         head = list(self.model.head.parameters())
         apart = {id(p) for p in (*scales, *head)}
         rest = [p for p in self.model.parameters() if id(p) not in apart]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": rest},
             {"params": scales, "weight_decay": 0.0, "lr": self.alpha_lr},
             {"params": head, "weight_decay": 0.0, "lr": self.head_lr},
@@ -214,8 +214,8 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
     # ---- what Avalanche calls -------------------------------------------------------------
 
     @property
-    def adapters(self) -> AdapterSet | None:
-        """The model's adapters, None if the method has none."""
+    def adapters(self) -> Any:
+        """The model's ``AdapterSet``, None if the method has none."""
         return self.model.adapters
 
     @property

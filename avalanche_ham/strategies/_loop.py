@@ -51,6 +51,19 @@ class FirstBatches:
 class PhasedTraining:
     """Mixed into the template: runs ``self.phases()`` in place of a number of epochs."""
 
+    # what the template brings along
+    phases: Any
+    optimizer: Any
+    dataloader: Any
+    loss: Any
+    device: Any
+    clock: Any
+    task: Any
+    training_epoch: Any
+    _stop_training: bool
+    _before_training_epoch: Any
+    _after_training_epoch: Any
+
     phase = Phase()
     step = 0  # optimiser steps done in this phase
     total_steps = 0  # of this phase

@@ -1,0 +1,84 @@
+"""Plot step time and memory of method state over the number of tasks.
+
+    python experiments/speed_figure.py experiments/results/speed/step_*.json
+
+Writes ``speed.png`` and ``speed.svg`` beside the first file: a row per file, on the left the
+time of a training step in plain LoRA steps, on the right the state on the device in MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from avalanche_ham.reporting.style import GREY, look_of, new_figure, save, spread, styled
+
+LABELS = {
+    "ham": "HAM",
+    "inflora": "InfLoRA",
+    "o_lora": "O-LoRA",
+    "sd_lora": "SD-LoRA",
+    "sd_lora_loop": "SD-LoRA, loop",
+    "ham_naive": "HAM, naive",
+}
+
+
+def draw(axes: Any, steps: dict[str, Any], value: str, unit: str) -> None:
+    """Draw a line per method over the number of tasks, on logarithmic axes."""
+    ends = []
+    counts = sorted({int(name.split()[1]) for name in steps if " " in name})
+    for index, kind in enumerate(LABELS):
+        look = look_of(index - 1, accent=kind == "ham")
+        heights = [max(steps[f"{kind} {n}"][value], 1e-3) for n in counts]
+        axes.plot(
+            counts,
+            heights,
+            color=look.colour,
+            linestyle=look.dash,
+            marker=look.marker,
+            linewidth=look.width,
+            zorder=3 if kind == "ham" else 2,
+        )
+        ends.append(math.log10(heights[-1]))
+    axes.set(xscale="log", yscale="log", xticks=counts, xlabel="number of tasks")
+    axes.set_xticks(counts, [str(n) for n in counts])
+    axes.minorticks_off()
+    low, high = (math.log10(edge) for edge in axes.get_ylim())
+    for index, (kind, place) in enumerate(zip(LABELS, spread(ends, (high - low) / 18))):
+        colour = look_of(index - 1, accent=kind == "ham").colour
+        axes.annotate(
+            LABELS[kind],
+            (1.02, 10**place),
+            xycoords=("axes fraction", "data"),
+            color=colour,
+            va="center",
+        )
+    axes.set_ylabel(unit)
+    axes.yaxis.set_major_formatter("{x:g}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", nargs="+", type=Path)
+    chosen = parser.parse_args()
+    with styled():
+        figure = new_figure(8.4, 3.2 * len(chosen.files))
+        for row, path in enumerate(chosen.files):
+            found = json.loads(path.read_text())
+            used, steps = found["options"], found["steps"]
+            left, right = (
+                figure.add_subplot(len(chosen.files), 2, 2 * row + side) for side in (1, 2)
+            )
+            draw(left, steps, "median", "training step / plain LoRA step")
+            left.axhline(1, color=GREY, linewidth=0.8)
+            left.set_title(f"{used['backbone']}, batch {used['batch']}", loc="left")
+            draw(right, steps, "state_mb", "state on the device (MB)")
+        for written in save(figure, chosen.files[0].parent / "speed"):
+            print(written)
+
+
+if __name__ == "__main__":
+    main()
