@@ -24,7 +24,8 @@ from pretraining.export import write_weights
 from pretraining.sources import MEAN, STD, FeatureSource, ImageSource
 from pretraining.student import Student
 from pretraining.teacher import cached_targets, load_stem
-from pretraining.training import Recipe, Trainer, train
+from pretraining.trainer import Recipe, Trainer
+from pretraining.training import train
 from timm.models.vision_transformer import VisionTransformer
 
 from avalanche_ham.backbones.hybrid import create_hybrid_vit

@@ -68,13 +68,15 @@ def hybrid_from_bytes(data: bytes, *, sha256: str | None = None) -> VisionTransf
     except Exception as error:
         raise StateError(f"hybrid ViT: the weights cannot be used: {error}") from error
     fold_batch_norms(vit.patch_embed.backbone)
-    vit.pretrained_cfg = vit.default_cfg = {
+    shown = {
         "input_size": (3, config["img_size"], config["img_size"]),
         "interpolation": "bilinear",
         "mean": tuple(config["mean"]),
         "std": tuple(config["std"]),
         "num_classes": 0,
     }
+    for name in ("pretrained_cfg", "default_cfg"):  # timm reads either
+        setattr(vit, name, shown)
     return vit.eval()
 
 

@@ -63,6 +63,8 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
         """Open the adapter; the earliest hook, so that the optimiser finds its parameters."""
         if all(module is not self.adapters for module in strategy.model.modules()):
             raise HamError("adapters: they are not part of the strategy's model")
+        if self.adapters.is_open:  # left by a training that was interrupted
+            self.adapters.close()
         self.adapters.open(
             self.make_branch, scale=self.alpha, train_scales=self.train_alphas
         )

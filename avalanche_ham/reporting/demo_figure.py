@@ -108,7 +108,8 @@ def draw_similarities(axes: Axes, record: Mapping[str, Any]) -> None:
     axes.imshow(table, cmap="Greys", vmin=0, vmax=2 * top, aspect="auto")
     for task, group in enumerate(members):
         for column, value in enumerate(seen[task]):
-            axes.text(column, task, f"{value:.{digits}f}", ha="center", va="center")
+            shown = round(value, digits) + 0.0  # no "-0.000"
+            axes.text(column, task, f"{shown:.{digits}f}", ha="center", va="center")
         _frame(axes, task, group, opens=group == len(seen[task]))
     axes.set_title("Similarity to the groups so far (Eq. 3)", loc="left")
     axes.set_xticks(

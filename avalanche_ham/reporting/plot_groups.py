@@ -17,9 +17,10 @@ from avalanche_ham.reporting.style import (
     ACCENT,
     COLOURS,
     GREY,
+    End,
     look_of,
+    name_ends,
     new_figure,
-    spread,
 )
 from avalanche_ham.reporting.table import Block, Column, Row, Table
 
@@ -57,16 +58,19 @@ def plot_groups(block: Block, archive: Archive) -> Figure:
 
     The first two panels show HAM's run with the first seed.
     """
-    figure = new_figure(7.4, 6.4)
-    grid = figure.add_gridspec(3, 1, height_ratios=(1, 1.6, 1.8))
-    axes = [figure.add_subplot(grid[i]) for i in range(3)]
+    figure = new_figure(7.0, 7.6)
+    grid = figure.add_gridspec(3, 1, height_ratios=(0.7, 1.1, 2.4))
+    figure.suptitle(block.title, fontsize=9)
     curves = {row.label: _first(row, archive) for row in block.rows}
+    if not any(curves.values()):
+        figure.text(0.5, 0.4, "no finished run yet", ha="center")
+        return figure
+    axes = [figure.add_subplot(grid[i]) for i in range(3)]
     ham = curves.get(HAM)
     if ham is not None:
         _draw_map(axes[0], ham)
         _draw_alphas(axes[1], ham)
     _draw_growth(axes[2], {k: r for k, r in curves.items() if r is not None})
-    figure.suptitle(block.title, fontsize=9)
     return figure
 
 
@@ -104,7 +108,7 @@ def _draw_map(axes: Any, record: Record) -> None:
     axes.set_title(
         "cosine with each group (colour) and the group joined (ring)", loc="left"
     )
-    axes.figure.colorbar(image, ax=axes, pad=0.01)
+    axes.figure.colorbar(image, ax=axes, pad=0.02, fraction=0.05)
 
 
 def _draw_alphas(axes: Any, record: Record) -> None:
@@ -112,15 +116,15 @@ def _draw_alphas(axes: Any, record: Record) -> None:
     ends = [entry["end"] for entry in record["groups"]["alphas"]]
     tasks = range(1, len(ends) + 1)
     axes.plot(tasks, [end[-1] for end in ends], "x", color=GREY, markersize=4)
-    names = [(len(ends), ends[-1][-1], "new adapter", GREY)]
+    names = [End(len(ends), ends[-1][-1], "new adapter", GREY)]
     for group in range(max(len(end) for end in ends) - 1):
         known = [(t, end[group]) for t, end in zip(tasks, ends) if group < len(end) - 1]
         colour = ACCENT if group == 0 else COLOURS[(group - 1) % len(COLOURS)]
         axes.plot(*zip(*known), color=colour, linewidth=1.4)
-        names.append((*known[-1], f"group {group}", colour))
+        names.append(End(*known[-1], f"group {group}", colour))
     axes.set_title("alphas after each task", loc="left")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _name(axes, names)
+    name_ends(axes, names, gap=0.11)
 
 
 def _draw_growth(axes: Any, records: dict[str, Record]) -> None:
@@ -135,27 +139,9 @@ def _draw_growth(axes: Any, records: dict[str, Record]) -> None:
             linestyle=look.dash,
             linewidth=look.width,
         )
-        names.append((len(stored), stored[-1], label, look.colour))
+        names.append(End(len(stored), stored[-1], label, look.colour, label == HAM))
     axes.set_title("stored parameters (non-zero entries)", loc="left")
     axes.set_xlabel("tasks")
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _name(axes, names)
-
-
-def _name(axes: Any, names: list[Any]) -> None:
-    """Write names at the right edge, apart from each other, also on a logarithmic axis."""
-    to_axes = axes.transAxes.inverted()
-    heights = [
-        to_axes.transform(axes.transData.transform((x, y)))[1] for x, y, *_ in names
-    ]
-    for (_, _, label, colour), height in zip(names, spread(heights, 0.075)):
-        axes.text(
-            1.01,
-            height,
-            label,
-            transform=axes.transAxes,
-            color=colour,
-            fontsize=7,
-            va="center",
-        )
+    name_ends(axes, names, gap=0.052)

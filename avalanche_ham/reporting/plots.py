@@ -8,7 +8,14 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from avalanche_ham.reporting.methods import LABELS
-from avalanche_ham.reporting.style import ACCENT, GREY, look_of, new_figure, spread
+from avalanche_ham.reporting.style import (
+    ACCENT,
+    GREY,
+    End,
+    look_of,
+    name_ends,
+    new_figure,
+)
 from avalanche_ham.reporting.table import FilledBlock, FilledRow, FilledTable
 
 HAM = LABELS["ham"]
@@ -60,14 +67,14 @@ def _draw_lines(axes: Any, block: FilledBlock, lengths: list[int]) -> None:
             axes.fill_between(
                 [b[0] for b in band], low, high, color=look.colour, alpha=0.15, lw=0
             )
-        ends.append((x[-1], y[-1], row.label, look.colour))
+        ends.append(End(x[-1], y[-1], row.label, look.colour, row.label == HAM))
     ends += _draw_paper(axes, block, places)
     axes.set_xticks(places, [str(n) for n in lengths])
     axes.set_xlim(places[0] - 0.05, places[-1] + 0.05)
-    _name_ends(axes, ends)
+    name_ends(axes, ends, gap=0.052)
 
 
-def _draw_paper(axes: Any, block: FilledBlock, places: list[float]) -> list[Any]:
+def _draw_paper(axes: Any, block: FilledBlock, places: list[float]) -> list[End]:
     """Draw the paper's HAM where it prints numbers; gives the label of its end."""
     row = next((r for r in block.rows if r.label == HAM), None)
     cells = [] if row is None else row.cells
@@ -78,32 +85,7 @@ def _draw_paper(axes: Any, block: FilledBlock, places: list[float]) -> list[Any]
     axes.plot(
         x, y, color=GREY, linestyle=":", marker="o", markerfacecolor="white", zorder=1
     )
-    return [(x[-1], y[-1], f"{HAM}, the paper's", GREY)]
-
-
-def _name_ends(axes: Any, ends: list[Any]) -> None:
-    """Write each line's name right of the panel, apart from each other, with a leader."""
-    low, high = axes.get_ylim()
-    heights = spread([end[1] for end in ends], 0.058 * (high - low))
-    right = axes.get_xlim()[1]
-    for (x, y, label, colour), height in zip(ends, heights):
-        axes.annotate(
-            label,
-            xy=(x, y),
-            xytext=(right + 0.06 * (right - axes.get_xlim()[0]), height),
-            color=colour,
-            fontsize=7,
-            fontweight="bold" if label == HAM else "normal",
-            va="center",
-            annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": colour,
-                "lw": 0.4,
-                "shrinkA": 1,
-                "shrinkB": 3,
-            },
-        )
+    return [End(x[-1], y[-1], f"{HAM}, the paper's", GREY)]
 
 
 def plot_times(table: FilledTable) -> Figure:
@@ -113,20 +95,20 @@ def plot_times(table: FilledTable) -> Figure:
         table: two columns, training and inference; the methods that the paper times first.
     """
     blocks = [block for block in table.blocks if _has_numbers(block)]
-    height = sum(0.6 + 0.22 * len(_timed(block)) for block in blocks)
-    figure = new_figure(7.0, max(1.6, height))
-    for line, block in enumerate(blocks):
-        rows = _timed(block)
+    heights = [0.9 + 0.2 * len(_timed(block)) for block in blocks]
+    figure = new_figure(7.0, max(1.6, sum(heights)))
+    if not blocks:
+        return _or_empty(figure, blocks)
+    parts = figure.subfigures(len(blocks), 1, height_ratios=heights, squeeze=False)
+    for block, part in zip(blocks, parts[:, 0]):
+        part.suptitle(block.title, fontsize=9)
+        panels = part.subplots(1, 2)
         for column, heading in enumerate(("training", "inference, final model")):
-            axes = figure.add_subplot(len(blocks), 2, 2 * line + column + 1)
-            _draw_bars(axes, rows, column)
-            axes.set_title(heading, loc="left")
-            axes.set_xlabel("seconds per task")
-            if column:
-                axes.set_yticklabels([])
-        if len(blocks) > 1:
-            figure.axes[2 * line].set_title(f"{block.title}: training", loc="left")
-    return _or_empty(figure, blocks)
+            _draw_bars(panels[column], _timed(block), column)
+            panels[column].set_title(heading, loc="left")
+            panels[column].set_xlabel("seconds per task")
+        panels[1].set_yticklabels([])
+    return figure
 
 
 def _timed(block: FilledBlock) -> list[FilledRow]:
@@ -153,6 +135,7 @@ def _draw_bars(axes: Any, rows: list[FilledRow], column: int) -> None:
     axes.invert_yaxis()
     axes.margins(x=0.18)
     axes.set_xlim(left=0)
+    axes.locator_params(axis="x", nbins=5)
     axes.grid(axis="y", visible=False)
 
 

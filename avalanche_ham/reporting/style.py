@@ -23,6 +23,7 @@ SETTINGS: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#DDDDDD",
     "grid.linewidth": 0.5,
     "lines.markersize": 4,
@@ -69,6 +70,49 @@ def styled() -> Any:
     return matplotlib.rc_context(SETTINGS)
 
 
+class End(NamedTuple):
+    """Where a line ends, in data coordinates, and what is written there."""
+
+    x: float
+    y: float
+    label: str
+    colour: str
+    bold: bool = False
+
+
+def name_ends(axes: Any, ends: Sequence[End], *, gap: float) -> None:
+    """Write the names of lines right of a panel, apart from each other, with leaders.
+
+    Args:
+        axes: complete but for the names; any scale.
+        ends: one per line.
+        gap: smallest distance of two names, as a share of the panel's height.
+    """
+    axes.set_xlim(axes.get_xlim())  # asking settles the limits, which names depend on
+    axes.set_ylim(axes.get_ylim())
+    to_axes = axes.transData + axes.transAxes.inverted()
+    heights = spread([to_axes.transform((e.x, e.y))[1] for e in ends], gap)
+    for end, height in zip(ends, _inside(heights, gap)):
+        axes.annotate(
+            end.label,
+            xy=(end.x, end.y),
+            xytext=(1.05, height),
+            textcoords="axes fraction",
+            color=end.colour,
+            fontsize=7,
+            fontweight="bold" if end.bold else "normal",
+            va="center",
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": end.colour,
+                "lw": 0.4,
+                "shrinkA": 1,
+                "shrinkB": 3,
+            },
+        )
+
+
 def spread(places: Sequence[float], gap: float) -> list[float]:
     """Move labels apart, up and down alike, until neighbours are ``gap`` apart.
 
@@ -93,6 +137,20 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
     for heap in heaps:
         for step in range(int(heap[1])):
             moved[next(position)] = _bottom(heap, gap) + step * gap
+    return moved
+
+
+def _inside(heights: list[float], gap: float) -> list[float]:
+    """Push names that were spread beyond the panel back into it, as far as they fit."""
+    order = sorted(range(len(heights)), key=lambda i: heights[i])
+    moved, ceiling = list(heights), 1.0
+    for i in reversed(order):
+        moved[i] = min(moved[i], ceiling)
+        ceiling = moved[i] - gap
+    floor = 0.0
+    for i in order:
+        moved[i] = max(moved[i], floor)
+        floor = moved[i] + gap
     return moved
 
 

@@ -181,6 +181,17 @@ def test_autocast_output_is_close_to_fp32_with_terms_and_branch(kind):
     assert float((half.float() - exact).norm() / exact.norm()) < 0.01
 
 
+@pytest.mark.parametrize("kind", TERMS)
+def test_autocast_leaves_the_building_of_the_weight_exact(kind, monkeypatch):
+    network, adapters, _ = two_adapted(terms=kind, dtype=torch.float32)
+    used, real = [], F.linear
+    monkeypatch.setattr(F, "linear", lambda x, w, b=None: (used.append(w), real(x, w, b))[1])
+    with torch.no_grad():
+        in_bf16(lambda: network.first(inputs(dtype=torch.float32)))
+        expected = network.first.combined(with_branch=False)
+    assert used[0].dtype == torch.float32 and torch.equal(used[0], expected)
+
+
 def test_a_branch_that_cannot_be_folded_runs_beside_the_weight():
     class Doubling(nn.Module):
         foldable = False
