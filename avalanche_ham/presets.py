@@ -30,7 +30,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lr": 2e-4,
         "head_lr": 1e-2,
         "train_per_class": 100,
-        "test_per_class": 20,
+        "test_per_class": 10,
         "eval_batch_size": 64,
     },
     "paper": {
