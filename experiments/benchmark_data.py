@@ -50,7 +50,9 @@ def main() -> None:
     data = ImageSet(
         pixels.transpose(0, 3, 1, 2).copy(), targets=targets, classes=["a", "b"]
     )
-    stream = class_incremental(data, data, n_tasks=1, seed=0, name="made up").train_stream
+    stream = class_incremental(
+        data, data, n_tasks=1, seed=0, name="made up"
+    ).train_stream
     ours, pil = stream[0].dataset, PilImages(pixels, chosen.size)
     preprocess = Preprocess((chosen.size, chosen.size), MEAN, STD).to(chosen.device)
 

@@ -112,7 +112,9 @@ def main() -> None:
     title = f"evaluation of {chosen.tasks} tasks / one forward pass"
     show(title, results["all seen tasks / one pass"], "target 1.05")
     show("merged inference, bf16 / fp32", results["bf16 / fp32"])
-    print(f"accuracy on digits: fp32 {percent['fp32']:.2f} %, bf16 {percent['bf16']:.2f} %")
+    print(
+        f"accuracy on digits: fp32 {percent['fp32']:.2f} %, bf16 {percent['bf16']:.2f} %"
+    )
     report(chosen, results)
 
 

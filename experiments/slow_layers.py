@@ -47,7 +47,9 @@ class LoopedLinear(nn.Module):
             nn.Parameter(like.new_empty(rank, inputs).uniform_(-1, 1) * inputs**-0.5)
             for _ in slots
         )
-        self.b = nn.ParameterList(nn.Parameter(like.new_zeros(h, rank)) for h in heights)
+        self.b = nn.ParameterList(
+            nn.Parameter(like.new_zeros(h, rank)) for h in heights
+        )
         self.scales = nn.Parameter(like.new_ones(len(terms) + 1))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,7 +14,14 @@ import math
 from pathlib import Path
 from typing import Any
 
-from avalanche_ham.reporting.style import GREY, look_of, new_figure, save, spread, styled
+from avalanche_ham.reporting.style import (
+    GREY,
+    look_of,
+    new_figure,
+    save,
+    spread,
+    styled,
+)
 
 LABELS = {
     "ham": "HAM",
@@ -70,7 +77,8 @@ def main() -> None:
             found = json.loads(path.read_text())
             used, steps = found["options"], found["steps"]
             left, right = (
-                figure.add_subplot(len(chosen.files), 2, 2 * row + side) for side in (1, 2)
+                figure.add_subplot(len(chosen.files), 2, 2 * row + side)
+                for side in (1, 2)
             )
             draw(left, steps, "median", "training step / plain LoRA step")
             left.axhline(1, color=GREY, linewidth=0.8)

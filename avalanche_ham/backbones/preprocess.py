@@ -52,10 +52,14 @@ class Preprocess(nn.Module):
             return images
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             shape = tuple(images.shape)
-            raise DataError(f"images must have shape (N, 1 or 3, H, W), but got {shape}")
+            raise DataError(
+                f"images must have shape (N, 1 or 3, H, W), but got {shape}"
+            )
         raw = images.dtype == torch.uint8
         if not raw and not images.is_floating_point():
-            raise DataError(f"images must be uint8 or floating point, but got {images.dtype}")
+            raise DataError(
+                f"images must be uint8 or floating point, but got {images.dtype}"
+            )
         x = images.to(self.mean.dtype)
         if raw:  # normalise before resizing: linear, and cheaper on small images
             x = (x / 255 - self.mean) / self.std

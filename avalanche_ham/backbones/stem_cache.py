@@ -57,6 +57,12 @@ def find_stem(encoder: nn.Module) -> FrozenStem | None:
     return next((m for m in encoder.modules() if isinstance(m, FrozenStem)), None)
 
 
+def _stem_of(encoder: nn.Module) -> FrozenStem:
+    stem = find_stem(encoder)
+    assert stem is not None, "only an encoder with a frozen stem can be shortened"
+    return stem
+
+
 def past_stem(benchmark: Benchmark, encoder: nn.Module, folder: Path) -> Benchmark:
     """Give the same benchmark with stem outputs in place of the images.
 
@@ -101,11 +107,12 @@ def _stream(stream: Any, encoder: nn.Module, folder: Path) -> list[Any]:
     whole = as_classification_dataset(StemFeatures(array, sorted(targets)))
     bounds = np.cumsum([0, *map(len, parts)])
     return [
-        whole.subset(place[start:end].tolist()) for start, end in zip(bounds, bounds[1:])
+        whole.subset(place[start:end].tolist())
+        for start, end in zip(bounds, bounds[1:])
     ]
 
 
-def _outputs(images: Dataset, encoder: nn.Module, folder: Path) -> np.ndarray:
+def _outputs(images: Subset, encoder: nn.Module, folder: Path) -> np.ndarray:
     """Map the file that holds the stem's outputs on these images; write it first if need be."""
     path = folder / f"{_key(images, encoder)}.npy"
     try:
@@ -119,7 +126,7 @@ def _open(path: Path) -> np.ndarray:
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
-def _write(path: Path, images: Dataset, encoder: nn.Module) -> None:
+def _write(path: Path, images: Subset, encoder: nn.Module) -> None:
     """Compute the outputs batch by batch; the file gets its name when it is complete.
 
     Plain writes, because a full disk is an error for them and the end of the process for a
@@ -148,17 +155,19 @@ def _write(path: Path, images: Dataset, encoder: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _compute(images: Dataset, encoder: nn.Module) -> Iterator[np.ndarray]:
+def _compute(images: Subset, encoder: nn.Module) -> Iterator[np.ndarray]:
     """Give the stem's outputs, fp32, batch by batch."""
-    stem, device = find_stem(encoder), next(encoder.parameters()).device
-    with tqdm(total=len(images), desc="stem outputs", unit="image", disable=None) as bar:
+    stem, device = _stem_of(encoder), next(encoder.parameters()).device
+    with tqdm(
+        total=len(images), desc="stem outputs", unit="image", disable=None
+    ) as bar:
         for batch in _batches(images):
             outputs = stem(encoder.preprocess(batch.to(device)))
             yield outputs.float().cpu().numpy()
             bar.update(len(batch))
 
 
-def _batches(images: Dataset) -> Iterator[Tensor]:
+def _batches(images: Subset) -> Iterator[Tensor]:
     with preserved():  # even a loader that does not shuffle draws a random number
         batches = iter(DataLoader(images, BATCH, collate_fn=_stacked))
     yield from batches
@@ -168,15 +177,18 @@ def _stacked(samples: list[Any]) -> Tensor:
     return torch.stack([sample[0] for sample in samples])
 
 
-def _key(images: Dataset, encoder: nn.Module) -> str:
+def _key(images: Subset, encoder: nn.Module) -> str:
     """Hash what the outputs follow from: images, input size, normalisation, stem weights."""
     digest = hashlib.sha256(repr((FORMAT, encoder.preprocess.size)).encode())
-    state = {**find_stem(encoder).state_dict(), **dict(encoder.preprocess.named_buffers())}
+    state = {
+        **_stem_of(encoder).state_dict(),
+        **dict(encoder.preprocess.named_buffers()),
+    }
     for name in sorted(state):
         digest.update(name.encode() + state[name].cpu().contiguous().numpy().tobytes())
     for batch in _batches(images):
         digest.update(repr((batch.dtype, batch.shape)).encode())
-        digest.update(batch.contiguous().numpy())
+        digest.update(batch.contiguous().numpy().data)
     return digest.hexdigest()[:32]
 
 

@@ -96,7 +96,10 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
         adapters, memory = self.adapters, self.memory
         alphas = [*adapters.scales.tolist(), alpha]
         layer = adapters.last_layer
-        groups = [{layer: adapters.layers[layer].terms.term(j)} for j in range(adapters.n_terms)]
+        groups = [
+            {layer: adapters.layers[layer].terms.term(j)}
+            for j in range(adapters.n_terms)
+        ]
         alike = similarities(trained, groups, layer)
         choice = self.assign(alike)
         if choice is not None:
@@ -133,9 +136,12 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
             return self._merged[group].factors()
         pairs = zip(self.memory["adapters"], self.memory["groups"], strict=True)
         mine = [update for update, owner in pairs if owner == group]
-        device = self.adapters.scales.device  # what was loaded from a state is on the CPU
+        device = (
+            self.adapters.scales.device
+        )  # what was loaded from a state is on the CPU
         there = [
-            {name: LowRank(c.a.to(device), c.b.to(device)) for name, c in u.items()} for u in mine
+            {name: LowRank(c.a.to(device), c.b.to(device)) for name, c in u.items()}
+            for u in mine
         ]
         return {name: concatenate([u[name] for u in there]) for name in there[0]}
 
@@ -144,7 +150,9 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
         """Fill the adapter set's terms again from ``memory``, in arrival order."""
         self._merged = {}
         known: set[int] = set()
-        for update, group in zip(self.memory["adapters"], self.memory["groups"], strict=True):
+        for update, group in zip(
+            self.memory["adapters"], self.memory["groups"], strict=True
+        ):
             alpha = self.memory["alphas"][group]
             self._put(update, scale=alpha, to=group if group in known else None)
             known.add(group)
@@ -152,4 +160,6 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
 
 def _off_device(update: Update) -> Update:
     """Move past adapters to main memory: the device's does not grow with the tasks."""
-    return {name: LowRank(*(t.cpu() for t in change)) for name, change in update.items()}
+    return {
+        name: LowRank(*(t.cpu() for t in change)) for name, change in update.items()
+    }

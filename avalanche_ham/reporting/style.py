@@ -105,6 +105,7 @@ def name_ends(axes: Any, ends: Sequence[End], *, gap: float) -> None:
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
+                "relpos": (0, 0.5),  # from the left of the name
                 "color": end.colour,
                 "lw": 0.4,
                 "shrinkA": 1,

@@ -45,13 +45,16 @@ def make_table(table: Table, setup: Setup, archive: Archive) -> FilledTable:
 
 
 def _about(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
-    preset = preset_values(setup.preset, "")
     seeds = ", ".join(map(str, setup.seeds))
-    backbone = setup.backbone or preset["backbone"]
+    backbone = setup.backbone or preset_values(setup.preset, "")["backbone"]
     yield (
         f"preset {setup.preset}, backbone {backbone}; mean ± sample standard deviation over "
         f"seeds {seeds} (n = {len(setup.seeds)})"
     )
+    for benchmark in dict.fromkeys(config.benchmark for config in table.runs()):
+        values = {**preset_values(setup.preset, benchmark), **setup.options}
+        words = ", ".join(f"{k} {v}" for k, v in values.items() if k != "backbone")
+        yield f"{TITLES[benchmark]}: {words}"
     if setup.preset != "paper":
         yield (
             "not the paper's set-up (ViT-B/16, all images): its values are beside ours to "

@@ -27,5 +27,7 @@ def refill(optimizer: torch.optim.Optimizer, groups: Sequence[dict[str, Any]]) -
     optimizer.state.clear()
     optimizer.param_groups.clear()
     for group in groups:
-        known = {k: v for k, v in group.items() if k in optimizer.defaults and v is not None}
+        known = {
+            k: v for k, v in group.items() if k in optimizer.defaults and v is not None
+        }
         optimizer.add_param_group({"params": group["params"], **known})

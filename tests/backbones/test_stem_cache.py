@@ -40,9 +40,7 @@ def files(folder):
 
 
 def samples(stream):
-    return [
-        torch.stack([x for x, *_ in experience.dataset]) for experience in stream
-    ]
+    return [torch.stack([x for x, *_ in experience.dataset]) for experience in stream]
 
 
 def labels(stream):
@@ -90,7 +88,9 @@ def test_streams_of_other_lengths_share_the_files(benchmark, hybrid_model, tmp_p
 
 def test_a_second_call_computes_nothing(benchmark, hybrid_model, tmp_path, monkeypatch):
     first = past_stem(benchmark, hybrid_model.encoder, tmp_path)
-    monkeypatch.setattr(stem_cache, "_compute", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(
+        stem_cache, "_compute", lambda *_: pytest.fail("computed again")
+    )
     second = past_stem(benchmark, hybrid_model.encoder, tmp_path)
     assert torch.equal(samples(first.test_stream)[0], samples(second.test_stream)[0])
 
@@ -180,7 +180,9 @@ def test_a_run_gives_the_same_accuracy_with_and_without(method, head, small_embe
     plain, short = (smoke(method, head, cache=cache) for cache in (False, True))
     assert files(small_embedded / "cache" / "stem")
     assert short["test_images"] == plain["test_images"]
-    step = 1.01 / min(plain["test_images"])  # rounding may move one image over the border
+    step = 1.01 / min(
+        plain["test_images"]
+    )  # rounding may move one image over the border
     for mine, theirs in zip(short["accuracy_matrix"], plain["accuracy_matrix"]):
         assert mine == pytest.approx(theirs, abs=step)
 

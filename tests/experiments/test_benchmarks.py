@@ -109,7 +109,7 @@ def vit():
 
 def twins(vit, fast_kind: str, slow_kind: str):
     """The same adapters in the package's layer and in the loop, with what each trains."""
-    from benchmark_step import candidate
+    from step_candidates import candidate
 
     fast, slow = (candidate(vit, kind, TASKS, RANK) for kind in (fast_kind, slow_kind))
     generator = torch.Generator().manual_seed(0)
@@ -153,8 +153,8 @@ def close(fast: torch.Tensor, slow: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("kind", ["inflora", "o_lora"])
 def test_a_fixed_sum_equals_all_adapters_added_to_the_weight(vit, kind):
-    from benchmark_step import candidate
     from slow_layers import made_up_history
+    from step_candidates import candidate
 
     torch.manual_seed(TASKS)
     history = made_up_history(vit, TASKS - 1, RANK)
@@ -164,3 +164,11 @@ def test_a_fixed_sum_equals_all_adapters_added_to_the_weight(vit, kind):
         torch.testing.assert_close(
             layer.combined(with_branch=True), expected, rtol=1e-5, atol=1e-5
         )
+
+
+def test_the_stem_cache_is_timed_and_changes_no_accuracy(run, monkeypatch):
+    monkeypatch.setenv("AVALANCHE_HAM_CACHE", "replaced by the script")
+    words = "--backbone tiny --preset smoke --tasks 2 --steps 1".split()
+    found = run("benchmark_stem_cache", *words)
+    assert found["images"]["aa"] == found["full cache"]["aa"]
+    assert found["empty cache"]["seconds"] > 0
