@@ -16,13 +16,13 @@ from avalanche_ham.runner import run
 from avalanche_ham.state import load_tree
 
 FOLDER = Path("ham_demo")
-STEPS = 40  # a task; fewer leave the local heads near their start
+STEPS = 30  # a task
 RUNS: Mapping[str, RunConfig] = MappingProxyType(
     {  # folder of its state -> what is run; one training of HAM serves two heads
         "ham": RunConfig(
             method="ham",
             head="linear,ridge",
-            options={"steps": STEPS, "alpha_lr": 1e-2},  # else alphas hardly move
+            options={"steps": STEPS, "alpha_lr": 3e-3},  # else alphas hardly move
         ),
         "finetune": RunConfig(method="finetune", options={"steps": STEPS}),
     }

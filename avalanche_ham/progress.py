@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import torch
 from avalanche.training.plugins import SupervisedPlugin
 from tqdm import tqdm
 
@@ -50,7 +49,7 @@ class Progress(SupervisedPlugin, supports_distributed=True):
         self.bar.set_postfix_str(
             f"task {min(self.done + 1, self.n_tasks)}/{self.n_tasks} "
             f"epoch {strategy.clock.train_exp_epochs + 1} "
-            f"loss {float(torch.as_tensor(strategy.loss)):.3f} accuracy {100 * float(right):.0f} %"
+            f"loss {float(strategy.loss.detach()):.3f} accuracy {100 * float(right):.0f} %"
         )
 
     def task_done(self, row: list[float]) -> None:

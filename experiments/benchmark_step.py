@@ -13,6 +13,7 @@ products take at the rate of one large product on the same machine.
 from __future__ import annotations
 
 import argparse
+import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +59,31 @@ def backbone_and_batch(chosen: argparse.Namespace) -> tuple[nn.Module, Tensor]:
         return vit, images if stem is None else stem(images)
 
 
+def summarise(
+    seconds: dict[str, list[float]], models: dict[str, nn.Module], counts: list[int]
+) -> dict[str, Any]:
+    """Print and give every step in LoRA steps, and how it grows with the tasks."""
+    steps: dict[str, Any] = {}
+    results: dict[str, Any] = {"steps": steps}
+    for name, model in models.items():
+        entry = ratio(seconds, name, "lora")
+        entry["state_mb"] = state_bytes(model) / 2**20
+        entry["seconds"] = statistics.median(seconds[name])
+        steps[name] = entry
+        show(f"{name} / lora", entry, f"state {entry['state_mb']:.1f} MB")
+    first, second, last = counts[0], counts[1], counts[-1]
+    for kind in KINDS:
+        growth = ratio(seconds, f"{kind} {last}", f"{kind} {first}")
+        results[f"growth {kind}"] = growth
+        big, small = (steps[f"{kind} {n}"]["state_mb"] for n in (last, second))
+        memory = f"state, task {last} / {second}: {big / small:.2f}"
+        show(f"{kind}: step, task {last} / task {first}", growth, memory)
+    for n in counts:
+        results[f"loop / ham {n}"] = ratio(seconds, f"sd_lora_loop {n}", f"ham {n}")
+        show(f"loop over all adapters / ham, {n} tasks", results[f"loop / ham {n}"])
+    return results
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rank", type=int, default=16)
@@ -65,41 +91,24 @@ def main() -> None:
     chosen = options(parser, batch=16, rounds=15)
     vit, images = backbone_and_batch(chosen)
     counts = [int(n) for n in chosen.tasks.split(",")]
+    names = [f"{kind} {n}" for n in counts for kind in KINDS]
     models = {"lora": candidate(vit, "lora", 1, chosen.rank)}
-    models |= {
-        f"{k} {n}": candidate(vit, k, n, chosen.rank) for n in counts for k in KINDS
-    }
+    for name in names:
+        kind, tasks = name.split()
+        models[name] = candidate(vit, kind, int(tasks), chosen.rank)
     steps = {name: stepper(m, images, chosen.precision) for name, m in models.items()}
     with FlopCounterMode(display=False) as counter:
         steps["lora"]()
     dtype = torch.bfloat16 if chosen.precision == "bf16" else torch.float32
     square = torch.randn(1024, 1024, device=chosen.device, dtype=dtype)
-    seconds = interleave(
-        {**steps, "product": lambda: square @ square}, rounds=chosen.rounds
-    )
-    product = sorted(seconds["product"])[chosen.rounds // 2]
-    floor = counter.get_total_flops() * product / (2 * 1024**3)
-    results: dict[str, Any] = {"floor_seconds": floor, "steps": {}}
-    for name in steps:
-        entry = ratio(seconds, name, "lora")
-        entry["state_mb"] = state_bytes(models[name]) / 2**20
-        entry["seconds"] = sorted(seconds[name])[chosen.rounds // 2]
-        results["steps"][name] = entry
-        show(f"{name} / lora", entry, f"state {entry['state_mb']:.1f} MB")
-    for kind in KINDS:
-        growth = ratio(seconds, f"{kind} {counts[-1]}", f"{kind} {counts[0]}")
-        results[f"growth {kind}"] = growth
-        kept = [
-            results["steps"][f"{kind} {n}"]["state_mb"]
-            for n in counts[-1:] + counts[1:2]
-        ]
-        memory = f"state, task {counts[-1]} / {counts[1]}: {kept[0] / kept[1]:.2f}"
-        show(f"{kind}: step, task {counts[-1]} / task {counts[0]}", growth, memory)
-    for n in counts:
-        results[f"loop / ham {n}"] = ratio(seconds, f"sd_lora_loop {n}", f"ham {n}")
-        show(f"loop over all adapters / ham, {n} tasks", results[f"loop / ham {n}"])
-    seconds_lora = results["steps"]["lora"]["seconds"]
-    print(f"floor {1e3 * floor:.1f} ms, LoRA step {1e3 * seconds_lora:.1f} ms")
+    product = {"product": lambda: square @ square}
+    seconds = interleave({**steps, **product}, rounds=chosen.rounds)
+    results = summarise(seconds, models, counts)
+    rate = 2 * 1024**3 / statistics.median(seconds["product"])
+    results["floor_seconds"] = floor = counter.get_total_flops() / rate
+    real = results["steps"]["lora"]["seconds"]
+    print(f"LoRA step {1e3 * real:.1f} ms, floor {1e3 * floor:.1f} ms", end="")
+    print(f" ({counter.get_total_flops() / 1e9:.2f} GFLOP at {rate / 1e9:.0f} GFLOP/s)")
     report(chosen, results)
 
 

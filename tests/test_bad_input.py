@@ -23,20 +23,44 @@ CPU = Resources(device="cpu")
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"method": "hamm"}, UnknownNameError, "method must be one of .*'hamm' .*mean 'ham'"),
-        ({"benchmark": "digit"}, UnknownNameError, "benchmark must .*did you mean 'digits'"),
+        (
+            {"method": "hamm"},
+            UnknownNameError,
+            "method must be one of .*'hamm' .*mean 'ham'",
+        ),
+        (
+            {"benchmark": "digit"},
+            UnknownNameError,
+            "benchmark must .*did you mean 'digits'",
+        ),
         ({"preset": "smoky"}, UnknownNameError, "preset must .*did you mean 'smoke'"),
         ({"backbone": "tinny"}, UnknownNameError, "backbone must .*did you mean 'tiny'"),
         ({"head": "rigde"}, UnknownNameError, "head must .*did you mean 'ridge'"),
-        ({"options": {"keeep": 0.5}}, UnknownNameError, "option of ham .*did you mean 'keep'"),
+        (
+            {"options": {"keeep": 0.5}},
+            UnknownNameError,
+            "option of ham .*did you mean 'keep'",
+        ),
         ({"options": {"merge": "linaer"}}, UnknownNameError, "did you mean 'linear'"),
         ({"options": {"scope": "curent"}}, UnknownNameError, "did you mean 'current'"),
         ({"options": {"precision": "fp23"}}, UnknownNameError, "did you mean 'fp32'"),
         ({"options": {"rank": 49}}, OptionError, "rank must be between 1 and 48.*got 49"),
         ({"options": {"rank": 0}}, OptionError, "rank must be between 1 and 48.*got 0"),
-        ({"options": {"keep": 0.0}}, OptionError, "keep must be above 0 and at most 1.*got 0.0"),
-        ({"options": {"keep": 1.5}}, OptionError, "keep must be above 0 and at most 1.*got 1.5"),
-        ({"options": {"max_groups": 0}}, OptionError, "max_groups must be at least 1.*got 0"),
+        (
+            {"options": {"keep": 0.0}},
+            OptionError,
+            "keep must be above 0 and at most 1.*got 0.0",
+        ),
+        (
+            {"options": {"keep": 1.5}},
+            OptionError,
+            "keep must be above 0 and at most 1.*got 1.5",
+        ),
+        (
+            {"options": {"max_groups": 0}},
+            OptionError,
+            "max_groups must be at least 1.*got 0",
+        ),
         ({"options": {"lr": float("nan")}}, OptionError, "lr must be above 0.*got nan"),
         ({"options": {"steps": 0}}, OptionError, "steps must be at least 1.*got 0"),
         ({"options": {"lr": "fast"}}, HamError, "wrong type"),
@@ -115,4 +139,6 @@ def test_an_unknown_name_far_from_all_lists_what_there_is_unless_that_is_too_muc
     message = str(UnknownNameError("method", "xyzzy", ["lora", "ham"]))
     assert message == "method must be one of ham, lora, but got 'xyzzy'"
     message = str(UnknownNameError("backbone", "b7x", [f"b{k}" for k in range(500)]))
-    assert message == "backbone must be one of 500 names, but got 'b7x' (did you mean 'b7'?)"
+    assert (
+        message == "backbone must be one of 500 names, but got 'b7x' (did you mean 'b7'?)"
+    )

@@ -7,7 +7,12 @@ import math
 
 import pytest
 import torch
-from reference import average_accuracy, average_anytime_accuracy, backward_transfer, forgetting
+from reference import (
+    average_accuracy,
+    average_anytime_accuracy,
+    backward_transfer,
+    forgetting,
+)
 
 from avalanche_ham.reporting.records import read_records
 from avalanche_ham.runner import Resources, Run, RunConfig, run
@@ -59,7 +64,9 @@ def test_the_matrix_is_a_triangle_of_fractions_and_null_beyond(record):
             for value, size in zip(row[: t + 1], sizes):
                 assert value == round(value * size) / size
     rows = zip(record["accuracy_matrix"], record["accuracy_task_known"], strict=True)
-    assert all(k is None or k >= a for row, known in rows for a, k in zip(row, known, strict=True))
+    assert all(
+        k is None or k >= a for row, known in rows for a, k in zip(row, known, strict=True)
+    )
 
 
 def test_every_number_follows_from_the_matrix(record):
@@ -73,7 +80,12 @@ def test_every_number_follows_from_the_matrix(record):
 
 
 def test_times_and_sizes_are_told_for_every_task(record):
-    for key in ("train_seconds", "eval_seconds", "trainable_parameters", "stored_parameters"):
+    for key in (
+        "train_seconds",
+        "eval_seconds",
+        "trainable_parameters",
+        "stored_parameters",
+    ):
         assert len(record[key]) == 3 and all(value > 0 for value in record[key])
     assert record["stored_parameters"] == sorted(record["stored_parameters"])
     classes = [4, 3, 3]
@@ -85,7 +97,9 @@ def test_times_and_sizes_are_told_for_every_task(record):
     assert len(record["groups"]["members"]) == 3 and record["scope"] == ["current"] * 3
 
 
-def test_the_just_trained_accuracy_is_that_of_the_model_before_it_is_pruned_and_merged(record):
+def test_the_just_trained_accuracy_is_that_of_the_model_before_it_is_pruned_and_merged(
+    record,
+):
     assert 0 <= record["a_t"] <= 100
     seen = []
 
@@ -123,7 +137,9 @@ def test_a_run_leaves_the_user_s_random_state_alone():
 
 def test_joint_is_one_training_on_all_tasks_and_what_is_undefined_is_null():
     steps = []
-    record = result(quick("joint"), after_task=lambda r: steps.append(r.strategy.total_steps))
+    record = result(
+        quick("joint"), after_task=lambda r: steps.append(r.strategy.total_steps)
+    )
     assert steps == [3 * 3]  # the budget of all tasks together
     assert record["accuracy_matrix"][:2] == [[None] * 3] * 2
     assert all(value is not None for value in record["accuracy_matrix"][2])

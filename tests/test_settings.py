@@ -22,7 +22,15 @@ def build(method: str, **values):
 def test_defaults_are_those_of_the_signature():
     found = defaults("ham")
     own = inspect.signature(HAMStrategy.__init__).parameters
-    for name in ("rank", "keep", "max_groups", "similarity_threshold", "alpha", "space", "targets"):
+    for name in (
+        "rank",
+        "keep",
+        "max_groups",
+        "similarity_threshold",
+        "alpha",
+        "space",
+        "targets",
+    ):
         assert found[name] == own[name].default
     assert (found["rank"], found["keep"], found["max_groups"]) == (16, 0.6, 2)
     assert (found["similarity_threshold"], found["alpha"]) == (0.5, 1.0)
@@ -31,7 +39,15 @@ def test_defaults_are_those_of_the_signature():
 
 def test_objects_are_no_options():
     for method in METHODS:
-        hidden = {"model", "optimizer", "plugins", "evaluator", "merge_rule", "regulariser", "self"}
+        hidden = {
+            "model",
+            "optimizer",
+            "plugins",
+            "evaluator",
+            "merge_rule",
+            "regulariser",
+            "self",
+        }
         assert not hidden & set(defaults(method)), method
 
 
@@ -64,7 +80,9 @@ def test_epochs_that_were_asked_for_are_not_cut_by_a_preset_s_steps(asked, steps
 def test_an_option_that_the_method_lacks_is_refused_with_the_nearest():
     with pytest.raises(UnknownNameError, match="option of ham .*did you mean 'rank'"):
         resolve("ham", {"rnak": 3})
-    with pytest.raises(UnknownNameError, match="option of lora must be one of .*got 'keep'"):
+    with pytest.raises(
+        UnknownNameError, match="option of lora must be one of .*got 'keep'"
+    ):
         resolve("lora", {"lr": 0.1}, {"keep": 0.5})
 
 
@@ -78,12 +96,24 @@ def test_every_method_is_built_from_its_defaults(method):
 
 
 def test_names_become_objects_and_aliases_avalanche_s_words():
-    strategy = build("ham", merge="ties", density=0.3, batch_size=5, eval_batch_size=9, epochs=4)
+    strategy = build(
+        "ham", merge="ties", density=0.3, batch_size=5, eval_batch_size=9, epochs=4
+    )
     assert strategy.merge_rule == Ties(0.3)
-    assert (strategy.train_mb_size, strategy.eval_mb_size, strategy.train_epochs) == (5, 9, 4)
+    assert (strategy.train_mb_size, strategy.eval_mb_size, strategy.train_epochs) == (
+        5,
+        9,
+        4,
+    )
     assert build("ham").merge_rule == Linear()
-    assert build("ham", targets="attn.qkv,mlp.fc1").adapters.targets == ("attn.qkv", "mlp.fc1")
-    assert repr(build("ewc", ewc_strength=7.0).regulariser) == "EWCPenalty(strength=7.0, decay=1.0)"
+    assert build("ham", targets="attn.qkv,mlp.fc1").adapters.targets == (
+        "attn.qkv",
+        "mlp.fc1",
+    )
+    assert (
+        repr(build("ewc", ewc_strength=7.0).regulariser)
+        == "EWCPenalty(strength=7.0, decay=1.0)"
+    )
     lwf = build("lwf", lwf_temperature=3.0).regulariser
     assert (lwf.strength, lwf.temperature) == (1.0, 3.0)
 

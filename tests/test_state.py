@@ -17,7 +17,11 @@ from avalanche_ham.state import FORMAT, MAIN, Archive, count_stored, load_tree, 
 
 def update(seed: int) -> dict:
     generator = torch.Generator().manual_seed(seed)
-    return {"layer": LowRank(torch.randn(2, 3, generator=generator), torch.randn(4, 2, generator=generator))}
+    return {
+        "layer": LowRank(
+            torch.randn(2, 3, generator=generator), torch.randn(4, 2, generator=generator)
+        )
+    }
 
 
 def tree(n_archived: int) -> dict:
@@ -134,7 +138,8 @@ def corrupt(path, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["missing", "empty", "truncated", "one byte short", "changed", "foreign", "text"]
+    "kind",
+    ["missing", "empty", "truncated", "one byte short", "changed", "foreign", "text"],
 )
 def test_a_damaged_archive_file_is_refused(tmp_path, kind):
     save_tree(tmp_path, tree(2))
@@ -155,7 +160,12 @@ def test_a_damaged_main_file_is_refused(tmp_path, kind):
 
 @pytest.mark.parametrize(
     "skeleton",
-    ['{"a": {"$tensor": "/none"}}', "{not json", '{"a": {"$archive": 3}}', '{"a": {"$low_rank": [1]}}'],
+    [
+        '{"a": {"$tensor": "/none"}}',
+        "{not json",
+        '{"a": {"$archive": 3}}',
+        '{"a": {"$low_rank": [1]}}',
+    ],
 )
 def test_a_skeleton_that_points_nowhere_is_refused(tmp_path, skeleton):
     data = save({"/x": torch.zeros(1)}, metadata={"format": FORMAT, "tree": skeleton})

@@ -33,6 +33,10 @@ class Archive:
         """Give the record of a run, None if it is not finished."""
         return self.records.get(identity_of(config))
 
+    def knows(self, benchmark: str) -> bool:
+        """Whether any finished run is on this benchmark."""
+        return any(identity.benchmark == benchmark for identity in self.records)
+
     def failure(self, config: RunConfig) -> Record | None:
         """Give what is known of a run that failed: ``error`` and ``tasks_done``."""
         return self.failures.get(identity_of(config))

@@ -41,6 +41,10 @@ class Score:
     paper: Value | None = None
     data: bool = True
 
+    def no_data(self, archive: Archive) -> bool:
+        """Whether the data set is not there and nobody has brought results from elsewhere."""
+        return not self.data and not any(archive.knows(c.benchmark) for c in self.runs)
+
     def fill(self, archive: Archive) -> Summary:
         """Read the records; a run without a number counts as missing."""
         values, failed = [], 0
@@ -53,7 +57,7 @@ class Score:
                 failed += 1
         mean, std = mean_and_deviation(values)
         missing = len(self.runs) - len(values) - failed
-        gone = not self.data and not values
+        gone = self.no_data(archive)
         return Summary(
             mean, std, len(values), missing, failed, self.paper, no_data=gone
         )
@@ -89,7 +93,7 @@ class Difference:
                 values.append(x - y)
         mean, std = mean_and_deviation(values)
         missing = len(self.left.runs) - len(values)
-        gone = not self.left.data and not values
+        gone = self.left.no_data(archive)
         return Summary(mean, std, len(values), missing, paper=self.paper, no_data=gone)
 
 

@@ -178,6 +178,6 @@ def _group_rows(setup: Setup, benchmark: str, n: int, head: str) -> tuple[Row, .
         )
         rows.append(Row(f"at most {groups}", cells))
     if more is not None:
-        only, gap = Score((), number("aa"), more), Score((), number("fm"))
-        rows.append(Row("more (the paper's second row)", (Fixed(""), only, gap)))
+        only = Score((), number("aa"), more)
+        rows.append(Row("more (the paper's second row)", (Fixed(""), only, Fixed(""))))
     return tuple(rows)

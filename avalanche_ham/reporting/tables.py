@@ -51,10 +51,12 @@ def _about(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
         f"preset {setup.preset}, backbone {backbone}; mean ± sample standard deviation over "
         f"seeds {seeds} (n = {len(setup.seeds)})"
     )
+    alike: dict[str, list[str]] = {}
     for benchmark in dict.fromkeys(config.benchmark for config in table.runs()):
         values = {**preset_values(setup.preset, benchmark), **setup.options}
         words = ", ".join(f"{k} {v}" for k, v in values.items() if k != "backbone")
-        yield f"{TITLES[benchmark]}: {words}"
+        alike.setdefault(words, []).append(TITLES[benchmark])
+    yield from (f"{', '.join(names)}: {words}" for words, names in alike.items())
     if setup.preset != "paper":
         yield (
             "not the paper's set-up (ViT-B/16, all images): its values are beside ours to "
@@ -88,11 +90,12 @@ def _precision(table: Table, archive: Archive) -> Iterator[str]:
 def _gaps(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
     plan = make_plan(table.runs(), archive, setup)
     total = sum(map(len, (plan.finished, plan.failed, plan.missing, plan.without_data)))
+    missing = len(plan.missing) + len(plan.without_data)
     failed = f", {len(plan.failed)} failed" if plan.failed else ""
-    counts = f"{len(plan.finished)} of {total} finished, {len(plan.missing)} missing"
-    yield f"runs: {counts}{failed}"
-    for benchmark in dict.fromkeys(config.benchmark for config in plan.without_data):
-        yield f"{TITLES[benchmark]}: no data under the data root"
+    yield f"runs: {len(plan.finished)} of {total} finished, {missing} missing{failed}"
+    if plan.without_data:
+        names = dict.fromkeys(TITLES[config.benchmark] for config in plan.without_data)
+        yield f"not under the data root: {', '.join(names)} ({len(plan.without_data)} runs)"
     for config in plan.failed[:SHOWN]:
         failure = archive.failure(config) or {}
         yield (

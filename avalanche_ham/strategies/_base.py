@@ -230,6 +230,7 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
         """
         if hasattr(experiences, "dataset"):
             experiences = [experiences]
+        experiences = list(experiences)  # a generator is read twice
         streams = [experiences] if eval_streams is None else eval_streams
         for experience in experiences:
             with forked(self.seed, "train", self.task):

@@ -6,7 +6,13 @@ import copy
 
 import pytest
 import torch
-from reference_adapters import TwoLinears, dense_weight, open_random, random_update, two_adapted
+from reference_adapters import (
+    TwoLinears,
+    dense_weight,
+    open_random,
+    random_update,
+    two_adapted,
+)
 from torch import nn
 
 from avalanche_ham.adapters import (
@@ -32,7 +38,10 @@ def test_targets_name_layers_by_suffix_and_state_dict_keys_of_the_network_stay(t
     expected = [f"blocks.{b}.{t}" for t in ("attn.qkv", "mlp.fc1") for b in range(3)]
     assert list(adapters.layers) == expected
     after = vit.state_dict()
-    assert all(after[name] is not None and torch.equal(after[name], before[name]) for name in before)
+    assert all(
+        after[name] is not None and torch.equal(after[name], before[name])
+        for name in before
+    )
     assert {n for n in after if n not in before} == {f"{n}.terms.stack" for n in expected}
     assert not any(p.requires_grad for p in vit.parameters())
 
@@ -112,7 +121,9 @@ def test_the_total_is_the_whole_change_that_training_sees(kind, train_scales):
     open_random(adapters, train_scales=train_scales)
     for name, change in adapters.total().items():
         branch = adapters.layers[name].branch.factors().dense().detach()
-        expected = 0.7 * terms[0][name].dense() - 1.3 * terms[1][name].dense() + 0.4 * branch
+        expected = (
+            0.7 * terms[0][name].dense() - 1.3 * terms[1][name].dense() + 0.4 * branch
+        )
         torch.testing.assert_close(change, expected)
 
 
@@ -120,7 +131,9 @@ def test_merged_weights_are_entered_nested_and_left_bit_by_bit():
     network, adapters, _ = two_adapted(terms=DenseTerms)
     open_random(adapters)
     outer, inner = random_update(1, seed=50), {"first": random_update(1, seed=60)["first"]}
-    state = {k: v.clone() for k, v in nn.ModuleList([network, adapters]).state_dict().items()}
+    state = {
+        k: v.clone() for k, v in nn.ModuleList([network, adapters]).state_dict().items()
+    }
     before = network(inputs())
 
     def expected(update):

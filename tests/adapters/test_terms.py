@@ -13,7 +13,9 @@ KINDS = (DenseTerms, LowRankTerms)
 
 
 def weight() -> torch.Tensor:
-    return torch.randn(SHAPE, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    return torch.randn(
+        SHAPE, generator=torch.Generator().manual_seed(4), dtype=torch.float64
+    )
 
 
 def three_terms(kind: type):
@@ -39,7 +41,9 @@ def test_dense_and_low_rank_terms_are_the_same_weight_and_the_same_gradient():
     results = []
     for kind in KINDS:
         terms, _ = three_terms(kind)
-        coefficients = torch.tensor([0.5, -2.0, 1.25], dtype=torch.float64, requires_grad=True)
+        coefficients = torch.tensor(
+            [0.5, -2.0, 1.25], dtype=torch.float64, requires_grad=True
+        )
         built = terms.onto(weight(), coefficients)
         probe = torch.linspace(-1, 1, built.numel(), dtype=torch.float64).view_as(built)
         (built * probe).sum().backward()

@@ -74,7 +74,9 @@ def test_it_draws_nothing_changes_nothing_and_keeps_the_mode(benchmark, training
 def test_the_mode_comes_back_when_the_model_raises(benchmark):
     strategy = trained(benchmark, n_tasks=1)
     strategy.model.train()
-    broken = SimpleNamespace(dataset=benchmark.test_stream[0].dataset, classes_in_this_experience=[0])
+    broken = SimpleNamespace(
+        dataset=benchmark.test_stream[0].dataset, classes_in_this_experience=[0]
+    )
     strategy.model.encoder.preprocess.size = "nonsense"
     with pytest.raises(Exception):  # noqa: B017
         accuracy_row(strategy, [broken])

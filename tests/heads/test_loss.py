@@ -38,7 +38,9 @@ def test_the_softmax_runs_over_the_classes_of_the_scope(scope, competing):
     loss = scoped(scope)
     logits = loss.head(3 * torch.randn(8, 6)).detach()
     targets = torch.tensor([0, 5, 9, 9, 5, 0, 5, 0])
-    assert float(loss(logits, targets)) == pytest.approx(by_hand(logits, targets, competing))
+    assert float(loss(logits, targets)) == pytest.approx(
+        by_hand(logits, targets, competing)
+    )
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,11 @@ def test_ridge_is_scikit_learn_s_ridge_on_the_same_lifted_features(projections):
 
     def lifted(x):
         unit = (x / x.norm(dim=1, keepdim=True)).double().numpy()
-        return np.maximum(unit @ readout.projection.double().numpy(), 0) if projections else unit
+        return (
+            np.maximum(unit @ readout.projection.double().numpy(), 0)
+            if projections
+            else unit
+        )
 
     h, one_hot = lifted(features), np.eye(CLASSES)[targets.numpy()]
     strength = 0.05 * np.mean(np.sum(h**2, axis=0))
@@ -75,7 +79,9 @@ def test_ridge_is_scikit_learn_s_ridge_on_the_same_lifted_features(projections):
 @pytest.mark.parametrize("name", ["ncm", "ridge"])
 def test_feeding_in_pieces_is_feeding_at_once(name):
     queries = samples(seed=1)[0]
-    torch.testing.assert_close(fed(name, chunk=7)(queries), fed(name)(queries), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        fed(name, chunk=7)(queries), fed(name)(queries), rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", ["ncm", "ridge"])

@@ -76,7 +76,9 @@ def test_the_loss_is_the_divergence_from_the_model_before_the_task(temperature):
 
 
 def test_training_is_that_of_avalanche_s_lwf(monkeypatch):
-    monkeypatch.setattr(torch.nn.init, "trunc_normal_", lambda tensor, std: torch.nn.init.zeros_(tensor))
+    monkeypatch.setattr(
+        torch.nn.init, "trunc_normal_", lambda tensor, std: torch.nn.init.zeros_(tensor)
+    )
     ours, plain = whole_network(LwFPenalty(5.0, temperature=2.0)), whole_network(None)
     model = create_model("tiny", n_classes=4)
     model.encoder.vit.requires_grad_(True)
@@ -123,7 +125,10 @@ def test_the_teacher_is_frozen_and_gone_after_the_task(benchmark):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"strength": -1.0}, "lwf_strength"), ({"temperature": 0.0}, "lwf_temperature must be above 0")],
+    [
+        ({"strength": -1.0}, "lwf_strength"),
+        ({"temperature": 0.0}, "lwf_temperature must be above 0"),
+    ],
 )
 def test_options_outside_their_range_are_refused(options, message):
     with pytest.raises(OptionError, match=message):

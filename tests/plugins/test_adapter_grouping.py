@@ -58,7 +58,9 @@ def test_four_adapters_are_grouped_pruned_summed_and_averaged_as_the_equations_s
     pruned = [{n: pruned_by_hand(c, 0.5) for n, c in u.items()} for u in updates]
     for group, members in ((0, (0, 2)), (1, (1, 3))):
         for name in ("first", "second"):
-            expected = sum(torch.tensor(product(pruned[m][name]), dtype=torch.float64) for m in members)
+            expected = sum(
+                torch.tensor(product(pruned[m][name]), dtype=torch.float64) for m in members
+            )
             torch.testing.assert_close(plugin.adapters.term(group)[name], expected)
             torch.testing.assert_close(plugin.factors(group)[name].dense(), expected)
     # the last task left group 0 at 0.7 and joined group 1, then at 0.4, with 0.3
@@ -105,7 +107,9 @@ def test_unpruned_adapters_and_their_scalars_are_kept_if_asked():
     updates = [random_update(2, seed=k) for k in (1, 2)]
     for update, scales in zip(updates, ([0.9], [1.0, 0.3]), strict=True):
         train_by_hand(plugin, update, scales)
-    for stored, update, alpha in zip(plugin.memory["unpruned"], updates, (0.9, 0.3), strict=True):
+    for stored, update, alpha in zip(
+        plugin.memory["unpruned"], updates, (0.9, 0.3), strict=True
+    ):
         assert stored["alpha"] == pytest.approx(alpha)
         assert all(torch.equal(stored["update"][n].a, update[n].a) for n in update)
     assert "unpruned" not in grouping().memory
@@ -120,7 +124,12 @@ def test_another_assignment_rule_decides_if_given():
 
 def test_rebuilding_from_memory_gives_the_same_terms_bit_by_bit():
     plugin = grouping(threshold=0.2, max_groups=2)
-    for seed, scales in ((1, [0.9]), (2, [1.1, 0.5]), (3, [0.8, 0.6, 0.2]), (4, [0.7, 0.4, 0.3])):
+    for seed, scales in (
+        (1, [0.9]),
+        (2, [1.1, 0.5]),
+        (3, [0.8, 0.6, 0.2]),
+        (4, [0.7, 0.4, 0.3]),
+    ):
         train_by_hand(plugin, random_update(2, seed=seed), scales)
     fresh = grouping(threshold=0.2, max_groups=2)
     fresh.memory = plugin.memory

@@ -34,7 +34,9 @@ def test_the_optimiser_holds_exactly_what_trains_now(benchmark, method):
         groups = strategy.optimizer.param_groups
         ids = [id(p) for group in groups for p in group["params"]]
         assert len(ids) == len(set(ids))
-        held.append((set(ids), {id(p) for p in strategy.model.parameters() if p.requires_grad}))
+        held.append(
+            (set(ids), {id(p) for p in strategy.model.parameters() if p.requires_grad})
+        )
 
     strategy = make(method, plugins=[Watch(before_training_iteration=look)])
     optimizer = strategy.optimizer
@@ -67,8 +69,12 @@ def test_ham_s_optimiser_holds_the_new_adapter_the_scalars_and_the_newest_rows(b
     assert held[0] != held[-1]
 
 
-@pytest.mark.parametrize("method", ["ham", "lora", "frozen", "linear", "lora_ewc", "lora_lwf"])
-def test_frozen_weights_are_bit_identical_after_training_and_new_ones_move(benchmark, method):
+@pytest.mark.parametrize(
+    "method", ["ham", "lora", "frozen", "linear", "lora_ewc", "lora_lwf"]
+)
+def test_frozen_weights_are_bit_identical_after_training_and_new_ones_move(
+    benchmark, method
+):
     steps: list[dict] = []
     watch = Watch(
         before_training_exp=lambda s: steps.append(state_of(s.model)),
@@ -89,7 +95,9 @@ def test_frozen_weights_are_bit_identical_after_training_and_new_ones_move(bench
     final = state_of(strategy.model)
     frozen = {n for n in original if n.startswith("encoder.") and ".branch." not in n}
     frozen = {n for n in frozen if ".terms." not in n}
-    assert len(frozen) > 30 and not any(not torch.equal(original[n], final[n]) for n in frozen)
+    assert len(frozen) > 30 and not any(
+        not torch.equal(original[n], final[n]) for n in frozen
+    )
 
 
 def test_a_user_s_own_optimiser_keeps_its_settings_and_loses_its_old_state(benchmark):
@@ -125,7 +133,9 @@ def test_without_steps_the_epochs_decide(benchmark):
     assert len(updates) == 12
 
 
-def test_a_plugin_can_stop_the_training_early_and_the_next_experience_trains_again(benchmark):
+def test_a_plugin_can_stop_the_training_early_and_the_next_experience_trains_again(
+    benchmark,
+):
     updates = []
 
     def stop(strategy):
@@ -178,7 +188,11 @@ def test_images_are_augmented_once_in_training_and_never_in_evaluation(benchmark
         return 255 - images
 
     seen = []
-    strategy = ham(steps=3, augment=invert, plugins=[Watch(before_forward=lambda s: seen.append(s.mb_x))])
+    strategy = ham(
+        steps=3,
+        augment=invert,
+        plugins=[Watch(before_forward=lambda s: seen.append(s.mb_x))],
+    )
     strategy.train(benchmark.train_stream[0], eval_streams=[])
     assert len(batches) == 3
     assert all(torch.equal(255 - x, y) for x, y in zip(batches, seen, strict=True))
@@ -196,7 +210,9 @@ def test_training_follows_from_its_seed_alone_and_leaves_the_user_s_random_state
         strategy = ham(seed=seed)
         for experience in benchmark.train_stream[:2]:
             strategy.train(experience, eval_streams=[])
-        assert torch.equal(torch.get_rng_state(), before[0]) and random.getstate() == before[1]
+        assert (
+            torch.equal(torch.get_rng_state(), before[0]) and random.getstate() == before[1]
+        )
         results.append(state_of(strategy.model))
     assert not differing(results[0], results[1])
     assert differing(results[0], results[2])
@@ -222,7 +238,11 @@ def test_an_unknown_keyword_raises(tiny_model):
         ({"weight_decay": -1}, OptionError, "weight_decay must be at least 0"),
         ({"steps": 0}, OptionError, "steps must be at least 1, but got 0"),
         ({"precision": "bf32"}, UnknownNameError, "one of bf16, fp32, but got 'bf32'"),
-        ({"scope": "all"}, UnknownNameError, "scope must be one of current, seen, seen_frozen"),
+        (
+            {"scope": "all"},
+            UnknownNameError,
+            "scope must be one of current, seen, seen_frozen",
+        ),
     ],
 )
 def test_options_outside_their_range_are_refused(option, error, message):

@@ -10,7 +10,12 @@ import pytest
 from avalanche_ham.errors import UnknownNameError
 from avalanche_ham.heads import HEADS
 from avalanche_ham.strategies._base import ContinualStrategy
-from avalanche_ham.strategies.registry import METHODS, get_method, options_of, strategy_class
+from avalanche_ham.strategies.registry import (
+    METHODS,
+    get_method,
+    options_of,
+    strategy_class,
+)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -22,7 +27,17 @@ def test_every_row_leads_to_a_strategy_that_inherits_once(method):
 
 
 def test_the_reference_rows_are_there():
-    assert {"ham", "finetune", "ewc", "lwf", "frozen", "lora", "joint", "ncm", "ridge"} <= set(METHODS)
+    assert {
+        "ham",
+        "finetune",
+        "ewc",
+        "lwf",
+        "frozen",
+        "lora",
+        "joint",
+        "ncm",
+        "ridge",
+    } <= set(METHODS)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -33,7 +48,9 @@ def test_options_are_those_of_the_base_and_of_the_class_without_what_is_fixed(me
 
 
 def test_an_unknown_method_is_refused_with_the_nearest():
-    with pytest.raises(UnknownNameError, match="method must be one of .*did you mean 'finetune'"):
+    with pytest.raises(
+        UnknownNameError, match="method must be one of .*did you mean 'finetune'"
+    ):
         get_method("finetun")
 
 

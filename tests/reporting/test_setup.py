@@ -1,0 +1,50 @@
+"""The choices that hold for a whole table."""
+
+from __future__ import annotations
+
+import pytest
+
+from avalanche_ham.errors import OptionError, UnknownNameError
+from avalanche_ham.reporting.tables import TABLES
+
+
+def test_digits_get_a_stream_that_they_can_fill(with_setup):
+    setup = with_setup(benchmarks=("digits",))
+    for name in TABLES:
+        assert {config.n_tasks for config in TABLES[name](setup).runs()} <= {2, 5}
+
+
+@pytest.mark.parametrize(
+    "wrong, error",
+    [
+        ({"benchmarks": ("cifar10",)}, UnknownNameError),
+        ({"methods": ("hum",)}, UnknownNameError),
+        ({"heads": ("lineer",)}, OptionError),
+        ({"preset": "gpu"}, UnknownNameError),
+        ({"tasks": (0,)}, OptionError),
+        ({"seeds": ()}, OptionError),
+        ({"options": {"rnak": 4}}, UnknownNameError),
+    ],
+)
+def test_a_wrong_choice_is_refused_before_anything_runs(with_setup, wrong, error):
+    with pytest.raises(error):
+        with_setup(**wrong)
+
+
+def test_options_reach_the_methods_that_have_them_and_the_factor_wins(with_setup):
+    setup = with_setup(
+        options={"keep": 0.5, "steps": 7}, method_options={"ham": {"steps": 9}}
+    )
+    ham = setup.runs("ham", benchmark="digits", n_tasks=5, head="linear", keep=0.9)[0]
+    lora = setup.runs("lora", benchmark="digits", n_tasks=5, head="linear")[0]
+    assert ham.options == {"keep": 0.9, "steps": 9}
+    assert lora.options == {"steps": 7}
+
+
+def test_data_are_found_by_the_folders_that_the_benchmarks_read(with_setup, tmp_path):
+    setup = with_setup()
+    assert setup.has_data("cifar100") and setup.has_data("digits")
+    assert not setup.has_data("cub200")
+    (tmp_path / "data" / "CUB_200_2011").mkdir()
+    assert setup.has_data("cub200")
+    assert with_setup(data_root="/nowhere", download=True).has_data("cifar100")
