@@ -44,8 +44,6 @@ def main() -> None:
             seconds = clock() - start
             results[name] = {
                 "seconds": seconds,
-                "train_seconds": sum(record["train_seconds"]),
-                "eval_seconds": sum(record["eval_seconds"]),
                 "aa": record["aa"],
             }
             gain = results["images"]["seconds"] / seconds

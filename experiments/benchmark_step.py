@@ -72,13 +72,14 @@ def summarise(
         steps[name] = entry
         show(f"{name} / lora", entry, f"state {entry['state_mb']:.1f} MB")
     first, second, last = counts[0], counts[1], counts[-1]
-    for kind in KINDS:
+    kinds = sorted({name.split()[0] for name in models} - {"lora"}, key=KINDS.index)
+    for kind in kinds:
         growth = ratio(seconds, f"{kind} {last}", f"{kind} {first}")
         results[f"growth {kind}"] = growth
         big, small = (steps[f"{kind} {n}"]["state_mb"] for n in (last, second))
         memory = f"state, task {last} / {second}: {big / small:.2f}"
         show(f"{kind}: step, task {last} / task {first}", growth, memory)
-    for n in counts:
+    for n in counts if {"ham", "sd_lora_loop"} <= {*kinds} else ():
         results[f"loop / ham {n}"] = ratio(seconds, f"sd_lora_loop {n}", f"ham {n}")
         show(f"loop over all adapters / ham, {n} tasks", results[f"loop / ham {n}"])
     return results
@@ -88,10 +89,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--tasks", default="2,10,20,50,100")
+    parser.add_argument("--kinds", default=",".join(KINDS))
     chosen = options(parser, batch=16, rounds=15)
     vit, images = backbone_and_batch(chosen)
     counts = [int(n) for n in chosen.tasks.split(",")]
-    names = [f"{kind} {n}" for n in counts for kind in KINDS]
+    names = [f"{kind} {n}" for n in counts for kind in chosen.kinds.split(",")]
     models = {"lora": candidate(vit, "lora", 1, chosen.rank)}
     for name in names:
         kind, tasks = name.split()

@@ -37,7 +37,9 @@ def draw(axes: Any, steps: dict[str, Any], value: str, unit: str) -> None:
     """Draw a line per method over the number of tasks, on logarithmic axes."""
     ends = []
     counts = sorted({int(name.split()[1]) for name in steps if " " in name})
-    for index, kind in enumerate(LABELS):
+    kinds = {name.split()[0] for name in steps}
+    drawn = [(index, kind) for index, kind in enumerate(LABELS) if kind in kinds]
+    for index, kind in drawn:
         look = look_of(index - 1, accent=kind == "ham")
         heights = [max(steps[f"{kind} {n}"][value], 1e-3) for n in counts]
         axes.plot(
@@ -54,7 +56,7 @@ def draw(axes: Any, steps: dict[str, Any], value: str, unit: str) -> None:
     axes.set_xticks(counts, [str(n) for n in counts])
     axes.minorticks_off()
     low, high = (math.log10(edge) for edge in axes.get_ylim())
-    for index, (kind, place) in enumerate(zip(LABELS, spread(ends, (high - low) / 18))):
+    for (index, kind), place in zip(drawn, spread(ends, (high - low) / 18)):
         colour = look_of(index - 1, accent=kind == "ham").colour
         axes.annotate(
             LABELS[kind],
@@ -81,6 +83,7 @@ def main() -> None:
                 for side in (1, 2)
             )
             draw(left, steps, "median", "training step / plain LoRA step")
+            left.set_yticks([1, 2, 4, 8])
             left.axhline(1, color=GREY, linewidth=0.8)
             left.set_title(f"{used['backbone']}, batch {used['batch']}", loc="left")
             draw(right, steps, "state_mb", "state on the device (MB)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from avalanche_ham.adapters.branch import SLOTS
 from avalanche_ham.adapters.low_rank import LowRank, dense
 
 
@@ -52,7 +53,8 @@ class LowRankTerms(nn.Module):
     """Frozen changes as stacked factors: ``a (R, i)``, ``b (o, R)``, ``owner (R,)``.
 
     The right choice for many terms that each keep a scalar of their own (SD-LoRA). The
-    step costs R = sum of ranks columns, not one pass over the batch per term.
+    step costs R = sum of ranks columns, not one pass over the batch per term. Columns of
+    ``b`` that fill one third of the rows alone, a slot of a fused qkv, cost a third.
     """
 
     a: Tensor
@@ -66,6 +68,7 @@ class LowRankTerms(nn.Module):
         self.register_buffer("b", like.new_zeros(out_features, 0))
         empty = torch.zeros(0, dtype=torch.long, device=like.device)
         self.register_buffer("owner", empty)
+        self._widths: list[int] | None = None  # of the slots' columns and of the others
 
     def add(self, change: LowRank | Tensor, index: int) -> None:
         """Add a low-rank change to term ``index``, new or not; of rank 0 it changes nothing.
@@ -78,10 +81,43 @@ class LowRankTerms(nn.Module):
         self.a = torch.cat([self.a, change.a.detach().to(self.a)])
         self.b = torch.cat([self.b, change.b.detach().to(self.b)], dim=1)
         self.owner = torch.cat([self.owner, self.owner.new_full((change.rank,), index)])
+        self._widths = None
 
     def onto(self, weight: Tensor, coefficients: Tensor) -> Tensor:
         """Compute ``weight + sum_j coefficients_j B_j A_j``, shape ``(o, i)``."""
-        return torch.addmm(weight, self.b * coefficients[self.owner], self.a)
+        if self._widths is None:
+            self._widths = self._arrange()
+        *slots, other = zip(
+            self.b.split(self._widths, dim=1),
+            self.a.split(self._widths),
+            self.owner.split(self._widths),
+            strict=True,
+        )
+        weight = _onto(weight, *other, coefficients)
+        if sum(self._widths) == self._widths[-1]:
+            return weight
+        height = len(weight) // len(slots)
+        blocks = weight.split(height)
+        return torch.cat(
+            [
+                _onto(block, b[k * height : (k + 1) * height], a, owner, coefficients)
+                for k, (block, (b, a, owner)) in enumerate(
+                    zip(blocks, slots, strict=True)
+                )
+            ]
+        )
+
+    def _arrange(self) -> list[int]:
+        """Sort the columns: those of q, of k, of v, then those that fill more rows."""
+        if len(self.b) % len(SLOTS):
+            return [0] * len(SLOTS) + [len(self.owner)]
+        filled = torch.stack(
+            [rows.any(0) for rows in self.b.chunk(len(SLOTS))]
+        )  # (3, R)
+        slot = torch.where(filled.sum(0) > 1, len(SLOTS), filled.int().argmax(0))
+        order = slot.argsort(stable=True)
+        self.a, self.b, self.owner = self.a[order], self.b[:, order], self.owner[order]
+        return slot.bincount(minlength=len(SLOTS) + 1).tolist()
 
     def term(self, index: int) -> LowRank:
         """Give the un-scaled factors of one term."""
@@ -93,4 +129,11 @@ class LowRankTerms(nn.Module):
             saved = state.get(prefix + name)
             if saved is not None:
                 setattr(self, name, getattr(self, name).new_zeros(saved.shape))
+        self._widths = None
         super()._load_from_state_dict(state, prefix, *args)
+
+
+def _onto(
+    weight: Tensor, b: Tensor, a: Tensor, owner: Tensor, coefficients: Tensor
+) -> Tensor:
+    return torch.addmm(weight, b * coefficients[owner], a) if len(owner) else weight

@@ -19,6 +19,7 @@ from avalanche_ham.reporting.plan import describe, duration, time_left
 from avalanche_ham.runner import Resources, RunConfig
 
 INTERRUPTED = 130
+PATIENCE = 5  # seconds that an interrupted process has to end by itself
 
 
 def execute(
@@ -131,7 +132,8 @@ def _in_processes(queue: Queue, resources: Resources, keep_state: bool) -> None:
                 )
     except KeyboardInterrupt:
         for process in running:
-            process.join()  # the terminal has interrupted them too
+            process.join(PATIENCE)  # a terminal has interrupted them too
+            process.terminate()  # a run is left as after any kill: it can go on
         raise
 
 

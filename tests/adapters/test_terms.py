@@ -6,6 +6,7 @@ import pytest
 import torch
 from reference_adapters import dense_weight, random_change
 
+from avalanche_ham.adapters.branch import LowRankBranch
 from avalanche_ham.adapters.terms import DenseTerms, LowRankTerms
 
 SHAPE = (5, 7)
@@ -31,7 +32,12 @@ def three_terms(kind: type):
 def test_terms_are_added_onto_the_weight_with_their_own_coefficients(kind):
     terms, changes = three_terms(kind)
     coefficients = torch.tensor([0.5, -2.0, 1.25], dtype=torch.float64)
-    scaled = [(0.5, changes[0]), (-2.0, changes[1]), (1.25, changes[2]), (-2.0, changes[3])]
+    scaled = [
+        (0.5, changes[0]),
+        (-2.0, changes[1]),
+        (1.25, changes[2]),
+        (-2.0, changes[3]),
+    ]
     torch.testing.assert_close(
         terms.onto(weight(), coefficients), dense_weight(weight(), scaled)
     )
@@ -89,3 +95,30 @@ def test_low_rank_terms_refuse_a_dense_change():
     terms = LowRankTerms(weight())
     with pytest.raises(TypeError, match="low-rank"):
         terms.add(torch.zeros(SHAPE), 0)
+
+
+@pytest.mark.parametrize("slots", [("q", "v"), ("k",), ("q", "k", "v"), None, "mixed"])
+def test_columns_of_a_slot_alone_give_the_same_weight_and_gradient(slots):
+    shape, rank = (6, 7), 2
+    terms = LowRankTerms(torch.zeros(shape, dtype=torch.float64))
+    generator = torch.Generator().manual_seed(0)
+    changes = []
+    for index in range(4):
+        branch_slots = slots if slots != "mixed" else (("v", "q"), None)[index % 2]
+        branch = LowRankBranch(shape[1], shape[0], rank, slots=branch_slots).double()
+        with torch.no_grad():
+            branch.b.normal_(generator=generator)
+        changes.append(branch.factors().detached())
+        terms.add(changes[-1], index)
+    fast = torch.randn(4, dtype=torch.float64, generator=generator).requires_grad_()
+    slow = fast.detach().clone().requires_grad_()
+    base = torch.randn(shape, dtype=torch.float64, generator=generator)
+    built = terms.onto(base, fast)
+    expected = base + sum(c * x.dense() for c, x in zip(slow, changes, strict=True))
+    torch.testing.assert_close(built, expected)
+    probe = torch.randn(shape, dtype=torch.float64, generator=generator)
+    (built * probe).sum().backward()
+    (expected * probe).sum().backward()
+    torch.testing.assert_close(fast.grad, slow.grad)
+    for index, change in enumerate(changes):
+        torch.testing.assert_close(terms.term(index).dense(), change.dense())
