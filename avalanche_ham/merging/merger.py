@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+
 from torch import Tensor
 
 from avalanche_ham.adapters.low_rank import LowRank, Update, dense

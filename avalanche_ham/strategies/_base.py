@@ -118,7 +118,8 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
             **kwargs,
         )
         self.model.to(self.device)
-        self.optimized_param_id: dict[str, Any] = {}  # so that Avalanche never fills the optimiser itself
+        # not None, so that Avalanche never fills the optimiser itself
+        self.optimized_param_id: dict[str, Any] = {}
 
     # ---- what a method says ---------------------------------------------------------------
 

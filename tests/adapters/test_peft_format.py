@@ -5,6 +5,7 @@ import json
 import peft
 import pytest
 import torch
+from reference import TwoLayers, random_update
 from safetensors.torch import load_file, save_file
 
 from avalanche_ham import create_model
@@ -16,7 +17,6 @@ from avalanche_ham.adapters.peft_format import (
     save_peft,
 )
 from avalanche_ham.errors import DataError
-from reference import TwoLayers, random_update
 
 
 @pytest.fixture
