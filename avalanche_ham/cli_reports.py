@@ -51,7 +51,7 @@ def _run(table: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list
     """Make the missing runs, or only list them; gives what went wrong."""
     from avalanche_ham.reporting.archive import read_archive
     from avalanche_ham.reporting.execute import execute
-    from avalanche_ham.reporting.plan import make_plan
+    from avalanche_ham.reporting.plan import make_plan, together
 
     plan = make_plan(table.runs(), archive, setup, retry=args.retry)
     resources = _resources(args)
@@ -59,14 +59,14 @@ def _run(table: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list
     if args.dry_run or not plan.missing:
         return []
     options = {"resources": resources, "jobs": args.jobs, "keep_state": args.keep_state}
-    problems = execute(plan.missing, args.records, archive, **options)
+    problems = execute(together(plan.missing), args.records, archive, **options)
     found = read_archive(args.records, must_exist=False)
     archive.records, archive.failures = found.records, found.failures
     return problems
 
 
 def _resources(args: argparse.Namespace) -> Any:
-    from avalanche_ham.runner import Resources
+    from avalanche_ham.run_config import Resources
 
     names = ("data_root", "device", "threads", "download")
     resources = Resources(**{name: getattr(args, name) for name in names})
@@ -77,11 +77,14 @@ def _resources(args: argparse.Namespace) -> Any:
 
 def _announce(plan: Any, archive: Any, args: argparse.Namespace) -> None:
     """Say what is missing and how long it will take; a dry run also lists it."""
-    from avalanche_ham.reporting.plan import describe, time_left
+    from avalanche_ham.reporting.plan import describe, time_left, together
 
-    lines = [describe(config) for config in plan.missing] if args.dry_run else []
-    left = time_left(plan.missing, archive, jobs=args.jobs)
+    trainings = together(plan.missing)
+    lines = [describe(config) for config in trainings] if args.dry_run else []
+    left = time_left(trainings, archive, jobs=args.jobs)
     counts = f"{len(plan.missing)} runs missing, {len(plan.finished)} finished"
+    if len(trainings) < len(plan.missing):
+        counts += f", {len(trainings)} trainings as heads share them"
     lines.append(f"{counts}; left: {left}")
     if plan.failed:
         lines.append(f"{len(plan.failed)} have failed; --retry makes them again")

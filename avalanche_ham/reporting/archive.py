@@ -11,7 +11,7 @@ from typing import Any
 from avalanche_ham.errors import DataError
 from avalanche_ham.reporting.identity import Identity, identity_in, identity_of
 from avalanche_ham.reporting.records import read_records
-from avalanche_ham.runner import RunConfig
+from avalanche_ham.run_config import RunConfig
 
 FAILURE = "failure.json"
 Record = dict[str, Any]
@@ -65,8 +65,10 @@ def read_archive(folder: Path, *, must_exist: bool = True) -> Archive:
     for path in sorted(folder.rglob(FAILURE)) if folder.is_dir() else ():
         failure = json.loads(path.read_text())
         identity = Identity(**failure.pop("identity"))
-        if identity not in archive.records and not failure.get("bad_input"):
-            archive.failures[identity] = failure
+        for head in identity.head.split(","):
+            alone = identity._replace(head=head)
+            if alone not in archive.records and not failure.get("bad_input"):
+                archive.failures[alone] = failure
     return archive
 
 

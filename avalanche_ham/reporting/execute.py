@@ -16,7 +16,7 @@ from avalanche_ham.reporting.archive import Archive
 from avalanche_ham.reporting.identity import identity_in, identity_of
 from avalanche_ham.reporting.one_run import make_run, note_failure, outcome
 from avalanche_ham.reporting.plan import describe, duration, time_left
-from avalanche_ham.runner import Resources, RunConfig
+from avalanche_ham.run_config import Resources, RunConfig
 
 INTERRUPTED = 130
 PATIENCE = 5  # seconds that an interrupted process has to end by itself
@@ -37,7 +37,7 @@ def execute(
     it stopped. A run that fails is noted in its folder and does not stop the others.
 
     Args:
-        runs: not finished yet.
+        runs: not finished yet; see ``together`` for those that share their training.
         folder: of all records.
         archive: brought up to date here, for the estimates.
         resources: data, device, and the threads of each process.
@@ -94,11 +94,12 @@ class Queue:
         folder = self.place(config)
         if code < 0:  # killed, so it could not leave a note
             note_failure(config, folder, f"the process was ended by signal {-code}")
-        record, error = outcome(folder)
-        if record is not None:
-            self.archive.records[identity_in(record)] = record
-            seconds = sum(record["train_seconds"]) + sum(record["eval_seconds"])
-            said = f"AA {record['aa']:.2f} % in {duration(seconds)}"
+        records, error = outcome(folder)
+        if records:
+            self.archive.records.update({identity_in(r): r for r in records})
+            seconds = sum(records[0]["train_seconds"]) + sum(records[0]["eval_seconds"])
+            scores = ", ".join(f"{r['head']} {r['aa']:.2f} %" for r in records)
+            said = f"AA {scores} in {duration(seconds)}"
         elif code:
             said = f"failed: {error or f'exit code {code}'}"
             self.problems.append(f"{describe(config)}: {said}")
@@ -152,4 +153,4 @@ def _child(
     try:
         sys.exit(make_run(config, folder, resources, keep_state=keep_state, show=show))
     except KeyboardInterrupt:
-        os._exit(INTERRUPTED)
+        sys.exit(INTERRUPTED)

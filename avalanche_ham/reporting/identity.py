@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from avalanche_ham.presets import preset_values
-from avalanche_ham.runner import BENCHMARK_OPTIONS, RunConfig
+from avalanche_ham.run_config import BENCHMARK_OPTIONS, RunConfig
 from avalanche_ham.settings import defaults, resolve
 from avalanche_ham.strategies.registry import METHODS, get_method
 

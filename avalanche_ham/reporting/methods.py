@@ -32,7 +32,7 @@ LABELS = {
     "lora_lwf": "one LoRA with LwF",
     "joint": "one LoRA on all tasks at once (bound)",
 }
-REFERENCES = ("frozen", "ncm", "ridge", "lora", "lora_ewc", "lora_lwf", "joint")
+REFERENCES = ("frozen", "lora", "lora_ewc", "lora_lwf", "joint")
 HEADS = {
     "linear": "linear head, trained",
     "ncm": "nearest class mean, closed form",
@@ -61,8 +61,8 @@ def method_rows(
     """List the rows of the block of one head.
 
     The merging baselines come twice, as in the paper (factors merged) and with their
-    products merged. A method that is nothing but a readout stands in the block of that
-    readout, or in the first one; beside it ``frozen`` would say the same twice.
+    products merged. ``ncm`` and ``ridge`` come only if they are named: ``frozen`` under
+    those heads is the same. Each stands in the block of its readout, or in the first one.
 
     Args:
         setup: may name the methods.
@@ -73,8 +73,6 @@ def method_rows(
     for name in names:
         own = METHODS[name].head
         if own is not None and own != head and (own in heads or head != heads[0]):
-            continue
-        if name == "frozen" and head != "linear" and head in names:
             continue
         in_paper = name in paper.METHODS
         yield MethodRow(LABELS.get(name, name), name, in_paper=in_paper)

@@ -11,7 +11,8 @@ from typing import Any
 from avalanche_ham.errors import DivergedError, HamError
 from avalanche_ham.reporting.archive import FAILURE, Record, write_failure
 from avalanche_ham.reporting.lock import RunLock
-from avalanche_ham.runner import Resources, RunConfig, run
+from avalanche_ham.run_config import Resources, RunConfig
+from avalanche_ham.runner import run
 
 PROGRESS = "progress"  # a file that holds the number of finished tasks
 
@@ -81,12 +82,12 @@ def tasks_done(folder: Path) -> int:
     return int(path.read_text() or 0) if path.exists() else 0
 
 
-def outcome(folder: Path) -> tuple[Record | None, str | None]:
-    """Give a run's record or its error, or neither while it is unfinished."""
+def outcome(folder: Path) -> tuple[list[Record], str | None]:
+    """Give a run's records, one per head, or its error, or neither while it is unfinished."""
     records, failure = folder / "records.jsonl", folder / FAILURE
     if records.exists():
-        return json.loads(records.read_text().splitlines()[-1]), None
-    return None, json.loads(failure.read_text())["error"] if failure.exists() else None
+        return [json.loads(line) for line in records.read_text().splitlines()], None
+    return [], json.loads(failure.read_text())["error"] if failure.exists() else None
 
 
 def _count(folder: Path) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from avalanche_ham.heads import HEADS
 from avalanche_ham.reporting.archive import Archive, Record
 from avalanche_ham.reporting.identity import Identity, identity_of
 from avalanche_ham.reporting.setup import Setup
-from avalanche_ham.runner import RunConfig
+from avalanche_ham.run_config import RunConfig
 
 LIKENESS = (  # what an estimate is taken from, the most alike first
     ("method", "benchmark", "preset", "backbone", "n_tasks"),
@@ -66,6 +67,29 @@ def make_plan(
             )
     parts["missing"].sort(key=lambda config: setup.seeds.index(config.seed))
     return Plan(*(tuple(part) for part in parts.values()))
+
+
+def together(runs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
+    """Let runs that differ in nothing but the head be one: it trains once and serves all.
+
+    Args:
+        runs: in the order in which they are to be made.
+
+    Returns:
+        As many runs as there are trainings; ``head`` lists the heads, ``linear`` first.
+    """
+    heads: dict[Identity, list[str]] = {}
+    firsts: dict[Identity, RunConfig] = {}
+    for config in runs:
+        identity = identity_of(config)
+        key = identity._replace(head="")
+        heads.setdefault(key, []).append(identity.head)
+        firsts.setdefault(key, config)
+    order = list(HEADS)
+    return tuple(
+        replace(firsts[key], head=",".join(sorted(names, key=order.index)))
+        for key, names in heads.items()
+    )
 
 
 def estimate(config: RunConfig, archive: Archive) -> float | None:
@@ -133,7 +157,7 @@ def describe(config: RunConfig) -> str:
     factor = ", ".join(f"{k}={v}" for k, v in sorted(config.options.items()))
     words = (
         identity.method,
-        f"{identity.head} head",
+        f"{identity.head.replace(',', ' and ')} head",
         identity.benchmark,
         f"{identity.n_tasks} tasks",
         f"seed {identity.seed}",

@@ -11,7 +11,7 @@ from avalanche_ham.errors import OptionError, UnknownNameError, check_range
 from avalanche_ham.heads import HEADS
 from avalanche_ham.presets import preset_values
 from avalanche_ham.reporting.paper import DATA_SETS
-from avalanche_ham.runner import BENCHMARK_OPTIONS, RunConfig
+from avalanche_ham.run_config import BENCHMARK_OPTIONS, RunConfig
 from avalanche_ham.settings import defaults
 from avalanche_ham.strategies.registry import METHODS, get_method
 

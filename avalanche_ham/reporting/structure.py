@@ -11,7 +11,7 @@ from avalanche_ham.reporting.methods import HEADS
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.setup import TITLES, Setup
 from avalanche_ham.reporting.table import Block, Column, Row, Table, slips
-from avalanche_ham.runner import RunConfig
+from avalanche_ham.run_config import RunConfig
 
 KINDS = ("individual", "pruned", "group", "merged")
 MORE_GROUPS = {10: (1, 2, 5), 20: (1, 2, 5, 10)}

@@ -11,7 +11,7 @@ from avalanche_ham.presets import preset_values
 from avalanche_ham.reporting.archive import Archive, write_failure
 from avalanche_ham.reporting.identity import identity_in, identity_of
 from avalanche_ham.reporting.setup import Setup
-from avalanche_ham.runner import BENCHMARK_OPTIONS
+from avalanche_ham.run_config import BENCHMARK_OPTIONS
 from avalanche_ham.settings import resolve
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,9 +17,16 @@ from avalanche_ham.reporting.archive import FAILURE, read_archive
 from avalanche_ham.reporting.execute import execute
 from avalanche_ham.reporting.identity import identity_in, identity_of
 from avalanche_ham.reporting.lock import LOCK, RunLock, is_stale
-from avalanche_ham.reporting.plan import duration, estimate, make_plan, time_left
+from avalanche_ham.reporting.plan import (
+    duration,
+    estimate,
+    make_plan,
+    time_left,
+    together,
+)
 from avalanche_ham.reporting.tables import TABLES
-from avalanche_ham.runner import Resources, RunConfig, run
+from avalanche_ham.run_config import Resources, RunConfig
+from avalanche_ham.runner import run
 
 SMOKE = RunConfig(
     method="ham",
@@ -101,6 +106,36 @@ def test_bad_input_is_no_failure(setup, shelf):
     assert make_plan([config], read_archive(shelf.folder), setup).missing == (config,)
 
 
+def test_runs_that_differ_only_in_the_head_train_once():
+    runs = [
+        replace(SMOKE, head="ridge"),
+        replace(SMOKE, seed=2),
+        SMOKE,
+        replace(SMOKE, head="ncm", options={"rank": 3}),
+    ]
+    assert [config.head for config in together(runs)] == [
+        "linear,ridge",
+        "linear",
+        "ncm",
+    ]
+
+
+def test_one_training_leaves_a_record_for_each_head(tmp_path):
+    (both,) = together([SMOKE, replace(SMOKE, head="ridge")])
+    problems, archive = _execute([both], tmp_path, jobs=0)
+    assert problems == [] and len(list(tmp_path.iterdir())) == 1
+    assert archive.record(SMOKE)["head"] == "linear"
+    found = read_archive(tmp_path).record(replace(SMOKE, head="ridge"))
+    alone = run(replace(SMOKE, head="ridge"), Resources(threads=1), show=False)
+    assert found["accuracy_matrix"] == alone["accuracy_matrix"]
+
+
+def test_a_training_that_fails_fails_for_each_head(shelf):
+    shelf.fail(replace(SMOKE, head="linear,ridge"))
+    archive = read_archive(shelf.folder)
+    assert archive.failure(SMOKE) and archive.failure(replace(SMOKE, head="ridge"))
+
+
 def test_estimate_prefers_the_same_method_and_scales_with_tasks(archive_of):
     longer = replace(SMOKE, n_tasks=4, seed=2)
     archive = archive_of(
@@ -125,41 +160,6 @@ def test_a_folder_that_is_not_there_is_an_error_only_when_reading(tmp_path):
     with pytest.raises(DataError):
         read_archive(tmp_path / "nothing")
     assert not read_archive(tmp_path / "nothing", must_exist=False).records
-
-
-def test_a_lock_is_held_once_and_given_back(tmp_path):
-    first, second = RunLock(tmp_path), RunLock(tmp_path)
-    assert first.acquire() and not second.acquire()
-    first.release()
-    assert second.acquire()
-
-
-def test_only_one_of_many_takes_a_stale_lock(tmp_path):
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    holder = {"pid": gone.pid, "start": "1", "machine": os.uname().nodename}
-    for _ in range(5):
-        (tmp_path / LOCK).write_text(json.dumps(holder))
-        assert is_stale(tmp_path / LOCK)
-        with ThreadPoolExecutor(8) as pool:
-            taken = list(pool.map(lambda _: RunLock(tmp_path).acquire(), range(8)))
-        assert sum(taken) == 1
-        (tmp_path / LOCK).unlink()
-
-
-def test_a_lock_of_another_machine_is_respected_and_a_torn_one_is_not(tmp_path):
-    (tmp_path / LOCK).write_text(
-        json.dumps({"pid": 1, "start": "", "machine": "elsewhere"})
-    )
-    assert not RunLock(tmp_path).acquire()
-    (tmp_path / LOCK).write_text('{"pid"')
-    assert RunLock(tmp_path).acquire()
-
-
-def test_a_used_again_process_id_does_not_hold_a_lock(tmp_path):
-    holder = {"pid": os.getpid(), "start": "0", "machine": os.uname().nodename}
-    (tmp_path / LOCK).write_text(json.dumps(holder))
-    assert RunLock(tmp_path).acquire()
 
 
 def _execute(runs, folder, **options):

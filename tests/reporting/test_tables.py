@@ -100,7 +100,11 @@ def test_two_heads_are_two_blocks_and_a_readout_stands_in_its_own(with_setup):
         "frozen",
         "ncm",
     ]
-    assert [row.cells[0].runs[0].method for row in second.rows] == ["ham", "ridge"]
+    assert [row.cells[0].runs[0].method for row in second.rows] == [
+        "ham",
+        "frozen",
+        "ridge",
+    ]
 
 
 def test_table_1_by_default_has_the_papers_methods_in_the_papers_order(with_setup):
