@@ -10,7 +10,7 @@ from avalanche_ham.cli import DATA_ROOT, OneLineParser
 from avalanche_ham.errors import OptionError, UnknownNameError, check_range
 
 NAMES = {
-    "table": ("1", "2", "3", "4", "5", "6", "7", "extra"),
+    "table": ("1", "2", "3", "4", "5", "6", "7", "extra", "methods"),
     "figure": ("2", "3", "extra"),
 }
 

@@ -50,12 +50,21 @@ BENCHMARK_OVERRIDES: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
-def preset_values(preset: str, benchmark: str) -> dict[str, Any]:
-    """Give a preset's values for a benchmark.
+METHOD_OVERRIDES: dict[tuple[str, str], dict[str, Any]] = {}
+
+
+def preset_values(
+    preset: str, benchmark: str, method: str | None = None
+) -> dict[str, Any]:
+    """Give a preset's values for a benchmark and, if one is named, for a method.
 
     Raises:
         UnknownNameError: if there is no such preset.
     """
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
-    return {**PRESETS[preset], **BENCHMARK_OVERRIDES.get((preset, benchmark), {})}
+    return {
+        **PRESETS[preset],
+        **BENCHMARK_OVERRIDES.get((preset, benchmark), {}),
+        **METHOD_OVERRIDES.get((preset, method or ""), {}),
+    }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 import torch
 
+from avalanche_ham.backbones.embedded import EMBEDDED_SHA256
 from avalanche_ham.errors import OptionError
 
 BENCHMARK_OPTIONS = ("train_per_class", "test_per_class", "holdout")
@@ -32,6 +34,18 @@ class RunConfig:
     backbone: str | None = None
     weights: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+
+
+def weights_label(backbone: str, weights: str | None) -> str | None:
+    """Name the weights of a backbone, so that a run on others is another run.
+
+    Returns:
+        The name of the local weights file; for the embedded backbone the start of its
+        checksum; None for weights that the backbone's own name tells.
+    """
+    if weights is not None:
+        return PurePath(weights).name
+    return f"sha256-{EMBEDDED_SHA256[:8]}" if backbone == "embedded" else None
 
 
 @dataclass(frozen=True)

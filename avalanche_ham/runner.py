@@ -21,7 +21,12 @@ from avalanche_ham.evaluation.forward_transfer import class_mean_accuracy
 from avalanche_ham.presets import preset_values
 from avalanche_ham.progress import Progress
 from avalanche_ham.reporting.records import append_record, read_records
-from avalanche_ham.run_config import BENCHMARK_OPTIONS, Resources, RunConfig
+from avalanche_ham.run_config import (
+    BENCHMARK_OPTIONS,
+    Resources,
+    RunConfig,
+    weights_label,
+)
 from avalanche_ham.run_record import make_record, state_of_head
 from avalanche_ham.settings import build_strategy, resolve
 from avalanche_ham.state import count_stored, load_tree, save_tree
@@ -40,7 +45,7 @@ class Run:
     def __init__(self, config: RunConfig, resources: Resources, *, show: bool) -> None:
         check_range("seed", config.seed, 0, 2**31)
         method = get_method(config.method)
-        preset = preset_values(config.preset, config.benchmark)
+        preset = preset_values(config.preset, config.benchmark, config.method)
         own = {k: v for k, v in config.options.items() if k not in BENCHMARK_OPTIONS}
         self.values = resolve(config.method, preset, own)
         self.config, self.resources = config, resources
@@ -109,6 +114,7 @@ class Run:
             **{k: v for k, v in asdict(self.config).items() if k != "options"},
             "head": head or ",".join(self.heads),
             "backbone": self.backbone,
+            "weights_id": weights_label(self.backbone, self.config.weights),
             "hyperparameters": _plain({**self.values, **self.data}),
             "class_order_hash": self.benchmark.class_order_hash,
         }

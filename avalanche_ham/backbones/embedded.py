@@ -19,7 +19,7 @@ from avalanche_ham.errors import StateError
 __all__ = ["EMBEDDED_SHA256", "hybrid_from_bytes", "load_embedded"]
 
 EMBEDDED_FILE = "embedded.safetensors"
-EMBEDDED_SHA256 = "754f9062f39d3da3eb8395484f5f152af67c68847d94ca991f682bf66e3cdccc"
+EMBEDDED_SHA256 = "9715edfdd81fc43d8a2e5b784905e8e79d0b656b5ef2a904b33542147f33c248"
 ARCHITECTURE = ("img_size", "depth", "embed_dim", "num_heads")
 
 

@@ -134,7 +134,7 @@ def _places(setup: Setup) -> Iterator[tuple[str, int, str, str]]:
 def _learning_rate(setup: Setup, benchmark: str) -> float:
     runs = setup.runs("ham", benchmark=benchmark, n_tasks=2, head="linear")
     own = {k: v for k, v in runs[0].options.items() if k == "lr"}
-    return resolve("ham", preset_values(setup.preset, benchmark), own)["lr"]
+    return resolve("ham", preset_values(setup.preset, benchmark, "ham"), own)["lr"]
 
 
 def _score(

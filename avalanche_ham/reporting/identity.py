@@ -6,11 +6,10 @@ import hashlib
 import json
 import re
 from functools import lru_cache
-from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from avalanche_ham.presets import preset_values
-from avalanche_ham.run_config import BENCHMARK_OPTIONS, RunConfig
+from avalanche_ham.run_config import BENCHMARK_OPTIONS, RunConfig, weights_label
 from avalanche_ham.settings import defaults, resolve
 from avalanche_ham.strategies.registry import METHODS, get_method
 
@@ -25,7 +24,7 @@ class Identity(NamedTuple):
     seed: int
     backbone: str
     preset: str
-    weights: str | None  # name of a local weights file
+    weights: str | None  # name of a local file, or checksum of the embedded ones
     hyperparameters: str  # a hash of all of them
 
     @property
@@ -63,7 +62,7 @@ def identity_of(config: RunConfig) -> Identity:
         config.seed,
         config.backbone or backbone,
         config.preset,
-        _file_name(config.weights),
+        weights_label(config.backbone or backbone, config.weights),
         digest,
     )
 
@@ -84,7 +83,7 @@ def identity_in(record: dict[str, Any]) -> Identity:
         record["seed"],
         record["backbone"],
         record["preset"],
-        _file_name(record.get("weights")),
+        record.get("weights_id"),
         _digest(values),
     )
 
@@ -94,14 +93,10 @@ def _resolved(
     method: str, preset: str, benchmark: str, options: str
 ) -> tuple[str, str]:
     """Give a preset's backbone, and the hash of all hyper-parameters as ``Run`` sets them."""
-    values, given = preset_values(preset, benchmark), json.loads(options)
+    values, given = preset_values(preset, benchmark, method), json.loads(options)
     own = {k: v for k, v in given.items() if k not in BENCHMARK_OPTIONS}
     data = {k: given.get(k, values.get(k)) for k in BENCHMARK_OPTIONS}
     return values["backbone"], _digest({**resolve(method, values, own), **data})
-
-
-def _file_name(path: str | None) -> str | None:
-    return None if path is None else PurePath(path).name
 
 
 def _digest(values: dict[str, Any]) -> str:

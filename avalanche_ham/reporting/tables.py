@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from avalanche_ham.presets import preset_values
+from avalanche_ham.presets import METHOD_OVERRIDES, preset_values
 from avalanche_ham.reporting.ablations import table_6, table_7, table_extra
 from avalanche_ham.reporting.aggregate import sampling_error
 from avalanche_ham.reporting.archive import Archive
 from avalanche_ham.reporting.comparison import table_1, table_2
+from avalanche_ham.reporting.overview import table_methods
 from avalanche_ham.reporting.plan import describe, make_plan
 from avalanche_ham.reporting.setup import TITLES, Setup
 from avalanche_ham.reporting.structure import table_3, table_4, table_5
@@ -24,6 +25,7 @@ TABLES: dict[str, Callable[[Setup], Table]] = {
     "6": table_6,
     "7": table_7,
     "extra": table_extra,
+    "methods": table_methods,
 }
 
 SEEN = (
@@ -57,6 +59,7 @@ def _about(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
         words = ", ".join(f"{k} {v}" for k, v in values.items() if k != "backbone")
         alike.setdefault(words, []).append(TITLES[benchmark])
     yield from (f"{', '.join(names)}: {words}" for words, names in alike.items())
+    yield from _rates(table)
     if setup.preset != "paper":
         yield (
             "not the paper's set-up (ViT-B/16, all images): its values are beside ours to "
@@ -67,6 +70,18 @@ def _about(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
         c.benchmark == "tiny_imagenet" for c in table.runs()
     ):
         yield SEEN
+
+
+def _rates(table: Table) -> Iterator[str]:
+    """Say which methods have learning rates of their own in the preset."""
+    names: dict[float, set[str]] = {}
+    for config in table.runs():
+        own = METHOD_OVERRIDES.get((config.preset, config.method), {})
+        if "lr" in own and "lr" not in config.options:
+            names.setdefault(own["lr"], set()).add(config.method)
+    if names:
+        words = "; ".join(f"{k:g} for {', '.join(sorted(names[k]))}" for k in sorted(names))
+        yield f"learning rate from one grid for all methods (held-out images): {words}"
 
 
 def _precision(table: Table, archive: Archive) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from pretraining.cache import cached_rows
-from pretraining.views import MEAN, STD, normalised, random_views
+from pretraining.views import MEAN, STD, coarse, normalised, random_views
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -54,7 +54,7 @@ class ImageSource:
 
 
 class FeatureSource:
-    """Features ``(112, size / 16, size / 16)`` of the frozen stem, cached for a few views an image.
+    """Features ``(320, size / 32, size / 32)`` of the frozen stem, cached for a few views an image.
 
     Each epoch takes another view of an image until all have been used.
 
@@ -63,6 +63,7 @@ class FeatureSource:
         train, test: uint8 images, ``(N, 3, H, W)``.
         size: side of the stem's inputs.
         views: random views per training image, at least 1.
+        coarse_views: how many of them, the last ones, are cut from shrunk images.
         folder: of the cache.
         seed: of the views.
     """
@@ -75,6 +76,7 @@ class FeatureSource:
         *,
         size: int,
         views: int,
+        coarse_views: int = 0,
         folder: Path,
         device: torch.device,
         seed: int,
@@ -87,18 +89,22 @@ class FeatureSource:
         self.test = cached_rows(folder / f"{name}-test.npy", (len(test), *shape), whole)
         self.views = []
         for number in range(views):
-            path, view = folder / f"{name}-view{number}.npy", partial(
-                self._view, train, number
-            )
+            blurred = number >= views - coarse_views
+            path = folder / f"{name}-view{number}{'-coarse' if blurred else ''}.npy"
+            view = partial(self._view, train, number, blurred)
             self.views.append(cached_rows(path, (len(train), *shape), view))
 
     def _whole_images(self, images: np.ndarray, start: int, stop: int) -> np.ndarray:
         batch = torch.from_numpy(images[start:stop].copy()).to(self.device)
         return self._run(normalised(batch, self.size, MEAN, STD))
 
-    def _view(self, images: np.ndarray, number: int, start: int, stop: int) -> np.ndarray:
+    def _view(
+        self, images: np.ndarray, number: int, blurred: bool, start: int, stop: int
+    ) -> np.ndarray:
         batch = torch.from_numpy(images[start:stop].copy()).to(self.device)
         random = generator(self.seed, 2, number, start)
+        if blurred:
+            batch = coarse(batch, generator=random)
         return self._run(random_views(batch, self.size, MEAN, STD, generator=random))
 
     @torch.inference_mode()
@@ -106,7 +112,7 @@ class FeatureSource:
         return self.stem(inputs.to(torch.bfloat16)).float().cpu().numpy()
 
     def batch(self, indices: Tensor, epoch: int) -> Tensor:
-        """Give a view of each of the training images ``indices``, features ``(n, 112, h, w)``."""
+        """Give a view of each of the training images ``indices``, features ``(n, 320, h, w)``."""
         chosen = (indices + epoch) % len(self.views)
         rows = [self.views[v][i] for v, i in zip(chosen.tolist(), indices.tolist())]
         return torch.from_numpy(np.stack(rows)).to(self.device).float()

@@ -26,18 +26,18 @@ class Recipe:
     ``weights`` are those of labels, teacher's probabilities and teacher's features.
     """
 
-    minutes: float = 24.0
+    minutes: float = 12.0
     steps: int = 0
     batch: int = 128
     lr: float = 1e-3
     weight_decay: float = 0.05
     warmup: float = 0.05
-    keep: float = 0.4
-    keep_until: float = 0.6
+    keep: float = 0.5
+    keep_until: float = 0.4
     mix: float = 0.0
     smoothing: float = 0.1
     average: float = 0.998
-    weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    weights: tuple[float, float, float] = (0.3, 1.0, 10.0)
     seed: int = 0
     save_seconds: float = 60.0
     validations: int = 6

@@ -61,6 +61,16 @@ def random_views(
     return F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
 
+def coarse(images: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Shrink uint8 images ``(N, 3, H, W)`` to a random side of 24 to 40 pixels, all to the same.
+
+    What is cut from them looks like an image of CIFAR, so features learn to bear such blur.
+    """
+    side = int(torch.randint(24, 41, (), generator=generator))
+    small = F.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
+    return small.round().clamp(0, 255).to(torch.uint8)
+
+
 def mix(inputs: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
     """Mix each input with another one: mixup or cutmix, at even odds.
 

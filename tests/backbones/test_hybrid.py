@@ -11,14 +11,14 @@ from avalanche_ham.errors import OptionError
 @pytest.fixture(scope="module")
 def vit():
     torch.manual_seed(0)
-    vit = create_hybrid_vit(img_size=32, depth=2, embed_dim=48, num_heads=3, num_classes=5)
+    vit = create_hybrid_vit(img_size=64, depth=2, embed_dim=48, num_heads=3, num_classes=5)
     _randomise_statistics(vit.patch_embed.backbone)
     return vit
 
 
 @pytest.fixture(scope="module")
 def images():
-    return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    return torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
 def _randomise_statistics(stem):
@@ -38,10 +38,10 @@ def test_blocks_keep_the_names_of_timm(vit):
             assert isinstance(names[f"blocks.{i}.{layer}"], nn.Linear)
 
 
-def test_one_token_per_sixteen_pixels_and_a_class_token(vit, images):
+def test_one_token_per_thirty_two_pixels_and_a_class_token(vit, images):
     assert vit.forward_features(images).shape == (3, 1 + 2 * 2, 48)
     assert vit(images).shape == (3, 5)
-    assert vit.patch_embed.img_size == (32, 32)
+    assert vit.patch_embed.img_size == (64, 64)
 
 
 def test_batch_norms_stay_in_eval_mode(vit, images):
@@ -70,15 +70,16 @@ def test_gradients_reach_projection_and_blocks_but_not_the_stem(vit, images):
 
 def test_folding_changes_the_network_but_not_its_outputs(images):
     torch.manual_seed(0)
-    stem = FrozenStem()
+    stem = FrozenStem().double()  # rounding would hide small errors
     _randomise_statistics(stem)
+    images = images.double()
     expected = stem(images)
     names = set(stem.state_dict())
     folded = fold_batch_norms(stem)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     assert set(folded.state_dict()) != names
     assert expected.std() > 1e-3
-    torch.testing.assert_close(folded(images), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(folded(images), expected, rtol=1e-9, atol=1e-12)
     assert not any(p.requires_grad for p in folded.parameters())
 
 
@@ -88,7 +89,7 @@ def test_folding_twice_changes_nothing(images):
     assert torch.equal(fold_batch_norms(stem)(images), once)
 
 
-@pytest.mark.parametrize("size", [0, -16, 40])
-def test_size_must_be_a_positive_multiple_of_sixteen(size):
-    with pytest.raises(OptionError, match="img_size must be a positive multiple of 16"):
+@pytest.mark.parametrize("size", [0, -32, 48])
+def test_size_must_be_a_positive_multiple_of_thirty_two(size):
+    with pytest.raises(OptionError, match="img_size must be a positive multiple of 32"):
         create_hybrid_vit(img_size=size, depth=1, embed_dim=48, num_heads=3)

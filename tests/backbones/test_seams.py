@@ -70,8 +70,8 @@ def test_empty_seams_change_no_bit(kind, bf16, fused):
 
 def test_empty_seams_change_no_bit_of_a_hybrid():
     torch.manual_seed(0)
-    vit = create_hybrid_vit(img_size=32, depth=2, embed_dim=12, num_heads=3).eval()
-    images = draw(2, 3, 32, 32)
+    vit = create_hybrid_vit(img_size=64, depth=2, embed_dim=12, num_heads=3).eval()
+    images = draw(2, 3, 64, 64)
     assert torch.equal(
         run_blocks(vit, embed(vit, images)), vit.forward_features(images)
     )

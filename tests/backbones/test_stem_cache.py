@@ -18,7 +18,7 @@ from avalanche_ham.runner import run
 from avalanche_ham.strategies.l2p import L2PStrategy
 from avalanche_ham.strategies.sema import SEMAStrategy
 
-SIZE = 32
+SIZE = 64
 
 
 def hybrid():
@@ -56,7 +56,7 @@ def test_every_image_gives_the_same_features_at_the_same_place(
         images, outputs = getattr(benchmark, part), getattr(short, part)
         assert labels(outputs) == labels(images)
         for x, y in zip(samples(images), samples(outputs), strict=True):
-            assert y.shape[1:] == (112, SIZE // 16, SIZE // 16)
+            assert y.shape[1:] == (320, SIZE // 32, SIZE // 32)
             expected = hybrid_model.encode(x).features
             torch.testing.assert_close(
                 hybrid_model.encode(y).features, expected, rtol=1e-5, atol=1e-5
@@ -124,7 +124,7 @@ def test_a_full_disk_means_images_a_warning_and_no_rubbish(
     benchmark, hybrid_model, tmp_path, monkeypatch
 ):
     def full(*_):
-        yield np.zeros((1, 112, 2, 2), np.float32)
+        yield np.zeros((1, 320, 2, 2), np.float32)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(stem_cache, "_compute", full)

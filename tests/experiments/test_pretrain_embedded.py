@@ -214,3 +214,16 @@ def test_weights_of_the_package_give_its_networks_outputs(script):
     images = torch.randn(1, 3, 64, 64)
     expected = reference.extract_features(images)
     torch.testing.assert_close(network.forward_features(images), expected)
+
+
+def test_coarse_images_are_as_small_as_cifars_and_keep_their_brightness(script):
+    from pretraining.views import coarse
+
+    random = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=random)
+    sides = {coarse(images, generator=random).shape[-1] for _ in range(40)}
+    assert min(sides) >= 24 and max(sides) <= 40 and len(sides) > 5
+    small = coarse(images, generator=random)
+    assert small.dtype == torch.uint8
+    means = [x.float().mean((2, 3)) for x in (images, small)]
+    torch.testing.assert_close(*means, rtol=0, atol=2)

@@ -17,7 +17,7 @@ from avalanche_ham.settings import resolve
 
 def made_up(config, **values) -> dict:
     """Give the record of a run that was never made."""
-    preset = preset_values(config.preset, config.benchmark)
+    preset = preset_values(config.preset, config.benchmark, config.method)
     own = {k: v for k, v in config.options.items() if k not in BENCHMARK_OPTIONS}
     data = {k: preset[k] for k in BENCHMARK_OPTIONS if preset.get(k) is not None}
     n = config.n_tasks
@@ -29,7 +29,7 @@ def made_up(config, **values) -> dict:
         "seed": config.seed,
         "preset": config.preset,
         "backbone": config.backbone or preset["backbone"],
-        "weights": config.weights,
+        "weights_id": identity_of(config).weights,
         "hyperparameters": {**resolve(config.method, preset, own), **data},
         "accuracy_matrix": [[0.5] * (t + 1) + [None] * (n - t - 1) for t in range(n)],
         "test_images": [100] * n,

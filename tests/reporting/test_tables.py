@@ -6,9 +6,9 @@ import statistics
 
 import pytest
 
-from avalanche_ham.presets import preset_values
+from avalanche_ham.presets import METHOD_OVERRIDES, preset_values
 from avalanche_ham.reporting import paper
-from avalanche_ham.reporting.archive import read_archive
+from avalanche_ham.reporting.archive import Archive, read_archive
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.table import fill
 from avalanche_ham.reporting.tables import TABLES, make_table
@@ -246,3 +246,31 @@ def test_records_from_elsewhere_make_a_missing_run_a_dash(with_setup, archive_of
     assert all(row.cells[0].no_data for row in empty.rows)
     some = fill(table, archive_of((ham, {}))).blocks[0]
     assert not any(row.cells[0].no_data for row in some.rows)
+
+
+def test_methods_table_has_all_numbers_of_a_run_beside_the_paper_at_50_tasks(
+    shelf, with_setup
+):
+    setup = with_setup(seeds=(1,), methods=("ham",), heads=("linear",))
+    table = TABLES["methods"](setup)
+    ten, fifty = table.blocks
+    assert "10 tasks" in ten.title and "50 tasks" in fifty.title
+    for block, paper_value in ((ten, None), (fifty, 71.78)):
+        (row,) = block.rows
+        config = row.cells[0].runs[0]
+        shelf.put(config, aa=61.5, fm=7.25, trainable_parameters=[11, 12])
+        found = [cell.fill(read_archive(shelf.folder)) for cell in row.cells]
+        assert [s.mean for s in found] == [61.5, 7.25, 2.0, 12, 1000 * config.n_tasks]
+        assert (found[0].paper.mean if found[0].paper else None) == paper_value
+
+
+def test_rates_of_single_methods_are_told(with_setup, monkeypatch):
+    monkeypatch.setitem(METHOD_OVERRIDES, ("cpu", "ham"), {"lr": 3e-4})
+    setup = with_setup(seeds=(1,), methods=("ham", "l2p"), heads=("linear",))
+    notes = make_table(TABLES["1"](setup), setup, Archive()).notes
+    assert any("0.0003 for ham" in note for note in notes)
+    other = with_setup(
+        seeds=(1,), methods=("ham",), heads=("linear",), options={"lr": 1e-3}
+    )
+    notes = make_table(TABLES["1"](other), other, Archive()).notes
+    assert not any("one grid" in note for note in notes)
