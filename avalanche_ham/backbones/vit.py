@@ -24,7 +24,8 @@ def create_backbone(
         name: ``embedded``, ``tiny``, or any ViT of timm, such as
             ``vit_base_patch16_224.augreg_in21k_ft_in1k``.
         pretrained: load timm's weights, from its cache or the network.
-        weights: a local ``.safetensors`` or ``.pth`` file of timm's names, instead.
+        weights: a local ``.safetensors`` or ``.pth`` file of timm's names, instead; for
+            ``embedded`` one that ``experiments/pretrain_embedded.py`` has written.
         seed: of the random start, where there are no weights.
 
     Raises:
@@ -34,9 +35,7 @@ def create_backbone(
     """
     with forked(seed, "backbone"):
         if name == "embedded":
-            from avalanche_ham.backbones.embedded import load_embedded
-
-            vit = load_embedded()
+            vit, weights = _embedded(weights), None
         elif name == "tiny":
             vit = _tiny()
         else:
@@ -44,6 +43,17 @@ def create_backbone(
     if weights is not None:
         _load_local(vit, Path(weights))
     return vit.eval().requires_grad_(False)
+
+
+def _embedded(weights: str | Path | None) -> VisionTransformer:
+    from avalanche_ham.backbones.embedded import hybrid_from_file, load_embedded
+
+    if weights is None:
+        return load_embedded()
+    try:
+        return hybrid_from_file(weights)
+    except OSError as error:
+        raise StateError(f"weights: cannot read {weights}: {error.strerror}") from error
 
 
 def _tiny() -> VisionTransformer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from avalanche_ham.backbones import create_backbone
+from avalanche_ham.backbones.hybrid import create_hybrid_vit
 from avalanche_ham.errors import DataError, StateError, UnknownNameError
 
 
@@ -111,6 +113,29 @@ def test_a_file_that_is_no_weights_file_is_refused(tmp_path, content, ending):
 def test_a_missing_weights_file_is_refused(tmp_path):
     with pytest.raises(StateError, match="cannot read"):
         create_backbone("tiny", weights=tmp_path / "none.safetensors")
+
+
+def test_embedded_takes_other_weights_of_a_file_that_describes_itself(tmp_path):
+    torch.manual_seed(0)
+    shape = {"img_size": 64, "depth": 1, "embed_dim": 48, "num_heads": 3}
+    vit = create_hybrid_vit(**shape).eval()
+    config = {**shape, "mean": (0.5,) * 3, "std": (0.25,) * 3}
+    path = tmp_path / "own.safetensors"
+    state = {name: tensor.contiguous() for name, tensor in vit.state_dict().items()}
+    save_file(state, path, {k: json.dumps(v) for k, v in config.items()})
+    found = create_backbone("embedded", weights=path)
+    assert found.pretrained_cfg["input_size"] == (3, 64, 64)
+    images = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(found(images), vit(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("content", [None, b"not weights at all"])
+def test_embedded_refuses_a_file_that_is_missing_or_not_of_its_kind(tmp_path, content):
+    path = tmp_path / "own.safetensors"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(StateError, match="weights"):
+        create_backbone("embedded", weights=path)
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"norm.weight": 3}])
