@@ -77,7 +77,8 @@ def _rates(table: Table) -> Iterator[str]:
     names: dict[float, set[str]] = {}
     for config in table.runs():
         own = METHOD_OVERRIDES.get((config.preset, config.method), {})
-        if "lr" in own and "lr" not in config.options:
+        values = preset_values(config.preset, config.benchmark, config.method)
+        if own.get("lr") == values.get("lr") and "lr" in own.keys() - config.options:
             names.setdefault(own["lr"], set()).add(config.method)
     if names:
         words = "; ".join(f"{k:g} for {', '.join(sorted(names[k]))}" for k in sorted(names))

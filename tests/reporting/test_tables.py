@@ -221,7 +221,7 @@ def test_extra_table_changes_one_factor_at_a_time(with_setup):
     assert all(len(config.options) <= 2 for config in table.runs())
     alone = [c.options for c in table.runs() if c.n_tasks == 10 and len(c.options) == 1]
     assert {"within": "ties"} in alone and {"train_alphas": False} in alone
-    rate = preset_values("cpu", "cifar100")["lr"]
+    rate = preset_values("cpu", "cifar100", "ham")["lr"]
     assert {"alpha_lr": 10 * rate} in alone and {"alpha_lr": 100 * rate} in alone
 
 
