@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,6 +31,8 @@ class OneLineParser(argparse.ArgumentParser):
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; gives the exit code: 0, or 2 for bad input."""
     words = sys.argv[1:] if argv is None else argv
+    # Avalanche asks for a solver that none of our methods needs
+    warnings.filterwarnings("ignore", message="no QP solver found")
     try:
         return _dispatch(words)
     except HamError as error:

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from avalanche_ham.backbones.embedded import EMBEDDED_SHA256
 from avalanche_ham.errors import OptionError
 
 BENCHMARK_OPTIONS = ("train_per_class", "test_per_class", "holdout")
@@ -45,7 +44,11 @@ def weights_label(backbone: str, weights: str | None) -> str | None:
     """
     if weights is not None:
         return PurePath(weights).name
-    return f"sha256-{EMBEDDED_SHA256[:8]}" if backbone == "embedded" else None
+    if backbone != "embedded":
+        return None
+    from avalanche_ham.backbones.embedded import EMBEDDED_SHA256  # brings timm and Avalanche
+
+    return f"sha256-{EMBEDDED_SHA256[:8]}"
 
 
 @dataclass(frozen=True)
