@@ -46,7 +46,8 @@ def weights_label(backbone: str, weights: str | None) -> str | None:
         return PurePath(weights).name
     if backbone != "embedded":
         return None
-    from avalanche_ham.backbones.embedded import EMBEDDED_SHA256  # brings timm and Avalanche
+    # brings timm and Avalanche
+    from avalanche_ham.backbones.embedded import EMBEDDED_SHA256
 
     return f"sha256-{EMBEDDED_SHA256[:8]}"
 

@@ -15,18 +15,19 @@ from avalanche_ham.backbones.model import create_model, split_heads
 from avalanche_ham.backbones.stem_cache import find_stem, past_stem
 from avalanche_ham.benchmarks import create_benchmark
 from avalanche_ham.benchmarks._image_cache import cache_folder
-from avalanche_ham.errors import HamError, StateError, check_range
+from avalanche_ham.errors import StateError, check_range
 from avalanche_ham.evaluation.accuracy import accuracy_rows
 from avalanche_ham.evaluation.forward_transfer import class_mean_accuracy
 from avalanche_ham.presets import preset_values
 from avalanche_ham.progress import Progress
-from avalanche_ham.reporting.records import append_record, read_records
+from avalanche_ham.reporting.records import append_record
 from avalanche_ham.run_config import (
     BENCHMARK_OPTIONS,
     Resources,
     RunConfig,
     weights_label,
 )
+from avalanche_ham.run_folder import RECORDS, STATE, finished_record, has_state
 from avalanche_ham.run_record import make_record, state_of_head
 from avalanche_ham.settings import build_strategy, resolve
 from avalanche_ham.state import count_stored, load_tree, save_tree
@@ -46,8 +47,7 @@ class Run:
         check_range("seed", config.seed, 0, 2**31)
         method = get_method(config.method)
         preset = preset_values(config.preset, config.benchmark, config.method)
-        own = {k: v for k, v in config.options.items() if k not in BENCHMARK_OPTIONS}
-        self.values = resolve(config.method, preset, own)
+        self.values, self.data = _settings(config, preset)
         self.config, self.resources = config, resources
         self.heads = split_heads(method.head or config.head)
         self.backbone = config.backbone or preset["backbone"]
@@ -55,11 +55,6 @@ class Run:
         if resources.threads is not None:
             torch.set_num_threads(resources.threads)
         device = resources.torch_device()
-        data = {
-            k: preset.get(k) for k in BENCHMARK_OPTIONS if preset.get(k) is not None
-        }
-        data.update({k: v for k, v in config.options.items() if k in BENCHMARK_OPTIONS})
-        self.data = data
         self.benchmark = self._benchmark(config.n_tasks)
         model = create_model(
             self.backbone,
@@ -68,23 +63,26 @@ class Run:
             weights=config.weights,
             seed=config.seed,
         )
-        values = dict(self.values)
-        if self.joint and values["steps"] is not None:
-            values["steps"] *= config.n_tasks
         self.encoder = model.encoder
         self.benchmark = self._shortened(self.benchmark)
         self.progress = Progress(config.n_tasks, title=config.method, show=show)
-        self.strategy = build_strategy(
-            config.method,
+        self.strategy = self._strategy(model, device)
+        self.measured: dict[str, Any] = {key: [] for key in PER_TASK}
+        self.measured |= {key: {head: [] for head in self.heads} for key in PER_HEAD}
+
+    def _strategy(self, model: Any, device: torch.device) -> Any:
+        values = dict(self.values)
+        if self.joint and values["steps"] is not None:
+            values["steps"] *= self.config.n_tasks
+        return build_strategy(
+            self.config.method,
             values,
             model=model,
             device=device,
-            seed=config.seed,
+            seed=self.config.seed,
             plugins=[self.progress],
             evaluator=_silent_evaluator(),
         )
-        self.measured: dict[str, Any] = {key: [] for key in PER_TASK}
-        self.measured |= {key: {head: [] for head in self.heads} for key in PER_HEAD}
 
     def _benchmark(self, n_tasks: int) -> Any:
         options = dict(self.data)
@@ -229,46 +227,36 @@ def run(
     """
     current = Run(config, resources, show=show)
     if out is not None:
-        finished = _check_folder(current, out, resume)
+        finished = finished_record(current, out, resume=resume)
         if finished is not None:
             return finished
-        if resume and (out / "state" / "state.safetensors").exists():
-            current.restore(out / "state")
+        if resume and has_state(out):
+            current.restore(out / STATE)
     with current.progress:
         while current.tasks_done() < config.n_tasks:
             current.next_task()
             if out is not None:
-                current.commit(out / "state")
+                current.commit(out / STATE)
             if after_task is not None:
                 after_task(current)
     records = [make_record(current, head) for head in current.heads]
     if out is not None:
-        append_record(out / "records.jsonl", *records)
+        append_record(out / RECORDS, *records)
     return records[0]
 
 
-def _check_folder(current: Run, out: Path, resume: bool) -> dict[str, Any] | None:
-    """Refuse a folder of another run; give the record if this very run is finished."""
-    if out.exists() and not out.is_dir():
-        raise HamError(f"out: {out} is a file, not a folder")
-    state = (out / "state" / "state.safetensors").exists()
-    records = (
-        read_records(out / "records.jsonl") if (out / "records.jsonl").exists() else []
-    )
-    if not state and not records:
-        return None
-    if not resume:
-        raise HamError(
-            f"out: {out} holds a run already; add --resume or choose another folder"
-        )
-    if records and len(records) != len(current.heads):
-        raise StateError(f"out: {out} holds another run: head differs")
-    for record, head in zip(records, current.heads):
-        mine = current.identity(head)
-        differing = [k for k, v in mine.items() if record.get(k) != v]
-        if differing:
-            raise StateError(f"out: {out} holds another run: {differing[0]} differs")
-    return records[0] if records else None
+def _settings(
+    config: RunConfig, preset: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sort a preset's values and the run's own options: strategy's first, then benchmark's."""
+    own = config.options
+    of_data = {
+        key: own.get(key, preset.get(key))
+        for key in BENCHMARK_OPTIONS
+        if key in own or preset.get(key) is not None
+    }
+    rest = {key: value for key, value in own.items() if key not in BENCHMARK_OPTIONS}
+    return resolve(config.method, preset, rest), of_data
 
 
 def _silent_evaluator() -> Any:

@@ -71,7 +71,7 @@ def summarise(
         entry["seconds"] = statistics.median(seconds[name])
         steps[name] = entry
         show(f"{name} / lora", entry, f"state {entry['state_mb']:.1f} MB")
-    first, second, last = counts[0], counts[1], counts[-1]
+    first, second, last = counts[0], counts[:2][-1], counts[-1]
     kinds = sorted({name.split()[0] for name in models} - {"lora"}, key=KINDS.index)
     for kind in kinds:
         growth = ratio(seconds, f"{kind} {last}", f"{kind} {first}")

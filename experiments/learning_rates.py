@@ -1,6 +1,6 @@
 """The learning rate of every method, from one grid that is the same for all.
 
-Command: python experiments/learning_rates.py --data-root DATA --records results/learning_rates
+Command: python learning_rates.py --data-root DATA --records results/learning_rates
 
 CIFAR-100 in 10 tasks, preset cpu, seed 1, accuracies on held-out training images (a fifth of
 those of each class; test images are never looked at). Chosen is the rate with the highest mean
@@ -23,6 +23,7 @@ from avalanche_ham.run_config import Resources, RunConfig
 
 GRID = (2e-4, 1e-3, 5e-3)
 HEADS = ("linear", "ridge")
+ALL = (*METHODS, *(name for name in REFERENCES if name != "joint"))
 HELD_OUT = {"holdout": 0.2, "test_per_class": 20}
 
 
@@ -47,9 +48,6 @@ def main(arguments: list[str] | None = None) -> None:
         jobs=options.jobs,
     )
     print("\n".join([*table(setup, names, archive, options), *problems]))
-
-
-ALL = (*METHODS, *(name for name in REFERENCES if name != "joint"))
 
 
 def grid(setup: Setup, method: str, options: argparse.Namespace) -> list[RunConfig]:

@@ -1,22 +1,30 @@
 """Write random weights of the embedded backbone's shape, to see what pre-training is worth.
 
-Usage: python experiments/random_weights.py random.safetensors
+Usage: python random_weights.py random.safetensors
        ham run --backbone embedded --weights random.safetensors ...
 """
+
+from __future__ import annotations
 
 import sys
 from pathlib import Path
 
 import torch
 from pretraining.export import write_weights
-from pretraining.views import MEAN, STD
 
-from avalanche_ham.backbones.embedded import ARCHITECTURE
+from avalanche_ham.backbones.embedded import ARCHITECTURE, embedded_metadata
 from avalanche_ham.backbones.hybrid import create_hybrid_vit
 
-if __name__ == "__main__":
-    shape = {"img_size": 160, "depth": 6, "embed_dim": 192, "num_heads": 3}
-    assert set(shape) == set(ARCHITECTURE)
+
+def main() -> None:
+    """Write them to the file on the command line."""
+    described = embedded_metadata()
+    shape = {name: described[name] for name in ARCHITECTURE}
     torch.manual_seed(0)
     state = create_hybrid_vit(**shape).state_dict()
-    write_weights(state, Path(sys.argv[1]), {**shape, "mean": MEAN, "std": STD})
+    looks = {name: described[name] for name in ("mean", "std")}
+    write_weights(state, Path(sys.argv[1]), {**shape, **looks})
+
+
+if __name__ == "__main__":
+    main()

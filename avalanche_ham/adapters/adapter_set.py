@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from avalanche_ham.adapters.branch import BranchMaker
 from avalanche_ham.adapters.linear import AdaptedLinear
-from avalanche_ham.adapters.low_rank import LowRank, Update, dense
+from avalanche_ham.adapters.low_rank import LowRank, Update, dense, nothing
 from avalanche_ham.adapters.terms import DenseTerms
 from avalanche_ham.errors import NoMatchError, OptionError
 
@@ -139,7 +139,7 @@ class AdapterSet(nn.Module):
         index = self.n_terms if to is None else to
         for name, layer in self.layers.items():
             change = update.get(name)
-            layer.terms.add(self._nothing(layer) if change is None else change, index)
+            layer.terms.add(nothing(layer.weight) if change is None else change, index)
         scales = self.scales.tolist()
         scales[index : index + 1] = [scale]
         self._set_scales(scales, trainable=False)
@@ -190,12 +190,6 @@ class AdapterSet(nn.Module):
     def _set_scales(self, values: list[float], *, trainable: bool) -> None:
         fresh = torch.tensor(values, dtype=self.scales.dtype, device=self.scales.device)
         self.scales = nn.Parameter(fresh, requires_grad=trainable)
-
-    def _nothing(self, layer: AdaptedLinear) -> LowRank:
-        weight = layer.weight
-        return LowRank(
-            weight.new_zeros(0, weight.shape[1]), weight.new_zeros(len(weight), 0)
-        )
 
     def _load_from_state_dict(self, state: dict, prefix: str, *args: object) -> None:
         saved = state.get(prefix + "scales")

@@ -105,6 +105,7 @@ def low_rank_branches(
     """Make a function (layer name, layer) -> fresh ``LowRankBranch`` on the layer's device."""
 
     def make(name: str, layer: nn.Linear) -> nn.Module:
+        """Make the branch of one layer."""
         branch = LowRankBranch(
             layer.in_features,
             layer.out_features,

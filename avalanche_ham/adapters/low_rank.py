@@ -42,6 +42,12 @@ def dense(change: LowRank | Tensor) -> Tensor:
     return change.dense() if isinstance(change, LowRank) else change
 
 
+def nothing(weight: Tensor) -> LowRank:
+    """Make the update of rank 0 that leaves a weight ``(o, i)`` as it is."""
+    outputs, inputs = weight.shape
+    return LowRank(weight.new_zeros(0, inputs), weight.new_zeros(outputs, 0))
+
+
 def concatenate(parts: Sequence[LowRank]) -> LowRank:
     """Stack factors so that the product is the sum of the parts' products (Eq. 6).
 

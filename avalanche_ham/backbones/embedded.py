@@ -31,14 +31,25 @@ def load_embedded() -> VisionTransformer:
     Raises:
         StateError: if the file is missing or is not the one that the package was released with.
     """
-    path = files("avalanche_ham.backbones").joinpath(EMBEDDED_FILE)
+    return hybrid_from_bytes(_shipped(), sha256=EMBEDDED_SHA256)
+
+
+def embedded_metadata() -> dict:
+    """Read what the shipped file says of itself: architecture, ``mean``, ``std``, recipe.
+
+    Raises:
+        StateError: if the file is missing.
+    """
+    return _metadata(_shipped())
+
+
+def _shipped() -> bytes:
     try:
-        data = path.read_bytes()
+        return files("avalanche_ham.backbones").joinpath(EMBEDDED_FILE).read_bytes()
     except OSError as error:
         raise StateError(
             f"embedded backbone: cannot read {EMBEDDED_FILE}: {error}"
         ) from error
-    return hybrid_from_bytes(data, sha256=EMBEDDED_SHA256)
 
 
 def hybrid_from_bytes(data: bytes, *, sha256: str | None = None) -> VisionTransformer:

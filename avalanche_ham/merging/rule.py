@@ -7,6 +7,10 @@ from typing import Protocol
 from torch import Tensor
 from torch.nn import functional as F
 
+from avalanche_ham.errors import UnknownNameError
+
+WEIGHTS_RULES = ("one", "mean")
+
 
 class TensorMerger(Protocol):
     """The running merge of one matrix; its memory does not grow with what is added."""
@@ -23,6 +27,12 @@ class MergeRule(Protocol):
 
     def start(self, place: str) -> TensorMerger:
         """Begin a merge; ``place`` names the matrix, for rules that draw numbers."""
+
+
+def check_weights_rule(name: str) -> None:
+    """Raise UnknownNameError unless the name is ``one`` (weights 1) or ``mean`` (1/n)."""
+    if name not in WEIGHTS_RULES:
+        raise UnknownNameError("weights_rule", name, WEIGHTS_RULES)
 
 
 def aligned(state: Tensor | None, tensor: Tensor) -> tuple[Tensor, Tensor]:

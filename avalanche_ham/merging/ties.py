@@ -59,6 +59,7 @@ class _TiesMerger:
         self.counts: Tensor | None = None  # (2, o, i)
 
     def add(self, tensor: Tensor, weight: float, index: int) -> None:
+        """Trim one more matrix ``(o, i)`` and count its votes."""
         trimmed = largest(tensor, int(self.rule.density * tensor.numel()))
         ballot = trimmed if self.rule.majority == "total" else trimmed.sign()
         signs = torch.stack((trimmed > 0, trimmed < 0)).to(tensor.dtype)
@@ -67,6 +68,7 @@ class _TiesMerger:
         self.counts = torch.add(*aligned(self.counts, signs))
 
     def result(self, scale: float) -> Tensor:
+        """Give the mean of the entries that agree with the elected signs."""
         assert self.votes is not None
         assert self.sums is not None
         assert self.counts is not None

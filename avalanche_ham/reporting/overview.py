@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from avalanche_ham.reporting import paper
-from avalanche_ham.reporting.archive import Record
 from avalanche_ham.reporting.cells import Score, last_of, number
-from avalanche_ham.reporting.comparison import LENGTH
+from avalanche_ham.reporting.comparison import LENGTH, training_seconds
 from avalanche_ham.reporting.methods import HEADS, MethodRow, method_rows
 from avalanche_ham.reporting.setup import TITLES, Setup
 from avalanche_ham.reporting.table import Block, Column, Row, Table
@@ -50,12 +49,8 @@ def _row(setup: Setup, row: MethodRow, benchmark: str, n: int, head: str) -> Row
     cells = (
         Score(runs, number("aa"), aa, data=data),
         Score(runs, number("fm"), fm, data=data),
-        Score(runs, _seconds, data=data),
+        Score(runs, training_seconds, data=data),
         Score(runs, last_of("trainable_parameters"), data=data),
         Score(runs, last_of("stored_parameters"), data=data),
     )
     return Row(row.label, cells, ranked=not row.is_bound)
-
-
-def _seconds(record: Record) -> float:
-    return sum(record["train_seconds"]) / record["n_tasks"]

@@ -22,7 +22,6 @@ from avalanche_ham.strategies._loop import Phase, PhasedTraining
 from avalanche_ham.strategies._optimizer import default_optimizer, refill
 
 PRECISIONS = ("fp32", "bf16")
-WEIGHTS_RULES = ("one", "mean")
 
 
 class ContinualStrategy(PhasedTraining, SupervisedTemplate):
@@ -285,9 +284,3 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
             self.probe(self)
         self.end_task(self.experience)
         super()._after_training_exp(**kwargs)
-
-
-def check_weights_rule(name: str) -> None:
-    """Raise UnknownNameError unless the name is ``one`` (weights 1) or ``mean`` (1/n)."""
-    if name not in WEIGHTS_RULES:
-        raise UnknownNameError("weights_rule", name, WEIGHTS_RULES)

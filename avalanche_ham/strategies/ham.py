@@ -10,9 +10,10 @@ from torch import Tensor
 from avalanche_ham.adapters import AdapterSet, Update
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.merging import Linear, MergeRule, UpdateMerger, merge
+from avalanche_ham.merging.rule import check_weights_rule
 from avalanche_ham.plugins.adapter_grouping import AdapterGroupingPlugin
 from avalanche_ham.plugins.alpha_balancing import AlphaBalancingPlugin
-from avalanche_ham.strategies._base import ContinualStrategy, check_weights_rule
+from avalanche_ham.strategies._base import ContinualStrategy
 
 
 def merge_groups(

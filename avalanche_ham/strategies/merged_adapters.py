@@ -9,8 +9,9 @@ from typing import Any
 from avalanche_ham.adapters import Update, low_rank_branches
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.merging import Linear, MergeRule, UpdateMerger
+from avalanche_ham.merging.rule import check_weights_rule
 from avalanche_ham.state import Archive
-from avalanche_ham.strategies._base import ContinualStrategy, check_weights_rule
+from avalanche_ham.strategies._base import ContinualStrategy
 
 
 class MergedAdaptersStrategy(ContinualStrategy):

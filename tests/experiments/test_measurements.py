@@ -1,0 +1,77 @@
+"""The scripts that measure once: learning rates, seams of the stem, profile, random weights."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from avalanche_ham.backbones.embedded import hybrid_from_file, load_embedded
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+RATES = "--methods ham,frozen --benchmark digits --tasks 2 --preset smoke --jobs 0 --device cpu"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scripts():
+    """Let the scripts be imported as running them as files would."""
+    sys.path.insert(0, str(EXPERIMENTS))
+    yield
+    sys.path.remove(str(EXPERIMENTS))
+
+
+def test_learning_rates_chooses_the_highest_mean_of_both_heads(tmp_path, capsys):
+    import learning_rates
+
+    words = [*RATES.split(), "--threads", "1", "--records", str(tmp_path)]
+    learning_rates.main(words)
+    printed = capsys.readouterr().out
+    found: dict[tuple[str, float], dict[str, float]] = {}
+    for file in tmp_path.rglob("records.jsonl"):
+        for record in map(json.loads, file.read_text().splitlines()):
+            rate = record["hyperparameters"]["lr"]
+            assert record["hyperparameters"]["holdout"] == 0.2
+            found.setdefault((record["method"], rate), {})[record["head"]] = record["aa"]
+    assert len(found) == 4  # without adapters the rate changes nothing: one run is enough
+    means = {k: sum(v.values()) / 2 for k, v in found.items() if k[0] == "ham"}
+    best = max(means, key=means.__getitem__)[1]
+    row = next(line for line in printed.splitlines() if line.startswith("| `ham`"))
+    assert row.split("|")[-2].strip() == f"{best:g}"
+    cell = found["ham", best]
+    assert f"{cell['linear']:.1f} / {cell['ridge']:.1f}" in row
+    stamps = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("records.jsonl")}
+    learning_rates.main(words)  # finished runs are not made again
+    assert capsys.readouterr().out == printed
+    assert stamps == {file: file.stat().st_mtime_ns for file in stamps}
+
+
+def test_profile_shares_add_up_and_products_lead(monkeypatch, tmp_path):
+    import profile_step
+
+    out = tmp_path / "profile.json"
+    line = "profile_step --backbone tiny --batch 2 --tasks 3 --rounds 1 --json"
+    monkeypatch.setattr(sys, "argv", [*line.split(), str(out)])
+    profile_step.main()
+    shares = json.loads(out.read_text())["shares"]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert profile_step.part_of("aten::addmm") == "matrix products"
+    assert profile_step.part_of("aten::gelu_backward") == "GELU"
+    assert profile_step.part_of("aten::view") == "the rest"
+
+
+def test_random_weights_have_the_embedded_shape_and_another_stem(monkeypatch, tmp_path):
+    import random_weights
+
+    path = tmp_path / "random.safetensors"
+    monkeypatch.setattr(sys, "argv", ["random_weights", str(path)])
+    random_weights.main()
+    ours, theirs = hybrid_from_file(path), load_embedded()
+    assert ours.pretrained_cfg == theirs.pretrained_cfg
+    shapes = [{k: v.shape for k, v in vit.state_dict().items()} for vit in (ours, theirs)]
+    assert shapes[0] == shapes[1]
+    stem = "patch_embed.backbone.conv_stem.weight"  # random there, ImageNet's here
+    both = torch.stack([vit.state_dict()[stem].flatten() for vit in (ours, theirs)])
+    assert torch.corrcoef(both)[0, 1].abs() < 0.1
