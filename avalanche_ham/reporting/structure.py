@@ -93,13 +93,14 @@ def _hierarchy_block(setup: Setup, benchmark: str, n: int, head: str) -> Block:
     ]
     rows.append(_task_row(runs, data, None, paper.TABLE_4_AVERAGE if printed else ()))
     before, after = (
-        Score(runs, _parameters(key), Value(1e6 * value) if printed else None, data)
+        Score(runs, _millions(key), Value(value) if printed else None, data)
         for key, value in zip(
             ("parameters", "parameters_pruned"), paper.TABLE_4_PARAMETERS
         )
     )
     gap = Fixed("")
-    rows.append(Row("parameters of all adapters", (gap, before, after, gap, gap, gap)))
+    label = "parameters of all adapters, millions"
+    rows.append(Row(label, (gap, before, after, gap, gap, gap)))
     title = f"{TITLES[benchmark]}, {n} tasks, {HEADS[head]}"
     return Block(title, columns, tuple(rows), row_title="Task")
 
@@ -134,9 +135,9 @@ def _group_of(task: int) -> Callable[[Record], str]:
     )
 
 
-def _parameters(key: str) -> Callable[[Record], float | None]:
+def _millions(key: str) -> Callable[[Record], float | None]:
     return lambda record: (
-        sum(record["hierarchy"][key]) if record.get("hierarchy") else None
+        1e-6 * sum(record["hierarchy"][key]) if record.get("hierarchy") else None
     )
 
 

@@ -75,3 +75,25 @@ def test_random_weights_have_the_embedded_shape_and_another_stem(monkeypatch, tm
     stem = "patch_embed.backbone.conv_stem.weight"  # random there, ImageNet's here
     both = torch.stack([vit.state_dict()[stem].flatten() for vit in (ours, theirs)])
     assert torch.corrcoef(both)[0, 1].abs() < 0.1
+
+
+def test_results_are_written_from_records_without_a_run(tmp_path, capsys):
+    import write_results
+
+    from avalanche_ham.cli import main
+
+    records, out = tmp_path / "records", tmp_path / "out"
+    words = "table methods --run --preset smoke --benchmark digits --tasks 5 --seeds 1"
+    few = f"--methods frozen --jobs 0 --device cpu --records {records}"
+    assert main([*words.split(), *few.split()]) == 0
+    before = sorted(records.rglob("*"))
+    line = f"--records {records} --out {out} --preset smoke"
+    assert write_results.main(line.split()) == 0, capsys.readouterr().err
+    assert sorted(records.rglob("*")) == before
+    text = (out / "tables" / "methods_on_digits.md").read_text()
+    for line in next(records.rglob("records.jsonl")).read_text().splitlines():
+        assert f"{json.loads(line)['aa']:.2f}" in text
+    stems = {path.stem for path in (out / "tables").iterdir()}
+    assert stems == {name for name in write_results.ITEMS if "figure" not in name}
+    assert {path.suffix for path in (out / "tables").iterdir()} == {".md", ".csv", ".tex"}
+    assert (out / "figures" / "figure_2.png").exists()

@@ -1,0 +1,59 @@
+"""Write every table and figure that the records can fill, below results/tables and figures.
+
+Command: python write_results.py        (seconds; makes no run)
+
+Each table as Markdown, CSV and LaTeX; each figure as PNG and SVG with its numbers. With more
+seeds in the records, name them: ``--seeds 1,2,3``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from avalanche_ham.cli import main as ham
+
+CIFAR = "--benchmark cifar100 --head linear,ridge"
+DIGITS = "--benchmark digits --head linear,ridge"
+ITEMS = {  # file name -> words of the command line
+    "table_1": f"table 1 {CIFAR} --tasks 50",
+    "table_2": f"table 2 {CIFAR} --tasks 50",
+    "table_3": f"table 3 {CIFAR}",
+    "table_4": f"table 4 {CIFAR}",
+    "table_5": f"table 5 {CIFAR}",
+    "table_6": f"table 6 {CIFAR}",
+    "table_7": f"table 7 {CIFAR}",
+    "methods_at_10_tasks": f"table methods {CIFAR} --tasks 10",
+    "methods_at_50_tasks": f"table methods {CIFAR} --tasks 50",
+    "methods_on_digits": f"table methods {DIGITS} --tasks 5",
+    "figure_2": f"figure 2 {CIFAR} --tasks 10,50",
+    "figure_3": "figure 3 --benchmark cifar100 --tasks 10",
+    "figure_extra": "figure extra --benchmark cifar100 --tasks 50",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write them; gives the highest exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    here = Path(__file__).parent / "results"
+    parser.add_argument("--records", type=Path, default=here)
+    parser.add_argument("--out", type=Path, default=here)
+    parser.add_argument("--seeds", default="1")
+    parser.add_argument("--preset", default="cpu")
+    options = parser.parse_args(arguments)
+    common = ["--records", str(options.records), "--seeds", options.seeds]
+    common += ["--preset", options.preset]
+    codes = []
+    for name, words in ITEMS.items():
+        line = [*words.split(), *common, "--out"]
+        if words.startswith("figure"):
+            codes.append(ham([*line, str(options.out / "figures")]))
+            continue
+        for suffix in (".md", ".csv", ".tex"):
+            codes.append(ham([*line, str(options.out / "tables" / (name + suffix))]))
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
