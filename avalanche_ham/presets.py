@@ -53,7 +53,10 @@ BENCHMARK_OVERRIDES: dict[tuple[str, str], dict[str, Any]] = {
 
 # One grid (2e-4, 1e-3, 5e-3) for every method, on held-out training images of CIFAR-100 at 10
 # tasks: experiments/learning_rates.py. A method that is not named keeps the preset's rate.
-_RATES = {1e-3: ("ham", "lora", "ties"), 5e-3: ("linear", "l2p", "dual_prompt")}
+_RATES = {
+    1e-3: ("ham", "lora", "lora_ewc", "lora_lwf", "ties"),
+    5e-3: ("linear", "l2p", "dual_prompt", "coda_prompt"),
+}
 METHOD_OVERRIDES: dict[tuple[str, str], dict[str, Any]] = {
     ("cpu", method): {"lr": rate} for rate, methods in _RATES.items() for method in methods
 }

@@ -1,13 +1,14 @@
 """Cost of a training step over the number of tasks, and memory of what a method keeps.
 
-    python experiments/benchmark_step.py --json experiments/results/speed/step_embedded.json
-    python experiments/benchmark_step.py --backbone vit_base_patch16_224 --batch 2 --rounds 5
+    python benchmark_step.py --json results/speed/step_embedded.json
+    python benchmark_step.py --backbone vit_base_patch16_224 --batch 2 --rounds 5
 
 Every candidate takes one step (forward, backward, AdamW) a round on the same batch; printed are
 ratios to a plain rank-16 LoRA step of the same round, the state in MB, and the growth over tasks.
-``ham``, ``sd_lora``, ``inflora``, ``o_lora`` are the package's adapted linear; ``ham_naive`` and
-``sd_lora_loop`` are the loops of ``slow_layers.py``. ``floor`` is the time that a step's matrix
-products take at the rate of one large product on the same machine.
+``ham``, ``sd_lora``, ``inflora``, ``o_lora`` are the package's adapted linear; ``ham_naive``,
+``sd_lora_loop`` (the arithmetic alone) and ``sd_lora_released`` (with its modules) are the loops
+of ``slow_layers.py``. ``floor`` is the time that a step's matrix products take at the rate of one
+large product on the same machine.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from step_candidates import KINDS, candidate, overlap, state_bytes
+from step_candidates import KINDS, LOOPS, candidate, overlap, state_bytes
 from timing import interleave, options, ratio, report, show
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -79,9 +80,11 @@ def summarise(
         big, small = (steps[f"{kind} {n}"]["state_mb"] for n in (last, second))
         memory = f"state, task {last} / {second}: {big / small:.2f}"
         show(f"{kind}: step, task {last} / task {first}", growth, memory)
-    for n in counts if {"ham", "sd_lora_loop"} <= {*kinds} else ():
-        results[f"loop / ham {n}"] = ratio(seconds, f"sd_lora_loop {n}", f"ham {n}")
-        show(f"loop over all adapters / ham, {n} tasks", results[f"loop / ham {n}"])
+    for loop in LOOPS if "ham" in kinds else ():
+        for n in counts if loop in kinds else ():
+            name = f"{loop} / ham {n}"
+            results[name] = ratio(seconds, f"{loop} {n}", f"ham {n}")
+            show(name, results[name])
     return results
 
 

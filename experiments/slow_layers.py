@@ -2,7 +2,9 @@
 
 ``looped_ham``: one adapter of growing rank per group, all active, as peft applies them.
 ``looped_sd_lora``: a loop over all old adapters of q and of v, each divided by the norms of its
-factors at every forward, as in SD-LoRA's released layer.
+factors at every forward: the arithmetic of SD-LoRA's released layer and nothing else.
+``rebound_sd_lora``: the same loop with that layer's bookkeeping: in every forward it makes four
+linear modules and binds each old adapter's matrices to them in turn, as new parameters.
 """
 
 from __future__ import annotations
@@ -69,6 +71,27 @@ class LoopedLinear(nn.Module):
         return y
 
 
+class ReboundLinear(LoopedLinear):
+    """The loop, through modules whose weights are bound anew for every old adapter."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.base(x)
+        for slot, rows in enumerate(self.slots):
+            height, rank = self.b[slot].shape
+            down = nn.Linear(x.shape[-1], rank, bias=False)
+            up = nn.Linear(rank, height, bias=False)
+            change = F.linear(F.linear(x, self.a[slot]), self.b[slot]) * self.scales[-1]
+            for scale, term in zip(self.scales, self.terms):
+                for module, matrix in zip((down, up), term[slot], strict=True):
+                    module.weight = nn.Parameter(matrix, requires_grad=False)
+                    module.to(x.device)
+                change = change + scale * (
+                    up(down(x)) / (up.weight.norm() * down.weight.norm())
+                )
+            y[..., rows] += change
+        return y
+
+
 def looped_ham(vit: nn.Module, history: Sequence[Update], rank: int) -> nn.Module:
     """Put each group's growing factors beside every qkv; tasks join the groups in turn."""
     for name, qkv in qkv_layers(vit):
@@ -80,15 +103,22 @@ def looped_ham(vit: nn.Module, history: Sequence[Update], rank: int) -> nn.Modul
     return vit
 
 
-def looped_sd_lora(vit: nn.Module, history: Sequence[Update], rank: int) -> nn.Module:
+def looped_sd_lora(
+    vit: nn.Module, history: Sequence[Update], rank: int, layer: type = LoopedLinear
+) -> nn.Module:
     """Loop over all old pairs of q and v beside every qkv."""
     for name, qkv in qkv_layers(vit):
         width = qkv.out_features // 3
         slots = [slice(0, width), slice(2 * width, 3 * width)]
         terms = [_apart(update[name], slots) for update in history]
-        layer = LoopedLinear(qkv, terms, slots, rank, normalise=True)
-        vit.get_submodule(name.rpartition(".")[0]).qkv = layer
+        looped = layer(qkv, terms, slots, rank, normalise=True)
+        vit.get_submodule(name.rpartition(".")[0]).qkv = looped
     return vit
+
+
+def rebound_sd_lora(vit: nn.Module, history: Sequence[Update], rank: int) -> nn.Module:
+    """Do the same with modules bound anew."""
+    return looped_sd_lora(vit, history, rank, ReboundLinear)
 
 
 def qkv_layers(vit: nn.Module) -> list[tuple[str, nn.Linear]]:

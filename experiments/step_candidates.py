@@ -12,6 +12,7 @@ from slow_layers import (
     looped_ham,
     looped_sd_lora,
     made_up_history,
+    rebound_sd_lora,
 )
 from torch import Tensor, nn
 
@@ -23,7 +24,8 @@ from avalanche_ham.adapters import (
 )
 from avalanche_ham.adapters.direction import direction
 
-KINDS = ("ham", "inflora", "o_lora", "sd_lora", "sd_lora_loop", "ham_naive")
+LOOPS = {"sd_lora_loop": looped_sd_lora, "sd_lora_released": rebound_sd_lora}
+KINDS = ("ham", "inflora", "o_lora", "sd_lora", *LOOPS, "ham_naive")
 
 
 def candidate(vit: nn.Module, kind: str, tasks: int, rank: int) -> nn.Module:
@@ -34,8 +36,8 @@ def candidate(vit: nn.Module, kind: str, tasks: int, rank: int) -> nn.Module:
     history = made_up_history(vit, tasks - 1, rank, slots=slots)
     if kind in ("lora", "ham_naive"):
         return looped_ham(vit, history, rank)
-    if kind == "sd_lora_loop":
-        return looped_sd_lora(vit, history, rank)
+    if kind in LOOPS:
+        return LOOPS[kind](vit, history, rank)
     adapters = AdapterSet(vit, ("attn.qkv",), *([LowRankTerms] if slots else []))
     for task, update in enumerate(history):
         joins = {"ham": task % GROUPS if task >= GROUPS else None, "sd_lora": None}

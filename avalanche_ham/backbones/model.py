@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from avalanche_ham.adapters import AdapterSet, DenseTerms
 from avalanche_ham.backbones.preprocess import Preprocess
+from avalanche_ham.backbones.seams import embed, run_blocks, tokens_read
 from avalanche_ham.backbones.vit import create_backbone
 from avalanche_ham.errors import HamError, UnknownNameError
 from avalanche_ham.heads import HEADS, IncrementalHead, create_readout
@@ -48,7 +49,8 @@ class VitEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Encoding:
         """Map images ``(N, C, H, W)``, uint8 or float, to their features ``(N, d)``."""
-        tokens = self.vit.forward_features(self.preprocess(images))
+        tokens = embed(self.vit, self.preprocess(images))
+        tokens = run_blocks(self.vit, tokens, keep=tokens_read(self.vit))
         return Encoding(self.vit.forward_head(tokens, pre_logits=True))
 
 

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from avalanche_ham.errors import HamError, OptionError
 
-__all__ = ["Parallel", "Prefix", "embed", "insert_prompts", "run_blocks"]
+__all__ = ["Parallel", "Prefix", "embed", "insert_prompts", "run_blocks", "tokens_read"]
 
 # block -> keys and values, each (N or 1, heads, P, d_h)
 Prefix = Mapping[int, tuple[Tensor, Tensor]]
@@ -71,12 +71,29 @@ def insert_prompts(vit: VisionTransformer, tokens: Tensor, prompts: Tensor) -> T
     return torch.cat([tokens[:, :first], prompts, tokens[:, first:]], dim=1)
 
 
+def tokens_read(vit: VisionTransformer, prompts: int = 0) -> int | None:
+    """Give how many leading tokens the features are read from; None if from all of them.
+
+    Where a head reads the class token alone, nobody reads the other tokens that leave the last
+    block, so ``run_blocks(..., keep=...)`` need not put them through its MLP: same features and
+    gradients, 11 % fewer operations at depth 6 and 6 % at depth 12.
+
+    Args:
+        vit: the transformer.
+        prompts: number of prompts after the class token that are read as well.
+    """
+    standard = type(vit.blocks[-1]) is Block and vit.attn_pool is None
+    reads_class = standard and vit.global_pool == "token"
+    return vit.num_prefix_tokens + prompts if reads_class else None
+
+
 def run_blocks(
     vit: VisionTransformer,
     tokens: Tensor,
     *,
     prefix: Prefix | None = None,
     parallel: Parallel | None = None,
+    keep: int | None = None,
 ) -> Tensor:
     """Run all blocks and the final norm.
 
@@ -90,9 +107,11 @@ def run_blocks(
         parallel: block index -> function of the hidden state after the attention's residual
             ``(N, L, d)``, whose result is added to the MLP branch:
             ``x + MLP(norm(x)) + f(x)``.
+        keep: number of leading tokens that are wanted, see ``tokens_read``; the last block's
+            MLP and ``parallel`` see only these. None keeps all.
 
     Returns:
-        Normalised tokens, shape ``(N, L, d)``.
+        Normalised tokens, shape ``(N, L, d)``, or ``(N, keep, d)``.
 
     Raises:
         OptionError: if there is no such block.
@@ -104,9 +123,10 @@ def run_blocks(
     saves_memory = vit.grad_checkpointing and torch.is_grad_enabled()
     for index, block in enumerate(vit.blocks):
         step: Callable[[Tensor], Tensor] = block
-        if index in prefix or index in parallel:
+        cut = keep if index == len(vit.blocks) - 1 else None
+        if index in prefix or index in parallel or cut is not None:
             rows, branch = prefix.get(index), parallel.get(index)
-            step = partial(_run_block, block, prefix=rows, parallel=branch)
+            step = partial(_run_block, block, prefix=rows, parallel=branch, keep=cut)
         if saves_memory:
             tokens = checkpoint(step, tokens, use_reentrant=False)
         else:
@@ -130,6 +150,7 @@ def _run_block(
     *,
     prefix: tuple[Tensor, Tensor] | None,
     parallel: Callable[[Tensor], Tensor] | None,
+    keep: int | None,
 ) -> Tensor:
     """Do what ``block(x)`` does, ``(N, L, d) -> (N, L, d)``, with its seams filled."""
     hidden = block.norm1(x)
@@ -137,6 +158,7 @@ def _run_block(
         block.attn(hidden) if prefix is None else _attend(block.attn, hidden, *prefix)
     )
     x = x + block.drop_path1(block.ls1(attended))
+    x = x[:, :keep]
     branch = block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
     if parallel is not None:
         branch = branch + parallel(x)

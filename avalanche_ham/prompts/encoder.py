@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from avalanche_ham.backbones.model import Encoding, VitEncoder
-from avalanche_ham.backbones.seams import embed, insert_prompts, run_blocks
+from avalanche_ham.backbones.seams import embed, insert_prompts, run_blocks, tokens_read
 from avalanche_ham.errors import HamError
 from avalanche_ham.heads.loss import at_least_fp32
 
@@ -53,17 +53,21 @@ class PromptEncoder(nn.Module):
         """Map images ``(N, C, H, W)``, uint8 or float, to features ``(N, d)`` and a penalty."""
         with torch.no_grad():
             tokens = embed(self.vit, self.preprocess(images))
-            query = self.vit.forward_head(run_blocks(self.vit, tokens), pre_logits=True)
+            read = run_blocks(self.vit, tokens, keep=tokens_read(self.vit))
+            query = self.vit.forward_head(read, pre_logits=True)
         device = images.device.type
         with torch.autocast(device, enabled=False):  # selection in full precision
             found = self.prompts(at_least_fp32(query))
+        count = 0
         if found.tokens is not None:
             tokens = insert_prompts(self.vit, tokens, found.tokens)
-        hidden = run_blocks(self.vit, tokens, prefix=found.prefix)
+            count = found.tokens.shape[1]
+        keep = tokens_read(self.vit, count)
+        hidden = run_blocks(self.vit, tokens, prefix=found.prefix, keep=keep)
         if found.tokens is None:
             features = self.vit.forward_head(hidden, pre_logits=True)
         else:  # L2P classifies the mean of the prompts' own outputs
             first = self.vit.num_prefix_tokens
-            own = hidden[:, first : first + found.tokens.shape[1]]
+            own = hidden[:, first : first + count]
             features = self.vit.fc_norm(own.mean(dim=1))
         return Encoding(features, found.penalty)

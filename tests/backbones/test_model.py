@@ -20,8 +20,8 @@ def test_features_are_timm_s_own_on_the_preprocessed_images(model):
     prepared = model.encoder.preprocess(IMAGES)
     expected = vit.forward_head(vit.forward_features(prepared), pre_logits=True)
     features, penalty = model.encode(IMAGES)
-    assert torch.equal(features, expected) and penalty is None
-    assert torch.equal(features, vit(prepared)) and features.shape == (3, 48)
+    torch.testing.assert_close(features, expected)  # fewer tokens pass the last MLP
+    assert features.shape == (3, 48) and penalty is None
 
 
 def test_a_vit_of_one_s_own_keeps_its_statistics_size_and_weights():

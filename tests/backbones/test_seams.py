@@ -9,7 +9,12 @@ from timm.models.vision_transformer import ParallelScalingBlock, VisionTransform
 from torch import nn
 
 from avalanche_ham.backbones.hybrid import create_hybrid_vit
-from avalanche_ham.backbones.seams import embed, insert_prompts, run_blocks
+from avalanche_ham.backbones.seams import (
+    embed,
+    insert_prompts,
+    run_blocks,
+    tokens_read,
+)
 from avalanche_ham.errors import HamError, OptionError
 
 KINDS = {
@@ -164,3 +169,33 @@ def test_a_block_of_another_kind_is_an_error():
     )
     with pytest.raises(HamError, match="ParallelScalingBlock"):
         run_blocks(vit, embed(vit, images), parallel={0: torch.zeros_like})
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_tokens_that_are_read_pass_the_last_mlp(kind, fused):
+    vit, images = make_vit(kind, fused=fused), draw(4, 3, 8, 8)
+    vit.requires_grad_(True)
+    rows: list[torch.Size] = []
+    vit.blocks[-1].mlp.register_forward_hook(lambda m, x, y: rows.append(x[0].shape))
+    keep = tokens_read(vit)
+    found = []
+    for short in (None, keep):
+        vit.zero_grad()
+        tokens = run_blocks(vit, embed(vit, images), keep=short)
+        features = vit.forward_head(tokens, pre_logits=True)
+        (features * draw(*features.shape, seed=5)).sum().backward()
+        gradients = [p.grad.clone() for p in vit.parameters() if p.grad is not None]
+        found.append((features, gradients))
+    (features, gradients), (short_features, short_gradients) = found
+    torch.testing.assert_close(short_features, features, rtol=1e-5, atol=1e-6)
+    assert len(gradients) == len(short_gradients) > 10
+    for one, other in zip(gradients, short_gradients):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
+    assert rows[-1][1] == (keep or rows[0][1])
+
+
+def test_a_vit_that_reads_all_tokens_keeps_them():
+    assert tokens_read(make_vit("average")) is None
+    assert tokens_read(make_vit(block_fn=ParallelScalingBlock)) is None
+    assert tokens_read(make_vit()) == 1 and tokens_read(make_vit(), prompts=3) == 4

@@ -12,6 +12,11 @@ import torch
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 TASKS, RANK = 6, 4
+SLOWER = [
+    ("ham", "ham_naive"),
+    ("sd_lora", "sd_lora_loop"),
+    ("sd_lora", "sd_lora_released"),
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,14 +48,14 @@ def is_ratio(value: dict) -> bool:
 
 def test_steps_are_timed_over_tasks_and_drawn(run, monkeypatch, tmp_path, capsys):
     found = run("benchmark_step", *"--backbone tiny --batch 2 --tasks 2,3,4".split())
-    assert len(found["steps"]) == 1 + 3 * 6
+    assert len(found["steps"]) == 1 + 3 * 7
     assert all(is_ratio(entry) for entry in found["steps"].values())
     assert found["steps"]["lora"]["median"] == 1
     memory = {name: entry["state_mb"] for name, entry in found["steps"].items()}
     assert memory["lora"] == 0
     assert memory["ham 3"] == memory["ham 4"]  # two groups, however many tasks
     assert memory["ham_naive 4"] > memory["ham_naive 3"]
-    assert is_ratio(found["growth ham"]) and is_ratio(found["loop / ham 4"])
+    assert is_ratio(found["growth ham"]) and is_ratio(found["sd_lora_loop / ham 4"])
     assert found["options"]["backbone"] == "tiny" and 0 < found["floor_seconds"] < 1
     import speed_figure
 
@@ -126,7 +131,7 @@ def twins(vit, fast_kind: str, slow_kind: str):
     return fast, slow
 
 
-@pytest.mark.parametrize("kinds", [("ham", "ham_naive"), ("sd_lora", "sd_lora_loop")])
+@pytest.mark.parametrize("kinds", SLOWER)
 def test_one_weight_equals_the_loop_over_adapters_gradients_included(vit, kinds):
     fast, slow = twins(vit, *kinds)
     images = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
