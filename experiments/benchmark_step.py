@@ -7,8 +7,10 @@ Every candidate takes one step (forward, backward, AdamW) a round on the same ba
 ratios to a plain rank-16 LoRA step of the same round, the state in MB, and the growth over tasks.
 ``ham``, ``sd_lora``, ``inflora``, ``o_lora`` are the package's adapted linear; ``ham_naive``,
 ``sd_lora_loop`` (the arithmetic alone) and ``sd_lora_released`` (with its modules) are the loops
-of ``slow_layers.py``. ``floor`` is the time that a step's matrix products take at the rate of one
-large product on the same machine.
+of ``slow_layers.py``. These and ``lora`` run on timm's forward, the package's on its own, which
+leaves out the last MLP of tokens that nobody reads; ``lora_short`` is a plain LoRA on that, to
+tell the two effects apart. ``floor`` is the time that a LoRA step's matrix products take at the
+rate of one large product on the same machine.
 """
 
 from __future__ import annotations
@@ -19,18 +21,29 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from step_candidates import KINDS, LOOPS, candidate, overlap, state_bytes
+from step_candidates import FAST, KINDS, LOOPS, candidate, overlap, state_bytes
 from timing import interleave, options, ratio, report, show
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from avalanche_ham.backbones.model import prefer_plain_attention
+from avalanche_ham.backbones.seams import embed, run_blocks, tokens_read
 from avalanche_ham.backbones.vit import create_backbone
 
+REFERENCES = ("lora", "lora_short")
 
-def stepper(vit: nn.Module, images: Tensor, precision: str) -> Callable[[], None]:
-    """Make a function that takes one training step."""
+
+def shortened(vit: nn.Module, images: Tensor) -> Tensor:
+    """Give the tokens that are read, as the package's encoder does."""
+    return run_blocks(vit, embed(vit, images), keep=tokens_read(vit))
+
+
+def stepper(
+    vit: nn.Module, images: Tensor, precision: str, *, short: bool
+) -> Callable[[], None]:
+    """Make a function that takes one training step, on timm's forward or on the short one."""
+    forward = shortened if short else type(vit).forward_features
     head = nn.Linear(vit.num_features, 10).to(images.device)
     trained = [p for p in (*vit.parameters(), *head.parameters()) if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
@@ -40,12 +53,17 @@ def stepper(vit: nn.Module, images: Tensor, precision: str) -> Callable[[], None
     def step() -> None:
         optimizer.zero_grad()
         with torch.autocast(images.device.type, torch.bfloat16, enabled=enabled):
-            features = vit.forward_head(vit.forward_features(images), pre_logits=True)
+            features = vit.forward_head(forward(vit, images), pre_logits=True)
             loss = F.cross_entropy(head(features).float(), targets)
         (loss + overlap(vit)).backward()
         optimizer.step()
 
     return step
+
+
+def is_short(name: str) -> bool:
+    """Whether a candidate runs on the package's own forward."""
+    return name == "lora_short" or name.split()[0] in FAST
 
 
 def backbone_and_batch(chosen: argparse.Namespace) -> tuple[nn.Module, Tensor]:
@@ -73,7 +91,7 @@ def summarise(
         steps[name] = entry
         show(f"{name} / lora", entry, f"state {entry['state_mb']:.1f} MB")
     first, second, last = counts[0], counts[:2][-1], counts[-1]
-    kinds = sorted({name.split()[0] for name in models} - {"lora"}, key=KINDS.index)
+    kinds = sorted({name.split()[0] for name in models} - {*REFERENCES}, key=KINDS.index)
     for kind in kinds:
         growth = ratio(seconds, f"{kind} {last}", f"{kind} {first}")
         results[f"growth {kind}"] = growth
@@ -97,11 +115,14 @@ def main() -> None:
     vit, images = backbone_and_batch(chosen)
     counts = [int(n) for n in chosen.tasks.split(",")]
     names = [f"{kind} {n}" for n in counts for kind in chosen.kinds.split(",")]
-    models = {"lora": candidate(vit, "lora", 1, chosen.rank)}
+    models = {name: candidate(vit, "lora", 1, chosen.rank) for name in REFERENCES}
     for name in names:
         kind, tasks = name.split()
         models[name] = candidate(vit, kind, int(tasks), chosen.rank)
-    steps = {name: stepper(m, images, chosen.precision) for name, m in models.items()}
+    steps = {
+        name: stepper(m, images, chosen.precision, short=is_short(name))
+        for name, m in models.items()
+    }
     with FlopCounterMode(display=False) as counter:
         steps["lora"]()
     dtype = torch.bfloat16 if chosen.precision == "bf16" else torch.float32

@@ -25,7 +25,8 @@ from avalanche_ham.adapters import (
 from avalanche_ham.adapters.direction import direction
 
 LOOPS = {"sd_lora_loop": looped_sd_lora, "sd_lora_released": rebound_sd_lora}
-KINDS = ("ham", "inflora", "o_lora", "sd_lora", *LOOPS, "ham_naive")
+FAST = ("ham", "inflora", "o_lora", "sd_lora")  # the package's own
+KINDS = (*FAST, *LOOPS, "ham_naive")
 
 
 def candidate(vit: nn.Module, kind: str, tasks: int, rank: int) -> nn.Module:

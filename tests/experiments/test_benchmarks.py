@@ -48,7 +48,7 @@ def is_ratio(value: dict) -> bool:
 
 def test_steps_are_timed_over_tasks_and_drawn(run, monkeypatch, tmp_path, capsys):
     found = run("benchmark_step", *"--backbone tiny --batch 2 --tasks 2,3,4".split())
-    assert len(found["steps"]) == 1 + 3 * 7
+    assert len(found["steps"]) == 2 + 3 * 7
     assert all(is_ratio(entry) for entry in found["steps"].values())
     assert found["steps"]["lora"]["median"] == 1
     memory = {name: entry["state_mb"] for name, entry in found["steps"].items()}
