@@ -83,7 +83,7 @@ def save_peft(
             layer.lora_B["default"].weight.copy_(pair.b)
     wrapped.peft_config["default"].base_model_name_or_path = backbone or None
     # no embeddings are adapted; left to itself, peft would ask the hub about them
-    wrapped.save_pretrained(folder, save_embedding_layers=False)
+    wrapped.save_pretrained(str(folder), save_embedding_layers=False)
 
 
 def plain_copy(vit: nn.Module) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import timm
 import torch
@@ -75,7 +75,8 @@ class ContinualModel(nn.Module):
         predictor: str = "linear",
     ) -> None:
         super().__init__()
-        self.encoder, self.head = encoder, head
+        self.encoder: Any = encoder
+        self.head = head
         self.readouts = nn.ModuleDict(readouts or {})
         self.predictor = predictor
         self.adapters: AdapterSet | None = None
@@ -168,4 +169,4 @@ def prefer_plain_attention(vit: nn.Module) -> None:
     if not torch.cuda.is_available():
         for module in vit.modules():
             if hasattr(module, "fused_attn"):
-                module.fused_attn = False
+                setattr(module, "fused_attn", False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -73,7 +74,8 @@ def _from_timm(name: str, pretrained: bool) -> VisionTransformer:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return timm.create_model(name, pretrained=pretrained, num_classes=0)
+            vit: Any = timm.create_model(name, pretrained=pretrained, num_classes=0)
+            return vit
         except OSError as error:
             raise DataError(
                 f"backbone: the weights of {name} are not in timm's cache and cannot be "

@@ -79,8 +79,8 @@ def accuracy_rows(
     finally:
         model.train(was_training)
     return {
-        head: AccuracyRow(*([n / s for n, s in zip(row, sizes)] for row in counts), sizes)
-        for head, counts in zip(heads, right.tolist(), strict=True)
+        head: AccuracyRow(_fractions(seen, sizes), _fractions(known, sizes), sizes)
+        for head, (seen, known) in zip(heads, right.tolist(), strict=True)
     }
 
 
@@ -89,3 +89,7 @@ def _class_masks(experiences: Sequence[Any], n_classes: int) -> Tensor:
     for row, experience in zip(masks, experiences, strict=True):
         row[list(experience.classes_in_this_experience)] = True
     return masks
+
+
+def _fractions(counts: list[int], sizes: list[int]) -> list[float]:
+    return [count / size for count, size in zip(counts, sizes, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from avalanche.models import DynamicModule
@@ -34,17 +35,17 @@ class IncrementalHead(DynamicModule):
         super().__init__()
         self.in_features, self.n_classes = in_features, n_classes
         self.train_old_rows = train_old_rows
-        self.tasks = nn.ModuleList()  # in one list, so that names never change their order
+        self.tasks: Any = nn.ModuleList()  # in one list, so that names never change their order
         self.current: list[int] = []
         self.register_buffer("classes", torch.zeros(0, dtype=torch.long))
 
     @property
-    def weights(self) -> list[nn.Parameter]:
+    def weights(self) -> list[Tensor]:
         """Weight of each task's rows, ``(rows, d)``."""
         return [task.weight for task in self.tasks]
 
     @property
-    def biases(self) -> list[nn.Parameter]:
+    def biases(self) -> list[Tensor]:
         """Bias of each task's rows, ``(rows,)``."""
         return [task.bias for task in self.tasks]
 

@@ -36,9 +36,9 @@ def draw_demo(records: Mapping[str, dict[str, Any]], path: Path) -> None:
             (a HAM run) gives the middle and the right panel.
         path: of the file; its folder exists.
     """
-    figure = Figure(figsize=(13.5, 4.4), layout="constrained")
+    figure = Figure(figsize=(13.5, 4.4))
+    figure.set_layout_engine("constrained", wspace=0.06)
     canvas = FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(wspace=0.06)
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.35, 1, 1.15))
     ham = next(record for record in records.values() if record["groups"])
     draw_accuracy(left, records)

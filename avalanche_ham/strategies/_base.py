@@ -97,7 +97,8 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
         self.scoped_loss = ScopedCrossEntropy(model.head, scope)
         self.head_lr = head_lr
         self.steps, self.precision, self.seed = steps, precision, seed
-        self.augment, self.alpha_lr = augment, None
+        self.augment = augment
+        self.alpha_lr: float | None = None
         self.memory: dict[str, Any] = {}
         self.probe: Any = None
         self.merging = FinalMergingPlugin(model.adapters, update=self.inference_update)

@@ -109,7 +109,7 @@ def options_of(name: str) -> dict[str, inspect.Parameter]:
 
     found: dict[str, inspect.Parameter] = {}
     for cls in (ContinualStrategy, strategy_class(name)):
-        found.update(inspect.signature(cls.__init__).parameters)
+        found.update(inspect.signature(cls).parameters)
     fixed = get_method(name).fixed
     return {
         option: parameter
