@@ -7,9 +7,12 @@ import json
 import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avalanche_ham.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas
 
 PACKAGES = ("avalanche-ham", "avalanche-lib", "torch", "timm", "peft")
 
@@ -47,6 +50,23 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         DataError: if there is nothing to read or a line is no record.
     """
     return list(_records(path))
+
+
+def load_records(path: str | Path) -> pandas.DataFrame:
+    """Read records as a data frame, a row each.
+
+    A column per entry; the entries of nested ones have a column of their own, such as
+    ``hyperparameters.lr``. Lists (``accuracy_matrix``, ``train_seconds``) stay lists.
+
+    Args:
+        path: a ``records.jsonl``, or a folder: every one below it is read.
+
+    Raises:
+        DataError: if there is nothing to read or a line is no record.
+    """
+    import pandas  # takes half a second, which ``ham list`` need not wait for
+
+    return pandas.json_normalize(read_records(Path(path)), max_level=1)
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:

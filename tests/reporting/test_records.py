@@ -8,7 +8,12 @@ import os
 import pytest
 
 from avalanche_ham.errors import DataError
-from avalanche_ham.reporting.records import append_record, read_records, versions
+from avalanche_ham.reporting.records import (
+    append_record,
+    load_records,
+    read_records,
+    versions,
+)
 
 
 def record(name: str) -> dict:
@@ -81,3 +86,15 @@ def test_versions_name_what_a_result_may_depend_on():
     found = versions()
     assert {"python", "avalanche-lib", "torch", "timm", "peft"} <= set(found)
     assert found["torch"].startswith("2.") and found["avalanche-lib"].startswith("0.")
+
+
+def test_a_data_frame_has_a_row_per_record_and_a_column_per_setting(tmp_path):
+    for name, lr in (("a", 1e-3), ("b", 5e-3)):
+        record = {"method": name, "aa": 50.0, "hyperparameters": {"lr": lr}, "rows": [[1.0]]}
+        append_record(tmp_path / name / "records.jsonl", record)
+    frame = load_records(str(tmp_path))
+    assert frame["method"].tolist() == ["a", "b"]
+    assert frame["hyperparameters.lr"].tolist() == [1e-3, 5e-3]
+    assert frame["rows"].tolist() == [[[1.0]], [[1.0]]]
+    best = frame.sort_values("hyperparameters.lr").iloc[-1]
+    assert (best["method"], best["aa"]) == ("b", 50.0)
