@@ -33,7 +33,13 @@ LABELS = {
 }
 
 
-def draw(axes: Any, steps: dict[str, Any], value: str, unit: str) -> None:
+def draw(
+    axes: Any,
+    steps: dict[str, Any],
+    value: str,
+    unit: str,
+    heights_named: tuple[int, ...] = (),
+) -> None:
     """Draw a line per method over the number of tasks, on logarithmic axes."""
     ends = []
     counts = sorted({int(name.split()[1]) for name in steps if " " in name})
@@ -55,6 +61,8 @@ def draw(axes: Any, steps: dict[str, Any], value: str, unit: str) -> None:
     axes.set(xscale="log", yscale="log", xticks=counts, xlabel="number of tasks")
     axes.set_xticks(counts, [str(n) for n in counts])
     axes.minorticks_off()
+    if heights_named:  # before the labels: ticks widen the axis that labels are spread on
+        axes.set_yticks(heights_named)
     low, high = (math.log10(edge) for edge in axes.get_ylim())
     for (index, kind), place in zip(drawn, spread(ends, (high - low) / 18)):
         colour = look_of(index - 1, accent=kind == "ham").colour
@@ -82,8 +90,8 @@ def main() -> None:
                 figure.add_subplot(len(chosen.files), 2, 2 * row + side)
                 for side in (1, 2)
             )
-            draw(left, steps, "median", "training step / plain LoRA step")
-            left.set_yticks([1, 2, 4, 8])
+            title = "training step / plain LoRA step"
+            draw(left, steps, "median", title, heights_named=(1, 2, 4, 8))
             left.axhline(1, color=GREY, linewidth=0.8)
             left.set_title(f"{used['backbone']}, batch {used['batch']}", loc="left")
             draw(right, steps, "state_mb", "state on the device (MB)")
