@@ -141,6 +141,17 @@ def time_left(runs: Sequence[RunConfig], archive: Archive, *, jobs: int) -> str:
     return f"about {duration(seconds)}{tail}"
 
 
+def time_taken(runs: Sequence[RunConfig], archive: Archive) -> str:
+    """Say how long finished runs trained and evaluated; heads that shared a training count once."""
+    seconds = {}
+    for config in runs:
+        record = archive.record(config)
+        if record is not None:
+            key = identity_of(config)._replace(head="")
+            seconds[key] = sum(record["train_seconds"]) + sum(record["eval_seconds"])
+    return duration(sum(seconds.values()))
+
+
 def duration(seconds: float) -> str:
     """Say a time in its two largest units."""
     if seconds < 60:

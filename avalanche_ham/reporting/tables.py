@@ -11,7 +11,7 @@ from avalanche_ham.reporting.aggregate import sampling_error
 from avalanche_ham.reporting.archive import Archive
 from avalanche_ham.reporting.comparison import table_1, table_2
 from avalanche_ham.reporting.overview import table_methods
-from avalanche_ham.reporting.plan import describe, make_plan
+from avalanche_ham.reporting.plan import describe, make_plan, time_taken
 from avalanche_ham.reporting.setup import TITLES, Setup
 from avalanche_ham.reporting.structure import table_3, table_4, table_5
 from avalanche_ham.reporting.table import FilledTable, Table, fill
@@ -108,7 +108,8 @@ def _gaps(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
     total = sum(map(len, (plan.finished, plan.failed, plan.missing, plan.without_data)))
     missing = len(plan.missing) + len(plan.without_data)
     failed = f", {len(plan.failed)} failed" if plan.failed else ""
-    yield f"runs: {len(plan.finished)} of {total} finished, {missing} missing{failed}"
+    taken = f" in {time_taken(plan.finished, archive)}" if plan.finished else ""
+    yield f"runs: {len(plan.finished)} of {total} finished{taken}, {missing} missing{failed}"
     if plan.without_data:
         names = dict.fromkeys(TITLES[config.benchmark] for config in plan.without_data)
         yield f"not under the data root: {', '.join(names)} ({len(plan.without_data)} runs)"

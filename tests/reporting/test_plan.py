@@ -22,6 +22,7 @@ from avalanche_ham.reporting.plan import (
     estimate,
     make_plan,
     time_left,
+    time_taken,
     together,
 )
 from avalanche_ham.reporting.tables import TABLES
@@ -50,6 +51,13 @@ SMOKE = RunConfig(
 def test_a_real_record_has_the_identity_that_was_planned(config):
     record = run(config, Resources(threads=1), show=False)
     assert identity_in(json.loads(json.dumps(record))) == identity_of(config)
+
+
+def test_heads_that_shared_a_training_took_its_time_once(archive_of):
+    seconds = {"train_seconds": [60.0] * 2, "eval_seconds": [5.0, 10.0]}
+    runs = [replace(SMOKE, head=h, seed=s) for s in (1, 2) for h in ("linear", "ridge")]
+    archive = archive_of(*[(config, seconds) for config in runs[:3]])
+    assert time_taken(runs, archive) == duration(2 * 135)
 
 
 @pytest.mark.parametrize(
