@@ -66,6 +66,7 @@ def _about(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
             "compare orders and differences"
         )
     yield from _precision(table, archive)
+    yield from _single_classes(table, archive)
     if backbone == "embedded" and any(
         c.benchmark == "tiny_imagenet" for c in table.runs()
     ):
@@ -101,6 +102,23 @@ def _precision(table: Table, archive: Archive) -> Iterator[str]:
             f"{TITLES[benchmark]}, {n} tasks: each AA rests on {images} test images; counting "
             f"them has a standard error of up to {error:.2f} points"
         )
+
+
+def _single_classes(table: Table, archive: Archive) -> Iterator[str]:
+    """Say where tasks of one class changed the loss: adapters may then do worse than nothing."""
+    found: dict[tuple[str, int], int] = {}
+    for config in table.runs():
+        record = archive.record(config) or {}
+        if record.get("hyperparameters", {}).get("scope") == "current":
+            changed = record.get("scope", []).count("seen_frozen")
+            key = (config.benchmark, config.n_tasks)
+            found[key] = max(changed, found.get(key, 0))
+    for (benchmark, n), changed in found.items():
+        if changed:
+            yield (
+                f"{TITLES[benchmark]}, {n} tasks: {changed} have one class, and so no gradient "
+                "under the scope current; they were trained under seen_frozen"
+            )
 
 
 def _gaps(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:

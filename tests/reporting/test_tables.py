@@ -54,6 +54,20 @@ def test_table_1_shows_mean_deviation_paper_and_averages_what_is_there(
     assert any("5000 test images" in note for note in filled.notes)
 
 
+@pytest.mark.parametrize("single", [0, 2])
+def test_tasks_of_one_class_are_named_where_they_changed_the_loss(
+    single, setup, archive_of
+):
+    table = TABLES["1"](setup)
+    run = next(c for c in table.runs() if (c.method, c.benchmark) == ("ham", "cifar100"))
+    scopes = ["seen_frozen"] * single + ["current"] * (50 - single)
+    notes = make_table(table, setup, archive_of((run, {"scope": scopes}))).notes
+    found = [note for note in notes if "have one class" in note]
+    assert [note.startswith("CIFAR-100, 50 tasks: 2") for note in found] == [True] * (
+        single > 0
+    )
+
+
 def test_table_1_says_what_the_embedded_backbone_has_seen(setup, archive_of):
     notes = make_table(TABLES["1"](setup), setup, archive_of()).notes
     assert any("saw these very images" in note for note in notes)
