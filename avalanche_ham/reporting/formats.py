@@ -113,7 +113,8 @@ def cell_words(cell: Summary, column: Column) -> tuple[str, str]:
         if cell.no_data:
             return "no data", ""
         return (MISSING, "") if cell.total or cell.paper is None else ("", "")
-    rest = "" if cell.std is None else f" ± {cell.std:.{column.digits}f}"
+    spread = cell.std if column.deviation else None
+    rest = "" if spread is None else f" ± {spread:.{column.digits}f}"
     if cell.n < cell.total:
         failed = f", {cell.failed} failed" if cell.failed else ""
         rest += f" ({cell.n} of {cell.total}{failed})"

@@ -13,8 +13,8 @@ COLUMNS = (
     Column("AA (%)", best="max"),
     Column("FM (%)", best="min"),
     Column("training, s per task", digits=1),
-    Column("trainable parameters", digits=0),
-    Column("stored parameters", digits=0),
+    Column("trainable parameters, thousands", digits=1, deviation=False),
+    Column("stored parameters, thousands", digits=1, deviation=False),
 )
 
 
@@ -50,7 +50,7 @@ def _row(setup: Setup, row: MethodRow, benchmark: str, n: int, head: str) -> Row
         Score(runs, number("aa"), aa, data=data),
         Score(runs, number("fm"), fm, data=data),
         Score(runs, training_seconds, data=data),
-        Score(runs, last_of("trainable_parameters"), data=data),
-        Score(runs, last_of("stored_parameters"), data=data),
+        Score(runs, last_of("trainable_parameters", scale=1e-3), data=data),
+        Score(runs, last_of("stored_parameters", scale=1e-3), data=data),
     )
     return Row(row.label, cells, ranked=not row.is_bound)

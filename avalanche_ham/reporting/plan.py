@@ -142,14 +142,14 @@ def time_left(runs: Sequence[RunConfig], archive: Archive, *, jobs: int) -> str:
 
 
 def time_taken(runs: Sequence[RunConfig], archive: Archive) -> str:
-    """Say how long finished runs trained and evaluated; heads that shared a training count once."""
-    seconds = {}
+    """Say how long finished runs trained and evaluated; a training of several heads counts once."""
+    trainings = set()  # heads that shared a training have its seconds in common, to the last bit
     for config in runs:
         record = archive.record(config)
         if record is not None:
-            key = identity_of(config)._replace(head="")
-            seconds[key] = sum(record["train_seconds"]) + sum(record["eval_seconds"])
-    return duration(sum(seconds.values()))
+            seconds = (*record["train_seconds"], *record["eval_seconds"])
+            trainings.add((identity_of(config)._replace(head=""), seconds))
+    return duration(sum(sum(seconds) for _, seconds in trainings))
 
 
 def duration(seconds: float) -> str:

@@ -16,13 +16,14 @@ from avalanche_ham.run_config import RunConfig
 class Column:
     """A heading; ``best`` is ``max``, ``min`` or empty, ``digits`` those after the point.
 
-    ``averaged`` columns enter the average.
+    ``averaged`` columns enter the average; without ``deviation`` a mean is shown alone.
     """
 
     title: str
     best: str = ""
     digits: int = 2
     averaged: bool = False
+    deviation: bool = True
 
 
 @dataclass(frozen=True)

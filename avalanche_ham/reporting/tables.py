@@ -8,7 +8,7 @@ from dataclasses import replace
 from avalanche_ham.presets import METHOD_OVERRIDES, preset_values
 from avalanche_ham.reporting.ablations import table_6, table_7, table_extra
 from avalanche_ham.reporting.aggregate import sampling_error
-from avalanche_ham.reporting.archive import Archive
+from avalanche_ham.reporting.archive import Archive, Record
 from avalanche_ham.reporting.comparison import table_1, table_2
 from avalanche_ham.reporting.overview import table_methods
 from avalanche_ham.reporting.plan import describe, make_plan, time_taken
@@ -65,8 +65,10 @@ def _about(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
             "not the paper's set-up (ViT-B/16, all images): its values are beside ours to "
             "compare orders and differences"
         )
-    yield from _precision(table, archive)
-    yield from _single_classes(table, archive)
+    for (benchmark, n), records in _by_length(table, archive).items():
+        for words in (_precision(records), _single_classes(records)):
+            if words:
+                yield f"{TITLES[benchmark]}, {n} tasks: {words}"
     if backbone == "embedded" and any(
         c.benchmark == "tiny_imagenet" for c in table.runs()
     ):
@@ -86,39 +88,36 @@ def _rates(table: Table) -> Iterator[str]:
         yield f"learning rate from one grid for all methods (held-out images): {words}"
 
 
-def _precision(table: Table, archive: Archive) -> Iterator[str]:
-    """Say how many test images an accuracy rests on, for each data set and length."""
-    found: dict[tuple[str, int], list[tuple[int, float]]] = {}
+def _by_length(table: Table, archive: Archive) -> dict[tuple[str, int], list[Record]]:
+    """Gather a table's records by data set and number of tasks."""
+    found: dict[tuple[str, int], list[Record]] = {}
     for config in table.runs():
         record = archive.record(config)
         if record is not None:
-            images = record["test_images"]
-            error = sampling_error(record["accuracy_matrix"][-1], images)
-            key = (config.benchmark, config.n_tasks)
-            found.setdefault(key, []).append((sum(images), error))
-    for (benchmark, n), values in found.items():
-        images, error = max(v[0] for v in values), max(v[1] for v in values)
-        yield (
-            f"{TITLES[benchmark]}, {n} tasks: each AA rests on {images} test images; counting "
-            f"them has a standard error of up to {error:.2f} points"
-        )
+            found.setdefault((config.benchmark, config.n_tasks), []).append(record)
+    return found
 
 
-def _single_classes(table: Table, archive: Archive) -> Iterator[str]:
+def _precision(records: list[Record]) -> str:
+    """Say how many test images an accuracy rests on."""
+    images = max(sum(r["test_images"]) for r in records)
+    error = max(sampling_error(r["accuracy_matrix"][-1], r["test_images"]) for r in records)
+    return (
+        f"each AA rests on {images} test images; counting them has a standard error of up to "
+        f"{error:.2f} points"
+    )
+
+
+def _single_classes(records: list[Record]) -> str:
     """Say where tasks of one class changed the loss: adapters may then do worse than nothing."""
-    found: dict[tuple[str, int], int] = {}
-    for config in table.runs():
-        record = archive.record(config) or {}
-        if record.get("hyperparameters", {}).get("scope") == "current":
-            changed = record.get("scope", []).count("seen_frozen")
-            key = (config.benchmark, config.n_tasks)
-            found[key] = max(changed, found.get(key, 0))
-    for (benchmark, n), changed in found.items():
-        if changed:
-            yield (
-                f"{TITLES[benchmark]}, {n} tasks: {changed} have one class, and so no gradient "
-                "under the scope current; they were trained under seen_frozen"
-            )
+    local = [r for r in records if r["hyperparameters"].get("scope") == "current"]
+    changed = max((r["scope"].count("seen_frozen") for r in local), default=0)
+    if not changed:
+        return ""
+    return (
+        f"{changed} have one class, and so no gradient under the scope current; they were "
+        "trained under seen_frozen"
+    )
 
 
 def _gaps(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:

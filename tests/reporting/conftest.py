@@ -33,6 +33,7 @@ def made_up(config, **values) -> dict:
         "hyperparameters": {**resolve(config.method, preset, own), **data},
         "accuracy_matrix": [[0.5] * (t + 1) + [None] * (n - t - 1) for t in range(n)],
         "test_images": [100] * n,
+        "scope": ["current"] * n,
         "aa": 50.0,
         "fm": 10.0,
         "train_seconds": [2.0] * n,

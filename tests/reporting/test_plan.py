@@ -1,22 +1,15 @@
-"""Which runs are missing, who makes them, and what happens when one fails or is killed."""
+"""Which runs are missing, which are one and the same, and how long they take."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from avalanche_ham.errors import DataError
-from avalanche_ham.reporting import one_run
-from avalanche_ham.reporting.archive import FAILURE, read_archive
-from avalanche_ham.reporting.execute import execute
+from avalanche_ham.reporting.archive import read_archive
 from avalanche_ham.reporting.identity import identity_in, identity_of
-from avalanche_ham.reporting.lock import LOCK, RunLock, is_stale
 from avalanche_ham.reporting.plan import (
     duration,
     estimate,
@@ -58,6 +51,8 @@ def test_heads_that_shared_a_training_took_its_time_once(archive_of):
     runs = [replace(SMOKE, head=h, seed=s) for s in (1, 2) for h in ("linear", "ridge")]
     archive = archive_of(*[(config, seconds) for config in runs[:3]])
     assert time_taken(runs, archive) == duration(2 * 135)
+    apart = [(runs[0], seconds), (runs[1], {**seconds, "eval_seconds": [4.0, 3.0]})]
+    assert time_taken(runs, archive_of(*apart)) == duration(135 + 127)
 
 
 @pytest.mark.parametrize(
@@ -128,16 +123,6 @@ def test_runs_that_differ_only_in_the_head_train_once():
     ]
 
 
-def test_one_training_leaves_a_record_for_each_head(tmp_path):
-    (both,) = together([SMOKE, replace(SMOKE, head="ridge")])
-    problems, archive = _execute([both], tmp_path, jobs=0)
-    assert problems == [] and len(list(tmp_path.iterdir())) == 1
-    assert archive.record(SMOKE)["head"] == "linear"
-    found = read_archive(tmp_path).record(replace(SMOKE, head="ridge"))
-    alone = run(replace(SMOKE, head="ridge"), Resources(threads=1), show=False)
-    assert found["accuracy_matrix"] == alone["accuracy_matrix"]
-
-
 def test_a_training_that_fails_fails_for_each_head(shelf):
     shelf.fail(replace(SMOKE, head="linear,ridge"))
     archive = read_archive(shelf.folder)
@@ -168,90 +153,3 @@ def test_a_folder_that_is_not_there_is_an_error_only_when_reading(tmp_path):
     with pytest.raises(DataError):
         read_archive(tmp_path / "nothing")
     assert not read_archive(tmp_path / "nothing", must_exist=False).records
-
-
-def _execute(runs, folder, **options):
-    archive = read_archive(folder, must_exist=False)
-    resources = Resources(threads=1, device="cpu")
-    return execute(runs, folder, archive, resources=resources, **options), archive
-
-
-def test_two_processes_make_all_runs_each_in_its_folder(tmp_path):
-    runs = [replace(SMOKE, seed=seed) for seed in (1, 2, 3)]
-    problems, archive = _execute(runs, tmp_path, jobs=2)
-    assert problems == [] and len(archive.records) == 3
-    for config in runs:
-        names = {path.name for path in (tmp_path / identity_of(config).slug).iterdir()}
-        assert names == {"records.jsonl"}
-        assert archive.record(config)["device"] == "cpu, 1 threads"
-
-
-def test_a_run_under_another_process_lock_is_left_to_it(tmp_path):
-    folder = tmp_path / identity_of(SMOKE).slug
-    assert RunLock(folder).acquire()
-    problems, archive = _execute([SMOKE], tmp_path, jobs=0)
-    assert problems == [] and not archive.records
-
-
-def test_a_failure_is_noted_and_the_next_run_is_made(tmp_path, monkeypatch):
-    def fail_on_seed_1(config, *args, **options):
-        if config.seed == 1:
-            raise RuntimeError("out of\n memory")
-        return run(config, *args, **options)
-
-    monkeypatch.setattr(one_run, "run", fail_on_seed_1)
-    problems, _ = _execute([SMOKE, replace(SMOKE, seed=2)], tmp_path, jobs=0)
-    assert len(problems) == 1 and "out of memory" in problems[0]
-    archive = read_archive(tmp_path)
-    assert archive.failure(SMOKE)["error"] == "RuntimeError: out of memory"
-    assert "fail_on_seed_1" in archive.failure(SMOKE)["traceback"]
-    assert archive.record(replace(SMOKE, seed=2))
-    monkeypatch.undo()
-    _execute([SMOKE], tmp_path, jobs=0)
-    assert read_archive(tmp_path).failures == {}
-
-
-def test_bad_input_is_reported_but_not_noted_as_a_result(tmp_path):
-    problems, _ = _execute([replace(SMOKE, options={"rank": 10_000})], tmp_path, jobs=0)
-    assert "rank" in problems[0]
-    assert read_archive(tmp_path).failures == {}
-
-
-def test_a_half_finished_run_goes_on_and_ends_with_the_same_matrix(
-    tmp_path, monkeypatch
-):
-    config = replace(SMOKE, n_tasks=4)
-    whole = run(config, Resources(threads=1), show=False)
-
-    def stop_after_two(current):
-        if current.tasks_done() == 2:
-            raise KeyboardInterrupt
-
-    folder = tmp_path / identity_of(config).slug
-    monkeypatch.setattr(one_run, "_count", lambda folder: stop_after_two)
-    with pytest.raises(KeyboardInterrupt):
-        one_run.make_run(config, folder, Resources(threads=1))
-    assert not (folder / LOCK).exists() and not (folder / FAILURE).exists()
-    monkeypatch.undo()
-    trained = []
-    monkeypatch.setattr(
-        one_run, "_count", lambda folder: lambda r: trained.append(r.tasks_done())
-    )
-    problems, archive = _execute([config], tmp_path, jobs=0)
-    assert problems == [] and trained == [3, 4]
-    assert archive.record(config)["accuracy_matrix"] == whole["accuracy_matrix"]
-
-
-def test_a_killed_process_is_noted_as_failed_and_its_run_can_be_made_again(tmp_path):
-    slow = replace(SMOKE, options={"rank": 2, "steps": 100_000})
-    folder = tmp_path / identity_of(slow).slug
-    with ThreadPoolExecutor(1) as pool:
-        outcome = pool.submit(_execute, [slow], tmp_path, jobs=1)
-        while not (folder / LOCK).exists() or not (folder / LOCK).read_text():
-            time.sleep(0.05)
-        os.kill(json.loads((folder / LOCK).read_text())["pid"], signal.SIGKILL)
-        problems, _ = outcome.result()
-    assert "signal 9" in problems[0]
-    assert "signal 9" in read_archive(tmp_path).failure(slow)["error"]
-    assert is_stale(folder / LOCK)
-    assert RunLock(folder).acquire()
