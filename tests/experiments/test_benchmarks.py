@@ -5,26 +5,16 @@ from __future__ import annotations
 import json
 import math
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 TASKS, RANK = 6, 4
 SLOWER = [
     ("ham", "ham_naive"),
     ("sd_lora", "sd_lora_loop"),
     ("sd_lora", "sd_lora_released"),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def scripts():
-    """Let the scripts be imported as running them as files would."""
-    sys.path.insert(0, str(EXPERIMENTS))
-    yield
-    sys.path.remove(str(EXPERIMENTS))
 
 
 @pytest.fixture

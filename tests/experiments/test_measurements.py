@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from avalanche_ham.backbones.embedded import hybrid_from_file, load_embedded
 
-EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 RATES = "--methods ham,frozen --benchmark digits --tasks 2 --preset smoke --jobs 0 --device cpu"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def scripts():
-    """Let the scripts be imported as running them as files would."""
-    sys.path.insert(0, str(EXPERIMENTS))
-    yield
-    sys.path.remove(str(EXPERIMENTS))
 
 
 def test_learning_rates_chooses_the_highest_mean_of_both_heads(tmp_path, capsys):

@@ -1,8 +1,6 @@
 """Pre-training end to end on made-up images with a made-up teacher, killed and resumed."""
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,24 +9,20 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
-
 
 class Killed(Exception):
     """Stands for the end of the process."""
 
 
 @pytest.fixture(scope="module", autouse=True)
-def script():
-    """The script as a module; running it as a file puts its folder on the path, too."""
-    sys.path.insert(0, str(EXPERIMENTS))
+def script(experiments):
+    """The script as a module."""
     fused = timm.layers.use_fused_attn()
     try:
         import pretrain_embedded
 
         yield pretrain_embedded
     finally:
-        sys.path.remove(str(EXPERIMENTS))
         timm.layers.set_fused_attn(bool(fused))
 
 

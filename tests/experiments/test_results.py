@@ -1,0 +1,29 @@
+"""The results that are committed are those of the records that are committed."""
+
+from __future__ import annotations
+
+import pytest
+
+from avalanche_ham.cli import main
+
+
+def test_committed_tables_are_what_their_commands_print(experiments, capsys):
+    from write_results import ITEMS
+
+    folder = experiments / "results" / "tables"
+    tables = {name: words for name, words in ITEMS.items() if words.startswith("table")}
+    assert {path.stem for path in folder.iterdir()} == set(tables)
+    for name, words in tables.items():
+        line = [*words.split(), "--records", str(folder.parent), "--download"]
+        assert main(line) == 0
+        assert capsys.readouterr().out == (folder / f"{name}.md").read_text(), name
+
+
+@pytest.mark.parametrize("name", ["methods_at_10_tasks", "methods_at_50_tasks"])
+def test_the_readme_shows_a_table_as_it_was_printed(name, experiments):
+    readme = (experiments / "README.md").read_text()
+    table = (experiments / "results" / "tables" / f"{name}.md").read_text()
+    _, *blocks = table.split("### ")
+    assert len(blocks) == 2  # one per head
+    for block in blocks:
+        assert block.partition("\n- ")[0].strip() in readme
