@@ -32,11 +32,16 @@ def made_up(tasks: int, per_class: int, size: int) -> Benchmark:
     return class_incremental(data, data, n_tasks=tasks, seed=0, name="made up")
 
 
+def is_here(chosen: argparse.Namespace) -> bool:
+    """Whether the weights need no download; speed does not depend on them, accuracy does."""
+    return chosen.backbone == "embedded"
+
+
 def train_ham(chosen: argparse.Namespace, digits: Benchmark) -> HAMStrategy:
     """Train HAM on five tasks, so that there is something to merge."""
     ham = HAMStrategy(
         model=create_model(
-            chosen.backbone, n_classes=max(10, chosen.tasks), pretrained=False
+            chosen.backbone, n_classes=max(10, chosen.tasks), pretrained=is_here(chosen)
         ),
         steps=chosen.steps,
         lr=1e-3,
@@ -53,7 +58,7 @@ def train_ham(chosen: argparse.Namespace, digits: Benchmark) -> HAMStrategy:
 
 def time_all(chosen: argparse.Namespace, ham: HAMStrategy) -> dict[str, list[float]]:
     """Time every pass over images; call it under merged weights."""
-    plain = create_backbone(chosen.backbone, pretrained=False).to(chosen.device)
+    plain = create_backbone(chosen.backbone, pretrained=is_here(chosen)).to(chosen.device)
     prefer_plain_attention(plain)
     size = plain.patch_embed.img_size
     images = torch.randn(chosen.batch, 3, *size, device=chosen.device)

@@ -34,6 +34,16 @@ def load_embedded() -> VisionTransformer:
     return hybrid_from_bytes(_shipped(), sha256=EMBEDDED_SHA256)
 
 
+def random_embedded() -> VisionTransformer:
+    """Build the embedded backbone with random weights, from torch's global generator.
+
+    Raises:
+        StateError: if the shipped file, which describes the network, is missing.
+    """
+    config = embedded_metadata()
+    return _finished(_hybrid(config), config)
+
+
 def embedded_metadata() -> dict:
     """Read what the shipped file says of itself: architecture, ``mean``, ``std``, recipe.
 
@@ -74,10 +84,19 @@ def hybrid_from_bytes(data: bytes, *, sha256: str | None = None) -> VisionTransf
         )
     try:
         config = _metadata(data)
-        vit = create_hybrid_vit(**{name: config[name] for name in ARCHITECTURE})
+        vit = _hybrid(config)
         vit.load_state_dict({name: tensor.float() for name, tensor in load(data).items()})
     except Exception as error:
         raise StateError(f"hybrid ViT: the weights cannot be used: {error}") from error
+    return _finished(vit, config)
+
+
+def _hybrid(config: dict) -> VisionTransformer:
+    return create_hybrid_vit(**{name: config[name] for name in ARCHITECTURE})
+
+
+def _finished(vit: VisionTransformer, config: dict) -> VisionTransformer:
+    """Fold the stem's batch norms and say, as timm does, what the inputs must look like."""
     fold_batch_norms(vit.patch_embed.backbone)
     shown = {
         "input_size": (3, config["img_size"], config["img_size"]),

@@ -24,7 +24,8 @@ def create_backbone(
     Args:
         name: ``embedded``, ``tiny``, or any ViT of timm, such as
             ``vit_base_patch16_224.augreg_in21k_ft_in1k``.
-        pretrained: load timm's weights, from its cache or the network.
+        pretrained: load the weights: those of ``embedded``, which ship with the package, or
+            timm's, from its cache or the network; else they are random.
         weights: a local ``.safetensors`` or ``.pth`` file of timm's names, instead; for
             ``embedded`` one that ``experiments/pretrain_embedded.py`` has written.
         seed: of the random start, where there are no weights.
@@ -36,7 +37,7 @@ def create_backbone(
     """
     with forked(seed, "backbone"):
         if name == "embedded":
-            vit, weights = _embedded(weights), None
+            vit, weights = _embedded(pretrained, weights), None
         elif name == "tiny":
             vit = _tiny()
         else:
@@ -46,13 +47,13 @@ def create_backbone(
     return vit.eval().requires_grad_(False)
 
 
-def _embedded(weights: str | Path | None) -> VisionTransformer:
-    from avalanche_ham.backbones.embedded import hybrid_from_file, load_embedded
+def _embedded(pretrained: bool, weights: str | Path | None) -> VisionTransformer:
+    from avalanche_ham.backbones import embedded
 
     if weights is None:
-        return load_embedded()
+        return embedded.load_embedded() if pretrained else embedded.random_embedded()
     try:
-        return hybrid_from_file(weights)
+        return embedded.hybrid_from_file(weights)
     except OSError as error:
         raise StateError(f"weights: cannot read {weights}: {error.strerror}") from error
 

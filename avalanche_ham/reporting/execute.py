@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +21,7 @@ from avalanche_ham.reporting.plan import describe, duration, time_left
 from avalanche_ham.run_config import Resources, RunConfig
 
 INTERRUPTED = 130
-PATIENCE = 5  # seconds that an interrupted process has to end by itself
+PATIENCE = 5  # seconds that interrupted processes have to end by themselves
 
 
 def execute(
@@ -116,6 +118,7 @@ def _in_processes(queue: Queue, resources: Resources, keep_state: bool) -> None:
     running: dict[Any, RunConfig] = {}
     show = queue.jobs == 1  # two progress bars would overwrite each other
     waiting = queue.take()
+    previous = _interrupt_on_termination()
     try:
         while queue.waiting or running:
             while queue.waiting and len(running) < queue.jobs:
@@ -132,10 +135,22 @@ def _in_processes(queue: Queue, resources: Resources, keep_state: bool) -> None:
                     config, process.exitcode or 0, running=list(running.values())
                 )
     except KeyboardInterrupt:
-        for process in running:
-            process.join(PATIENCE)  # a terminal has interrupted them too
+        deadline = time.monotonic() + PATIENCE
+        for process in running:  # a terminal has interrupted them too
+            process.join(max(0, deadline - time.monotonic()))
             process.terminate()  # a run is left as after any kill: it can go on
+            process.join()
         raise
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _interrupt_on_termination() -> Any:
+    """Make a ``kill`` stop the processes too, as Ctrl-C does; gives the handler replaced."""
+    if threading.current_thread() is not threading.main_thread():
+        return None  # only the main thread may set handlers
+    return signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _process_context() -> Any:

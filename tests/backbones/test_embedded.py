@@ -17,6 +17,7 @@ from avalanche_ham.backbones.embedded import (
     hybrid_from_bytes,
     load_embedded,
 )
+from avalanche_ham.backbones.model import create_model
 from avalanche_ham.backbones.preprocess import Preprocess
 from avalanche_ham.errors import StateError
 from avalanche_ham.heads import NearestClassMean
@@ -77,6 +78,22 @@ def test_two_loads_are_equal_but_share_nothing(vit):
     mine, theirs = vit.blocks[0].attn.qkv.weight, other.blocks[0].attn.qkv.weight
     assert torch.equal(mine, theirs)
     assert mine.data_ptr() != theirs.data_ptr()
+
+
+def test_random_weights_of_the_same_shape_come_from_the_seed(vit):
+    def made(**options):
+        return create_model("embedded", n_classes=10, **options).encoder
+
+    shipped, first = made(), made(pretrained=False, seed=1)
+    again, other = made(pretrained=False, seed=1), made(pretrained=False, seed=2)
+    x = torch.zeros(1, *vit.pretrained_cfg["input_size"], dtype=torch.uint8)
+    with torch.no_grad():
+        features = [encoder(x).features for encoder in (shipped, first, again, other)]
+    assert torch.equal(features[1], features[2])
+    assert not torch.allclose(features[0], features[1])
+    assert not torch.allclose(features[1], features[3])
+    names = [n for n, _ in shipped.named_parameters()]
+    assert names == [n for n, _ in first.named_parameters()]
 
 
 def test_every_block_and_the_stem_are_trained(vit, data):

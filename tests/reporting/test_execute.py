@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -117,11 +119,36 @@ def test_a_killed_process_is_noted_as_failed_and_its_run_can_be_made_again(tmp_p
     folder = tmp_path / identity_of(slow).slug
     with ThreadPoolExecutor(1) as pool:
         outcome = pool.submit(_execute, [slow], tmp_path, jobs=1)
-        while not (folder / LOCK).exists() or not (folder / LOCK).read_text():
-            time.sleep(0.05)
-        os.kill(json.loads((folder / LOCK).read_text())["pid"], signal.SIGKILL)
+        os.kill(_worker(folder), signal.SIGKILL)
         problems, _ = outcome.result()
     assert "signal 9" in problems[0]
     assert "signal 9" in read_archive(tmp_path).failure(slow)["error"]
     assert is_stale(folder / LOCK)
     assert RunLock(folder).acquire()
+
+
+def test_a_kill_of_the_command_ends_the_processes_that_it_started(tmp_path):
+    options = "--methods ham --benchmark digits --tasks 5 --seeds 1,2 --preset cpu"
+    words = f"table methods {options} --run --jobs 2 --threads 1"
+    command = [sys.executable, "-m", "avalanche_ham", *words.split(), "--records", tmp_path]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as table:
+        while len(folders := list(tmp_path.iterdir())) < 2:
+            assert table.poll() is None
+            time.sleep(0.05)
+        for folder in folders:
+            _worker(folder)
+        table.send_signal(signal.SIGTERM)
+        assert table.wait(timeout=60) == 130
+        assert "the same command goes on" in table.stderr.read()
+    locks = [folder / LOCK for folder in folders]
+    begun = time.monotonic()  # the system needs a moment to forget an ended process
+    while not all(map(is_stale, locks)) and time.monotonic() < begun + 5:
+        time.sleep(0.05)
+    assert all(lock.exists() and is_stale(lock) for lock in locks)  # ended, not finished
+
+
+def _worker(folder):
+    """Wait until a process has taken a run's folder; give its id."""
+    while not (folder / LOCK).exists() or not (folder / LOCK).read_text():
+        time.sleep(0.05)
+    return json.loads((folder / LOCK).read_text())["pid"]
