@@ -110,12 +110,15 @@ def _updates(strategy: Any, kind: str) -> dict[str, Any]:
 
 
 def _head(model: Any) -> dict[str, Tensor]:
-    """The trained head's rows for all seen classes, and the tensors of readouts."""
+    """The trained head's rows for all seen classes, and what each fed readout predicts with."""
     head = model.head
     tensors = {
         "weight": torch.cat(list(head.weights)).detach(),
         "bias": torch.cat(list(head.biases)).detach(),
         "classes": head.classes,
     }
-    tensors.update(model.readouts.state_dict())
+    for name, readout in model.readouts.items():
+        if readout.is_fed:
+            parts = readout.solution().items()
+            tensors.update({f"{name}.{part}": tensor for part, tensor in parts})
     return {name: tensor.contiguous() for name, tensor in tensors.items()}

@@ -4,8 +4,9 @@ Command: python learning_rates.py --data-root DATA --records results/learning_ra
 
 CIFAR-100 in 10 tasks, preset cpu, seed 1, accuracies on held-out training images (a fifth of
 those of each class; test images are never looked at). Chosen is the rate with the highest mean
-of the AA under the trained and the ridge head, because one training serves both. The choices
-stand in ``avalanche_ham/presets.py``. Runs that are there already are not made again.
+of the AA under the trained and the ridge head, because one training serves both. With
+``--tasks 50`` each method is tried at its choice and at the next smaller rate, as longer streams
+drift further. Runs that are there already are not made again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from avalanche_ham.presets import preset_values
 from avalanche_ham.reporting.archive import Archive, read_archive
 from avalanche_ham.reporting.execute import execute
 from avalanche_ham.reporting.methods import REFERENCES
@@ -21,7 +23,8 @@ from avalanche_ham.reporting.plan import make_plan, together
 from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.run_config import Resources, RunConfig
 
-GRID = (2e-4, 1e-3, 5e-3)
+GRID = (4e-5, 2e-4, 1e-3, 5e-3)
+SHORT = 20  # tasks, up to which all rates but the smallest are tried
 HEADS = ("linear", "ridge")
 ALL = (*METHODS, *(name for name in REFERENCES if name != "joint"))
 HELD_OUT = {"holdout": 0.2, "test_per_class": 20}
@@ -51,9 +54,19 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def grid(setup: Setup, method: str, options: argparse.Namespace) -> list[RunConfig]:
-    """List the runs of a method; without adapters there is only the head's rate."""
-    rates = GRID[:1] if method == "frozen" else GRID
+    """List the runs of a method."""
+    rates = rates_of(method, options)
     return [run for rate in rates for run in _runs(setup, method, rate, options)]
+
+
+def rates_of(method: str, options: argparse.Namespace) -> tuple[float, ...]:
+    """Give the rates to try; without adapters there is only the head's."""
+    if method == "frozen":
+        return GRID[1:2]
+    if options.tasks <= SHORT:
+        return GRID[1:]
+    place = GRID.index(preset_values(options.preset, options.benchmark, method)["lr"])
+    return GRID[place - 1 : place + 1]
 
 
 def _runs(
@@ -77,13 +90,14 @@ def table(
     setup: Setup, names: tuple[str, ...], archive: Archive, options: argparse.Namespace
 ) -> list[str]:
     """Give the lines of a Markdown table: AA at each rate, trained head / ridge."""
+    rates = [r for r in GRID if any(r in rates_of(name, options) for name in names)]
     lines = [
-        "| method | " + " | ".join(f"{rate:g}" for rate in GRID) + " | chosen |",
-        "|---|" + "---|" * (len(GRID) + 1),
+        "| method | " + " | ".join(f"{rate:g}" for rate in rates) + " | chosen |",
+        "|---|" + "---|" * (len(rates) + 1),
     ]
     for name in names:
         cells, means = [], {}
-        for rate in GRID:
+        for rate in rates:
             found = [archive.record(run) for run in _runs(setup, name, rate, options)]
             scores = [record["aa"] for record in found if record]
             cells.append(" / ".join(f"{score:.1f}" for score in scores) or "-")

@@ -199,3 +199,18 @@ def test_nothing_is_overwritten(ham, tmp_path):
         with pytest.raises(HamError, match="not empty"):
             export(ham, to)
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "to").iterdir()}
+
+
+def test_the_ridge_head_predicts_from_what_is_exported(tmp_path, images):
+    folder = finished_run(tmp_path / "run", method="sd_lora", head="ridge")
+    export(folder, tmp_path / "to")
+    head = load_file(tmp_path / "to" / "head.safetensors")
+    strategy = load_strategy(folder)
+    features = features_of_peft(tmp_path / "to", strategy.model, images)
+    lifted = (features / features.norm(dim=1, keepdim=True)) @ head["ridge.projection"]
+    scores = lifted.relu() @ head["ridge.weights"]
+    with strategy.evaluation_weights(), torch.no_grad():
+        logits = strategy.model(images)
+    seen = head["ridge.counts"] > 0
+    torch.testing.assert_close(scores[:, seen], logits[:, seen], atol=1e-4, rtol=0)
+    assert "ridge.gram" not in head

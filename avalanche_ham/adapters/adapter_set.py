@@ -48,12 +48,12 @@ class AdapterSet(nn.Module):
         model.requires_grad_(False)
         names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
         for target in self.targets:
-            matched = [n for n in names if ("." + n).endswith("." + target)]
-            if not matched:
+            if not any(_matches(name, target) for name in names):
                 raise NoMatchError(
                     f"targets: no linear layer's name ends with {target!r}"
                 )
-            for name in matched:
+        for name in names:  # in the network's order, so that the last one is the last
+            if any(_matches(name, target) for target in self.targets):
                 parent_name, _, child = name.rpartition(".")
                 parent = model.get_submodule(parent_name)
                 layer = AdaptedLinear(getattr(parent, child), self, terms)
@@ -131,9 +131,7 @@ class AdapterSet(nn.Module):
         """
         if self.is_open:
             raise RuntimeError("close the open adapter before adding a term")
-        unknown = set(update) - set(self.layers)
-        if unknown:
-            raise NoMatchError(f"no adapted layer is called {sorted(unknown)[0]!r}")
+        self._check_names(update)
         if to is not None and not 0 <= to < self.n_terms:
             raise OptionError("to", f"the index of one of {self.n_terms} terms", to)
         index = self.n_terms if to is None else to
@@ -153,9 +151,17 @@ class AdapterSet(nn.Module):
     def total(self) -> dict[str, Tensor]:
         """Compute the whole change that training sees now, dense: terms and open branch."""
         return {
-            name: layer.combined(with_branch=self.is_open) - layer.weight
+            name: layer.change(with_branch=self.is_open)
             for name, layer in self.layers.items()
         }
+
+    def clear(self) -> None:
+        """Forget all terms, the open branch and merged weights: the bare network is left."""
+        for layer in self.layers.values():
+            layer.branch = layer.fixed = layer.merged = None
+            layer.terms = type(layer.terms)(layer.weight.detach())
+        self.is_open = False
+        self._set_scales([], trainable=False)
 
     @contextlib.contextmanager
     def merged(self, update: Update | None) -> Iterator[None]:
@@ -166,26 +172,41 @@ class AdapterSet(nn.Module):
         """
         before = {name: layer.merged for name, layer in self.layers.items()}
         try:
-            if update is not None:
-                self.enter(update)
+            self.enter(update)
             yield
         finally:
-            for name, layer in self.layers.items():
-                layer.merged = before[name]
+            self.restore(before)
 
     @torch.no_grad()
-    def enter(self, update: Update) -> None:
-        """Switch to the weights ``W0 + update`` until ``restore``."""
+    def enter(self, update: Update | None) -> dict[str, Tensor | None]:
+        """Switch to the weights ``W0 + update`` until ``restore``; None changes nothing.
+
+        Returns:
+            What to give to ``restore`` to come back to the weights of before.
+
+        Raises:
+            NoMatchError: if the update names a layer that is not adapted.
+        """
+        before = {name: layer.merged for name, layer in self.layers.items()}
+        if update is None:
+            return before
+        self._check_names(update)
         for name, layer in self.layers.items():
             weight = layer.weight.detach()
             if name in update:
                 weight = weight + dense(update[name]).to(weight)
             layer.merged = weight
+        return before
 
-    def restore(self) -> None:
-        """Leave merged weights; does nothing when there are none."""
-        for layer in self.layers.values():
-            layer.merged = None
+    def restore(self, before: dict[str, Tensor | None] | None = None) -> None:
+        """Go back to what ``enter`` found, or else leave all merged weights."""
+        for name, layer in self.layers.items():
+            layer.merged = None if before is None else before[name]
+
+    def _check_names(self, update: Update) -> None:
+        unknown = set(update) - set(self.layers)
+        if unknown:
+            raise NoMatchError(f"no adapted layer is called {sorted(unknown)[0]!r}")
 
     def _set_scales(self, values: list[float], *, trainable: bool) -> None:
         fresh = torch.tensor(values, dtype=self.scales.dtype, device=self.scales.device)
@@ -196,3 +217,7 @@ class AdapterSet(nn.Module):
         if saved is not None and not self.is_open:
             self._set_scales([0.0] * len(saved), trainable=False)
         super()._load_from_state_dict(state, prefix, *args)
+
+
+def _matches(name: str, target: str) -> bool:
+    return ("." + name).endswith("." + target)

@@ -49,8 +49,9 @@ class LowRankBranch(nn.Module):
             named = set(slots)
             if not slots or not named <= set(SLOTS) or len(named) < len(slots):
                 raise OptionError("slots", "some of q, k, v, each once", slots)
-            if out_features % len(SLOTS):
-                allowed = f"None where a layer has {out_features} outputs, no fused qkv"
+            if out_features != len(SLOTS) * in_features:
+                sizes = f"{in_features} inputs and {out_features} outputs"
+                allowed = f"None where a layer has {sizes}, no fused qkv"
                 raise OptionError("slots", allowed, slots)
         limit = min(in_features, out_features)
         if not 1 <= rank <= limit:

@@ -36,16 +36,23 @@ class AdaptedLinear(nn.Linear):
 
     def combined(self, *, with_branch: bool) -> Tensor:
         """Build ``W0 + terms (+ alpha_t B A)``, shape ``(o, i)``, in the weight's own dtype."""
+        weight = self.fixed if self.fixed is not None else self._with_terms(self.weight)
+        return self._with_branch(weight) if with_branch else weight
+
+    def change(self, *, with_branch: bool) -> Tensor:
+        """Build ``combined`` less W0, without the rounding of a sum with W0."""
+        change = self._with_terms(torch.zeros_like(self.weight))
+        return self._with_branch(change) if with_branch else change
+
+    def _with_terms(self, weight: Tensor) -> Tensor:
         owner = self._owner[0]
-        weight: Tensor = self.weight
-        if self.fixed is not None:
-            weight = self.fixed
-        elif owner.n_terms:
-            weight = self.terms.onto(weight, owner.scales[: owner.n_terms])
-        if with_branch:
-            a, b = self.branch.factors()  # type: ignore[union-attr]
-            weight = torch.addmm(weight, owner.scales[-1] * b, a)
-        return weight
+        if not owner.n_terms:
+            return weight
+        return self.terms.onto(weight, owner.scales[: owner.n_terms])
+
+    def _with_branch(self, weight: Tensor) -> Tensor:
+        a, b = self.branch.factors()  # type: ignore[union-attr]
+        return torch.addmm(weight, self._owner[0].scales[-1] * b, a)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., i)`` to ``(..., o)``."""

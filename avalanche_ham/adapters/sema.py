@@ -108,6 +108,10 @@ class BlockAdapters(nn.Module):
         super().__init__()
         self.width, self.hidden = width, hidden
         self.descriptor_width = descriptor_width
+        self.clear()
+
+    def clear(self) -> None:
+        """Start without any adapter."""
         self.adapters: Any = nn.ModuleList()
         self.descriptors: Any = nn.ModuleList()
         self.router: Any = nn.ModuleList()  # one row an adapter

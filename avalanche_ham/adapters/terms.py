@@ -116,7 +116,10 @@ class LowRankTerms(nn.Module):
         )  # (3, R)
         slot = torch.where(filled.sum(0) > 1, len(SLOTS), filled.int().argmax(0))
         order = slot.argsort(stable=True)
-        self.a, self.b, self.owner = self.a[order], self.b[:, order], self.owner[order]
+        with torch.inference_mode(False):  # what is kept must also serve training
+            order = order.clone()
+            self.a, self.b = self.a[order], self.b[:, order]
+            self.owner = self.owner[order]
         return slot.bincount(minlength=len(SLOTS) + 1).tolist()
 
     def term(self, index: int) -> LowRank:

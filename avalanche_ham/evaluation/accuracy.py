@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader
 
+from avalanche_ham.heads.linear import classes_of
 from avalanche_ham.seeding import preserved
 
 
@@ -87,7 +88,7 @@ def accuracy_rows(
 def _class_masks(experiences: Sequence[Any], n_classes: int) -> Tensor:
     masks = torch.zeros(len(experiences), n_classes, dtype=torch.bool)
     for row, experience in zip(masks, experiences, strict=True):
-        row[list(experience.classes_in_this_experience)] = True
+        row[classes_of(experience)] = True
     return masks
 
 

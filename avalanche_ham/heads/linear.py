@@ -28,6 +28,7 @@ class IncrementalHead(DynamicModule):
     """
 
     classes: Tensor  # ids in the order of the rows, shape (seen,)
+    like: Tensor
 
     def __init__(
         self, in_features: int, n_classes: int, *, train_old_rows: bool = False
@@ -38,6 +39,7 @@ class IncrementalHead(DynamicModule):
         self.tasks: Any = nn.ModuleList()  # in one list, so that names never change their order
         self.current: list[int] = []
         self.register_buffer("classes", torch.zeros(0, dtype=torch.long))
+        self.register_buffer("like", torch.zeros(0), persistent=False)  # follows .to(...)
 
     @property
     def weights(self) -> list[Tensor]:
@@ -52,12 +54,13 @@ class IncrementalHead(DynamicModule):
     def adaptation(self, experience: object) -> None:
         """Grow for the classes of an Avalanche experience (called by every strategy)."""
         if self.training:
-            self.grow(experience.classes_in_this_experience)  # type: ignore[attr-defined]
+            self.grow(classes_of(experience))
 
     def grow(self, classes: Iterable[int]) -> None:
         """Add rows for the classes not seen yet and freeze the rows of earlier tasks.
 
-        A class that comes back keeps its row, frozen unless ``train_old_rows``.
+        Classes that come back keep their rows. These train again if ``train_old_rows``, or
+        where all classes that first came together are back together.
 
         Raises:
             OptionError: if an id is outside ``[0, n_classes)``.
@@ -66,18 +69,23 @@ class IncrementalHead(DynamicModule):
         if ids and not 0 <= ids[0] <= ids[-1] < self.n_classes:
             raise OptionError("class ids", f"from 0 to {self.n_classes - 1}", ids)
         self.current = ids
-        known = set(self.classes.tolist())
-        new = [c for c in ids if c not in known]
+        new = [c for c in ids if c not in set(self.classes.tolist())]
+        for task, theirs in zip(self.tasks, self.classes.split(list(map(len, self.biases)))):
+            is_back = set(theirs.tolist()) <= set(ids)
+            task.requires_grad_(self.train_old_rows or is_back)
         if not new:
             return
-        self.tasks.requires_grad_(self.train_old_rows)
         self._append(len(new))
         nn.init.trunc_normal_(self.tasks[-1].weight, std=0.02)
         self.classes = torch.cat([self.classes, self.classes.new_tensor(new)])
 
     def _append(self, rows: int) -> None:
         task = nn.utils.skip_init(
-            nn.Linear, self.in_features, rows, device=self.classes.device
+            nn.Linear,
+            self.in_features,
+            rows,
+            device=self.like.device,
+            dtype=self.like.dtype,
         )
         nn.init.zeros_(task.weight)
         nn.init.zeros_(task.bias)
@@ -101,6 +109,15 @@ class IncrementalHead(DynamicModule):
         saved = state.get(prefix + "classes")
         if saved is not None:
             self.classes = self.classes.new_zeros(len(saved))
+            while len(self.tasks) and prefix + f"tasks.{len(self.tasks) - 1}.bias" not in state:
+                del self.tasks[-1]
             while prefix + f"tasks.{len(self.tasks)}.bias" in state:
                 self._append(len(state[prefix + f"tasks.{len(self.tasks)}.bias"]))
         super()._load_from_state_dict(state, prefix, *args)
+
+
+def classes_of(experience: Any) -> list[int]:
+    """List an experience's class ids, also where its benchmark keeps no timeline of them."""
+    known = getattr(experience, "classes_in_this_experience", None)
+    ids = experience.dataset.targets if known is None else known
+    return sorted({int(c) for c in ids})

@@ -36,6 +36,10 @@ class NearestClassMean(nn.Module):
         """Whether any class has been fed."""
         return bool(self.counts.any())
 
+    def solution(self) -> dict[str, Tensor]:
+        """Give all that a prediction needs: ``means (n_classes, d)`` of length 1, ``counts``."""
+        return {"means": F.normalize(self.sums, dim=1), "counts": self.counts}
+
     @torch.no_grad()
     def feed(self, features: Tensor, targets: Tensor) -> None:
         """Add features ``(N, d)`` of classes ``(N,)`` to the class means."""
@@ -119,6 +123,15 @@ class RidgeReadout(nn.Module):
             solved = torch.cholesky_solve(self.moments.double(), factor)
             self._weights = solved.to(self.gram.dtype)
         return self._weights
+
+    def solution(self) -> dict[str, Tensor]:
+        """Give all that a prediction ``relu(f / |f| P) W`` needs: ``projection``, ``weights``.
+
+        Beside them ``counts``, the number of images of each class.
+        """
+        with torch.no_grad():
+            weights = self._solve()
+        return {"projection": self.projection, "weights": weights, "counts": self.counts}
 
     def forward(self, features: Tensor) -> Tensor:
         """Give regression scores ``(N, n_classes)``; classes not fed get -1e4."""

@@ -72,6 +72,8 @@ class EWCPenalty:
     def importance(self, strategy: Any) -> dict[str, Tensor]:
         """Average the squared gradients over the current experience's training images."""
         model, named = strategy.model, list(consolidated(strategy))
+        if not named:  # only the head trains
+            return {}
         total = {name: torch.zeros_like(parameter) for name, parameter in named}
         loader = DataLoader(strategy.experience.dataset, self.batch_size, shuffle=True)
         model.eval()

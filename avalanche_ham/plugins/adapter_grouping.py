@@ -10,7 +10,8 @@ from avalanche.training.plugins import SupervisedPlugin
 from torch import Tensor
 
 from avalanche_ham.adapters import AdapterSet, LowRank, Update, concatenate
-from avalanche_ham.errors import check_range
+from avalanche_ham.adapters.branch import SLOTS
+from avalanche_ham.errors import OptionError, check_range
 from avalanche_ham.grouping import running_mean, similarities
 from avalanche_ham.grouping.registry import MembersMerger, check_within, make_assignment
 from avalanche_ham.pruning import prune_update
@@ -39,6 +40,7 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
             ``ties``, see ``MembersMerger``.
         assign: similarities ``(G,)`` -> group or None for a new one, instead of
             ``assignment``.
+        slot: compare this part of a fused qkv alone, ``q``, ``k`` or ``v``; None all of it.
         keep_unpruned: also store the adapters as they were trained (``unpruned``).
 
     Raises:
@@ -55,13 +57,14 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
         assignment: str = "similarity",
         within: str = "concatenate",
         assign: Callable[[Tensor], int | None] | None = None,
+        slot: str | None = None,
         keep_unpruned: bool = False,
     ) -> None:
         super().__init__()
         check_range("keep", keep, 0.0, 1.0, open_low=True)
         self.adapters, self.keep, self.keep_unpruned = adapters, keep, keep_unpruned
         check_within(within)
-        self.within = within
+        self.within, self.slot = within, slot
         rule = make_assignment(assignment, threshold=threshold, max_groups=max_groups)
         self.assign = assign or rule
         self._merged: dict[int, MembersMerger] = {}  # by group, unless concatenated
@@ -92,15 +95,17 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
 
         Returns:
             The index of the group that it joined or opened.
+
+        Raises:
+            OptionError: if a change is dense.
+            UnknownNameError: if the last adapted layer, where adapters are compared, has none.
         """
+        for name, change in trained.items():
+            if not isinstance(change, LowRank):
+                raise OptionError(f"the change of {name}", "low-rank", "a dense one")
         adapters, memory = self.adapters, self.memory
         alphas = [*adapters.scales.tolist(), alpha]
-        layer = adapters.last_layer
-        groups = [
-            {layer: adapters.layers[layer].terms.term(j)}
-            for j in range(adapters.n_terms)
-        ]
-        alike = similarities(trained, groups, layer)
+        alike = self._similarities(trained)
         choice = self.assign(alike)
         if choice is not None:
             alpha = running_mean(alphas[choice], self.members(choice), alpha)
@@ -114,6 +119,16 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
             record = {"update": _off_device(trained), "alpha": alphas[-1]}
             memory.setdefault("unpruned", Archive()).append(record)
         return group
+
+    def _similarities(self, trained: Update) -> Tensor:
+        """Compare with every group at the last adapted layer (Eq. 3)."""
+        layer = self.adapters.last_layer
+        terms = self.adapters.layers[layer].terms
+        groups: list[Update] = [{layer: terms.term(j)} for j in range(self.adapters.n_terms)]
+        if self.slot is not None and layer in trained:
+            trained = {layer: _rows(trained[layer], self.slot)}
+            groups = [{layer: _rows(group[layer], self.slot)} for group in groups]
+        return similarities(trained, groups, layer)
 
     def _put(self, pruned: Update, *, scale: float, to: int | None) -> int:
         """Let a group have one more member (Eq. 6), or open one; gives its index."""
@@ -136,14 +151,13 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
             return self._merged[group].factors()
         pairs = zip(self.memory["adapters"], self.memory["groups"], strict=True)
         mine = [update for update, owner in pairs if owner == group]
-        device = (
-            self.adapters.scales.device
-        )  # what was loaded from a state is on the CPU
-        there = [
-            {name: LowRank(c.a.to(device), c.b.to(device)) for name, c in u.items()}
-            for u in mine
-        ]
-        return {name: concatenate([u[name] for u in there]) for name in there[0]}
+        device = self.adapters.scales.device  # what was loaded from a state is on the CPU
+        changes: dict[str, list[LowRank]] = {}
+        for update in mine:
+            for name, change in update.items():
+                there = LowRank(change.a.to(device), change.b.to(device))
+                changes.setdefault(name, []).append(there)
+        return {name: concatenate(parts) for name, parts in changes.items()}
 
     @torch.no_grad()
     def rebuild(self) -> None:
@@ -156,6 +170,14 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
             alpha = self.memory["alphas"][group]
             self._put(update, scale=alpha, to=group if group in known else None)
             known.add(group)
+
+
+def _rows(change: LowRank | Tensor, slot: str) -> LowRank | Tensor:
+    """Cut the rows of q, k or v out of the change of a fused qkv."""
+    place = SLOTS.index(slot)
+    if isinstance(change, LowRank):
+        return LowRank(change.a, change.b.chunk(len(SLOTS))[place])
+    return change.chunk(len(SLOTS))[place]
 
 
 def _off_device(update: Update) -> Update:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from avalanche.training.plugins import SupervisedPlugin
 
 from avalanche_ham.adapters import AdapterSet, low_rank_branches
@@ -57,6 +58,7 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
         with preserved():
             for name, layer in adapters.layers.items():
                 self.make_branch(name, layer)  # says now, not in mid-training, if it cannot fit
+        self._start: list[float] = []  # the scalars when the task began
         self.memory: dict[str, Any] = {"alphas": []}
 
     def before_train_dataset_adaptation(self, strategy: Any, **kwargs: Any) -> None:
@@ -65,6 +67,8 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
             raise HamError("adapters: they are not part of the strategy's model")
         if self.adapters.is_open:  # left by a training that was interrupted
             self.adapters.close()
+            with torch.no_grad():  # its steps moved the groups' scalars, too
+                self.adapters.scales.copy_(torch.tensor(self._start[:-1]))
         self.adapters.open(
             self.make_branch, scale=self.alpha, train_scales=self.train_alphas
         )
@@ -72,16 +76,20 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Give the scalars their own learning rate and no weight decay."""
-        scales, optimizer = self.adapters.scales, strategy.optimizer
-        for group in optimizer.param_groups:
-            if any(p is scales for p in group["params"]) and len(group["params"]) > 1:
-                group["params"] = [p for p in group["params"] if p is not scales]
-                optimizer.add_param_group({"params": [scales]})
-        for group in optimizer.param_groups:
-            if any(p is scales for p in group["params"]):
-                group["weight_decay"] = 0.0
-                if self.alpha_lr is not None:
-                    group["lr"] = self.alpha_lr
+        optimizer = strategy.optimizer
+        factor = next(next(iter(self.adapters.layers.values())).branch.parameters())
+        theirs, own = _group_of(optimizer, factor), _group_of(optimizer, self.adapters.scales)
+        if theirs is None or own is None:  # nothing trains, or the scalars do not
+            return
+        rate = theirs["lr"] if self.alpha_lr is None else self.alpha_lr
+        if own is theirs and (rate != own["lr"] or own["weight_decay"]):
+            rest = [p for p in own["params"] if p is not self.adapters.scales]
+            settings = {**own, "params": [self.adapters.scales]}
+            own["params"] = rest
+            optimizer.add_param_group(settings)
+            own = optimizer.param_groups[-1]
+        if own is not theirs:
+            own["lr"], own["weight_decay"] = rate, 0.0
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Log the scalars and warn if one has become negligible."""
@@ -94,3 +102,10 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
                     f"alpha of {who} is {alpha:.3f}: it hardly takes part any more",
                     stacklevel=2,
                 )
+
+
+def _group_of(optimizer: torch.optim.Optimizer, parameter: Any) -> dict[str, Any] | None:
+    """Find the parameter group that a parameter is in."""
+    return next(
+        (g for g in optimizer.param_groups if any(p is parameter for p in g["params"])), None
+    )

@@ -26,22 +26,29 @@ class FinalMergingPlugin(SupervisedPlugin, supports_distributed=True):
     ) -> None:
         super().__init__()
         self.adapters, self.update = adapters, update
+        self._outer: list[Any] = []  # what each evaluation found; they may be nested
+
+    @property
+    def depth(self) -> int:
+        """The number of evaluations that have entered merged weights and not left them."""
+        return len(self._outer)
 
     def before_eval(self, strategy: Any, **kwargs: Any) -> None:
         """Fold the update into the weights."""
-        update = None if self.adapters is None else self.update()
-        if update is not None:
-            self.adapters.enter(update)
+        if self.adapters is not None:
+            self._outer.append(self.adapters.enter(self.update()))
 
     def after_eval(self, strategy: Any, **kwargs: Any) -> None:
-        """Leave the merged weights."""
-        self.leave()
+        """Go back to the weights of before the evaluation."""
+        self.leave(self.depth - 1)
 
     def before_training(self, strategy: Any, **kwargs: Any) -> None:
         """Leave merged weights that a failed evaluation may have left behind."""
-        self.leave()
-
-    def leave(self) -> None:
-        """Go back to the un-merged weights; does nothing when there are none."""
+        self._outer.clear()
         if self.adapters is not None:
             self.adapters.restore()
+
+    def leave(self, depth: int = 0) -> None:
+        """Go back to the weights of when ``depth`` evaluations were under way."""
+        while self.adapters is not None and self.depth > max(depth, 0):
+            self.adapters.restore(self._outer.pop())

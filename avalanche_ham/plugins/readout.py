@@ -43,5 +43,5 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
                 for readout in model.readouts.values():
                     readout.feed(features, targets)
         finally:
-            self.merging.leave()
+            self.merging.after_eval(strategy)
             model.train(was_training)

@@ -41,7 +41,9 @@ class TaskSlices(nn.Module):
     def _load_from_state_dict(self, state: dict, prefix: str, *args: object) -> None:
         for name in ("old", "new"):
             saved, own = state.get(prefix + name), getattr(self, name)
-            if saved is not None and saved.shape[1:] == own.shape[1:]:
+            if saved is None or saved.shape == own.shape:
+                continue  # an optimiser may hold the parameter
+            if saved.shape[1:] == own.shape[1:]:
                 resized = own.detach().new_zeros(saved.shape)
                 setattr(self, name, nn.Parameter(resized) if name == "new" else resized)
         super()._load_from_state_dict(state, prefix, *args)

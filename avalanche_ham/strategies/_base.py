@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from avalanche.training.plugins.evaluation import default_evaluator
 from avalanche.training.templates import SupervisedTemplate
+from avalanche.training.templates.base_sgd import PeriodicEval
 from torch import Tensor
 
 from avalanche_ham.adapters import Update
@@ -18,6 +19,7 @@ from avalanche_ham.heads import ScopedCrossEntropy
 from avalanche_ham.plugins.final_merging import FinalMergingPlugin
 from avalanche_ham.plugins.readout import ReadoutPlugin
 from avalanche_ham.seeding import forked, preserved
+from avalanche_ham.state import copied
 from avalanche_ham.strategies._loop import Phase, PhasedTraining
 from avalanche_ham.strategies._optimizer import default_optimizer, refill
 
@@ -47,7 +49,10 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
 
     Args:
         model: from ``create_model``.
-        optimizer: its parameter groups are replaced at every experience; None gives AdamW.
+        optimizer: its parameter groups are replaced at every experience, by one with the first
+            group's settings for all that trains alike, or several where ``weight_decay``,
+            ``head_lr`` or ``alpha_lr`` differ (schedulers such as ``OneCycleLR`` and
+            ``LambdaLR`` need one group). None gives AdamW.
         lr: learning rate of the default optimiser, above 0.
         head_lr: learning rate of the head; None takes the optimiser's.
         weight_decay: of adapters and backbone; heads and scalars never decay.
@@ -57,7 +62,10 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
         augment: uint8 or float batch ``(N, C, H, W)`` -> the same; once per training batch.
         seed: of everything random in training.
         train_mb_size, train_epochs, eval_mb_size, device, plugins, evaluator, eval_every,
-            peval_mode: as in Avalanche.
+            peval_mode: as in Avalanche. A readout is fed when a task ends, so metrics (and
+            early stopping) within a task do not see it know the task's classes. Avalanche's
+            ``EWCPlugin`` weighs parameters in evaluation mode, so under all classes seen and
+            the readout; ``EWCPenalty`` does it under the scope that trains.
 
     Raises:
         UnknownNameError, OptionError: if an argument is outside its range.
@@ -101,11 +109,14 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
         self.alpha_lr: float | None = None
         self.memory: dict[str, Any] = {}
         self.probe: Any = None
+        self._encoder_penalty: Tensor | None = None
         self.merging = FinalMergingPlugin(model.adapters, update=self.inference_update)
         common = [self.merging, ReadoutPlugin(self.merging)]
+        optimizer = optimizer or default_optimizer(lr=lr, weight_decay=weight_decay)
+        self.settings = {k: v for k, v in optimizer.param_groups[0].items() if k != "params"}
         super().__init__(
             model=model,
-            optimizer=optimizer or default_optimizer(lr=lr, weight_decay=weight_decay),
+            optimizer=optimizer,
             criterion=self.scoped_loss,
             train_mb_size=train_mb_size,
             train_epochs=train_epochs,
@@ -146,7 +157,10 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
         return None
 
     def refresh(self) -> None:
-        """Rebuild what follows from ``memory`` after a saved state was loaded."""
+        """Rebuild what follows from ``memory`` when a saved state is loaded.
+
+        The adapters hold no terms and no branch when this is called.
+        """
 
     def trainable_groups(self) -> list[dict[str, Any]]:
         """Split everything that requires a gradient: adapter or backbone, scalars, head."""
@@ -197,12 +211,14 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
         return {"task": self.task, "memory": self.memory, "model": tensors}
 
     def load_state_tree(self, tree: dict[str, Any]) -> None:
-        """Continue from a saved ``state_tree``, on a freshly made strategy.
+        """Continue from a saved ``state_tree``; what this strategy has learned is dropped.
 
         Raises:
             StateError: if the tree belongs to another kind of model.
         """
         self.memory = tree["memory"]
+        if self.adapters is not None:
+            self.adapters.clear()
         self.refresh()
         try:
             wrong = self.model.load_state_dict(tree["model"], strict=False).unexpected_keys
@@ -227,29 +243,36 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
     def train(self, experiences: Any, eval_streams: Any = None, **kwargs: Any) -> Any:
         """Train on one experience or a stream, each in a random state of its own.
 
-        Args and returns as Avalanche's ``train``.
+        An experience whose training is interrupted or fails leaves the strategy as it was
+        before, so that it can be trained again. Args and returns as Avalanche's ``train``.
         """
         if hasattr(experiences, "dataset"):
             experiences = [experiences]
         experiences = list(experiences)  # a generator is read twice
         streams = [experiences] if eval_streams is None else eval_streams
         for experience in experiences:
-            with forked(self.seed, "train", self.task):
-                super().train(experience, list(streams), **kwargs)
+            before = copied(self.state_tree())
+            try:
+                with forked(self.seed, "train", self.task):
+                    super().train(experience, list(streams), **kwargs)
+            except BaseException:  # Ctrl-C in a notebook too
+                self.load_state_tree(before)
+                raise
         return self.evaluator.get_last_metrics()
 
     @torch.no_grad()
     def eval(self, exp_list: Any, **kwargs: Any) -> Any:
         """Evaluate under merged weights; nothing random, nothing changed, also on errors."""
+        depth = self.merging.depth  # a plugin may evaluate within an evaluation
         with preserved():
             try:
                 return super().eval(exp_list, **kwargs)
             finally:
-                self.merging.leave()
+                self.merging.leave(depth)
 
     def make_optimizer(self, **kwargs: Any) -> None:
         """Refill the optimiser with the current trainables; its old state is dropped."""
-        refill(self.optimizer, self.trainable_groups())
+        refill(self.optimizer, self.trainable_groups(), self.settings)
 
     def forward(self) -> Tensor:
         """Give the logits of the current mini-batch; keeps the encoder's penalty."""
@@ -264,6 +287,7 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
         if self.is_training:
             for extra in (self._encoder_penalty, self.penalty()):
                 loss = loss if extra is None else loss + extra
+        self._encoder_penalty = None  # it would keep the graph, which nothing can copy
         return loss
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -279,6 +303,12 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
     def _before_train_dataset_adaptation(self, **kwargs: Any) -> None:
         self.begin_task(self.experience)
         super()._before_train_dataset_adaptation(**kwargs)
+
+    def _before_training_exp(self, **kwargs: Any) -> None:
+        super()._before_training_exp(**kwargs)
+        for plugin in self.plugins:
+            if isinstance(plugin, PeriodicEval):  # the last epoch's came before end_task
+                plugin.do_final = plugin.eval_every > -1
 
     def _after_training_exp(self, **kwargs: Any) -> None:
         if self.probe is not None:

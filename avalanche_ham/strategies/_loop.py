@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from avalanche_ham.errors import DivergedError
+from avalanche_ham.errors import DivergedError, HamError
 from avalanche_ham.strategies._optimizer import refill
 
 CHECK_EVERY = 20  # steps between looks at the loss on a GPU, where a look waits for the device
@@ -58,8 +58,11 @@ class PhasedTraining:
     loss: Any
     device: Any
     clock: Any
+    experience: Any
+    train_mb_size: Any
     task: Any
     training_epoch: Any
+    settings: Any
     _stop_training: bool
     _before_training_epoch: Any
     _after_training_epoch: Any
@@ -72,15 +75,18 @@ class PhasedTraining:
         for phase in self.phases():
             self.phase = phase
             if phase.groups is not None:
-                refill(self.optimizer, phase.groups)
+                refill(self.optimizer, phase.groups, self.settings)
             self._run_phase(phase, **kwargs)
-            if self._stop_training:
-                self._stop_training = False
-                break
+            self._stop_training = False  # early stopping ends a phase, the next still runs
 
     def _run_phase(self, phase: Phase, **kwargs: Any) -> None:
         loader = self.dataloader
         per_epoch = len(loader)
+        if per_epoch == 0:
+            raise HamError(
+                f"the experience has {len(self.experience.dataset)} images, fewer than a batch "
+                f"({self.train_mb_size}), and drop_last leaves none"
+            )
         self.step = 0
         self.total_steps = phase.steps or phase.epochs * per_epoch
         while self.step < self.total_steps and not self._stop_training:

@@ -17,17 +17,33 @@ def default_optimizer(*, lr: float, weight_decay: float) -> torch.optim.Optimize
     )
 
 
-def refill(optimizer: torch.optim.Optimizer, groups: Sequence[dict[str, Any]]) -> None:
+def refill(
+    optimizer: torch.optim.Optimizer,
+    groups: Sequence[dict[str, Any]],
+    settings: dict[str, Any],
+) -> None:
     """Empty an optimiser and give it parameter groups; no groups at all is fine.
 
     Rebuilding it from its defaults would fail for AdamW, and the user may hold a reference.
-    A setting that is None, or that this optimiser does not have, takes the default.
+    Groups with the same settings become one: schedulers were made for one group.
+
+    Args:
+        optimizer: made by the user or by ``default_optimizer``.
+        groups: ``params`` and settings; one that is None, or that this optimiser does not
+            have, is taken from ``settings``.
+        settings: those of the group that the optimiser was made with.
     """
     optimizer.zero_grad()
     optimizer.state.clear()
     optimizer.param_groups.clear()
+    merged: list[dict[str, Any]] = []
     for group in groups:
-        known = {
-            k: v for k, v in group.items() if k in optimizer.defaults and v is not None
-        }
-        optimizer.add_param_group({"params": group["params"], **known})
+        own = {k: v for k, v in group.items() if k in settings and v is not None}
+        own = {**settings, **own}
+        alike = next((m for m in merged if {**m, "params": None} == {**own, "params": None}), None)
+        if alike is None:
+            merged.append({**own, "params": list(group["params"])})
+        else:
+            alike["params"] += group["params"]
+    for group in merged:
+        optimizer.add_param_group(group)

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from avalanche_ham.adapters import AdapterSet, Update
+from avalanche_ham.adapters import AdapterSet, Update, dense
+from avalanche_ham.adapters.branch import SLOTS
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.merging import Linear, MergeRule, UpdateMerger, merge
 from avalanche_ham.merging.rule import check_weights_rule
@@ -32,7 +33,8 @@ def merge_groups(
         adapters: holds the groups' terms and alphas.
         grouping: holds the groups' factors (for ``space="factors"``).
         merge_rule: linear, TIES, DARE or maximum magnitude.
-        space: ``delta`` merges the products B A, ``factors`` merges A and B apart (as peft).
+        space: ``delta`` merges the scaled products alpha B A, ``factors`` merges A and B apart
+            with the alphas as weights (as peft).
         weights_rule: weight of each scaled group, ``one`` (1) or ``mean`` (1/G).
 
     Returns:
@@ -47,7 +49,11 @@ def merge_groups(
         updates.append(adapters.current())
     if not updates:
         return None
-    alphas = adapters.scales.tolist()
+    alphas: list[float] | None = adapters.scales.tolist()
+    if space == "delta":  # as peft, TIES lets factors vote before they are weighted
+        scaled = zip(updates, adapters.scales.detach(), strict=True)
+        updates = [{n: alpha * dense(c) for n, c in u.items()} for u, alpha in scaled]
+        alphas = None
     return merge(updates, merge_rule, weights=alphas, normalise=weights_rule, space=space)
 
 
@@ -64,7 +70,8 @@ class HAMStrategy(ContinualStrategy):
         model: from ``create_model``; its adapters are attached here.
         rank: rank r of each adapter.
         targets: name suffixes of the adapted linear layers.
-        slots: parts of a fused qkv with factors of their own, such as ``("q", "v")``.
+        slots: parts of a fused qkv with factors of their own, such as ``("q", "v")``; the last
+            of them is then the last adapted layer, where adapters are compared (Eq. 3).
         keep: fraction of entries kept by pruning, in (0, 1].
         max_groups: largest number of groups, at least 1.
         similarity_threshold: smallest cosine that joins a group, in [-1, 1].
@@ -124,6 +131,7 @@ class HAMStrategy(ContinualStrategy):
             assignment=assignment,
             within=within,
             assign=assign,
+            slot=max(slots, key=SLOTS.index) if slots else None,
             keep_unpruned=keep_unpruned,
         )
         self.merge_rule, self.space, self.weights_rule = merge_rule, space, weights_rule

@@ -49,6 +49,7 @@ class MergedAdaptersStrategy(ContinualStrategy):
         model.attach_adapters(targets)
         self.make_branch = low_rank_branches(rank, slots=slots)
         self.weights_rule = weights_rule
+        self.merge_rule, self.space = merge_rule, space
         self.merger = UpdateMerger(merge_rule, space=space)
         self._merged: Update | None = None
         super().__init__(model=model, **kwargs)
@@ -80,6 +81,7 @@ class MergedAdaptersStrategy(ContinualStrategy):
 
     def refresh(self) -> None:
         """Merge the stored adapters again, in order of arrival."""
+        self.merger, self._merged = UpdateMerger(self.merge_rule, space=self.space), None
         device = self.device
         for update in self.memory["adapters"]:
             self._add({n: type(c)(*(t.to(device) for t in c)) for n, c in update.items()})

@@ -123,6 +123,7 @@ class SEMAStrategy(ContinualStrategy):
 
     def refresh(self) -> None:
         """Rebuild the adapters, for their saved weights to be loaded into."""
+        self.encoder.each(BlockAdapters.clear)
         with preserved():
             for index, tasks in self.memory["added"].items():
                 for _ in tasks:

@@ -49,10 +49,19 @@ class SequentialStrategy(ContinualStrategy):
         if trains == "network":
             train_backbone(model)
         elif trains == "lora":
-            adapters = model.attach_adapters(targets)
-            with forked(kwargs.get("seed", 0), "lora"):
-                adapters.open(low_rank_branches(rank), train_scales=False)
+            model.attach_adapters(targets)
+            self.make_branch = low_rank_branches(rank)
+            self._open(model.adapters, kwargs.get("seed", 0))
         super().__init__(model=model, **kwargs)
+
+    def _open(self, adapters: Any, seed: int) -> None:
+        with forked(seed, "lora"):
+            adapters.open(self.make_branch, train_scales=False)
+
+    def refresh(self) -> None:
+        """Open the adapter, for the saved one to be loaded into."""
+        if self.trains == "lora":
+            self._open(self.adapters, self.seed)
 
     def begin_task(self, experience: Any) -> None:
         """Let the penalty look at the model as it is before the task."""

@@ -20,6 +20,7 @@ from avalanche_ham.adapters import (
     AdapterSet,
     DenseTerms,
     LowRankTerms,
+    dense,
     low_rank_branches,
 )
 from avalanche_ham.errors import NoMatchError, OptionError
@@ -35,7 +36,7 @@ def test_targets_name_layers_by_suffix_and_state_dict_keys_of_the_network_stay(t
     vit = tiny_model().encoder.vit
     before = vit.state_dict()
     adapters = AdapterSet(vit, ("attn.qkv", "mlp.fc1"))
-    expected = [f"blocks.{b}.{t}" for t in ("attn.qkv", "mlp.fc1") for b in range(3)]
+    expected = [f"blocks.{b}.{t}" for b in range(3) for t in ("attn.qkv", "mlp.fc1")]
     assert list(adapters.layers) == expected
     after = vit.state_dict()
     assert all(
@@ -48,6 +49,8 @@ def test_targets_name_layers_by_suffix_and_state_dict_keys_of_the_network_stay(t
 
 def test_the_last_layer_is_that_of_the_last_block(tiny_model):
     assert AdapterSet(tiny_model().encoder.vit).last_layer == "blocks.2.attn.qkv"
+    targets = ("mlp.fc2", "attn.qkv")  # in whatever order they are named
+    assert AdapterSet(tiny_model().encoder.vit, targets).last_layer == "blocks.2.mlp.fc2"
 
 
 @pytest.mark.parametrize("target", ["attn.qvk", "kv", "blocks.0.attn", "norm1"])
@@ -167,6 +170,46 @@ def test_merged_weights_are_left_when_the_body_raises():
     adapters.restore()
     adapters.restore()
     assert torch.equal(network(inputs()), before)
+
+
+def test_merged_weights_for_a_layer_that_is_not_adapted_are_refused():
+    _, adapters, _ = two_adapted(terms=DenseTerms)
+    with pytest.raises(NoMatchError, match="no adapted layer is called 'vit.first'"):
+        with adapters.merged({"vit.first": random_update(1, seed=0)["first"]}):
+            pass
+
+
+@pytest.mark.parametrize("kind", TERMS)
+def test_the_whole_change_has_the_rank_of_its_parts_without_rounding_noise(kind):
+    network = TwoLinears()
+    adapters = AdapterSet(network, ("first", "second"), kind)
+    with torch.no_grad():
+        for layer in adapters.layers.values():
+            layer.weight.mul_(100)  # a sum with W0 would round the small change
+    adapters.add(random_update(1, seed=1, dtype=torch.float32), scale=0.01)
+    adapters.open(low_rank_branches(1))
+    for layer in adapters.layers.values():
+        torch.nn.init.normal_(layer.branch.b)
+    for name, change in adapters.total().items():
+        layer = adapters.layers[name]
+        a, b = layer.branch.factors()
+        term = adapters.term(0)[name]
+        expected = 0.01 * dense(term).double() + b.double() @ a.double()
+        torch.testing.assert_close(change.double(), expected, rtol=1e-5, atol=1e-6)
+        assert torch.linalg.matrix_rank(change) == 2
+
+
+@pytest.mark.parametrize("kind", TERMS)
+def test_cleared_of_all_it_knows_the_network_is_the_bare_one(kind):
+    network, adapters, _ = two_adapted(terms=kind)
+    adapters.open(low_rank_branches(1))
+    adapters.enter(random_update(1, seed=50))
+    adapters.clear()
+    torch.manual_seed(0)
+    bare = TwoLinears().double()
+    bare.load_state_dict(network.state_dict(), strict=False)
+    assert torch.equal(network(inputs()), bare(inputs()))
+    assert adapters.n_terms == 0 and not adapters.is_open
 
 
 def test_opening_an_adapter_leaves_merged_weights():

@@ -97,3 +97,9 @@ def test_unknown_or_repeated_slots_are_refused(slots):
 def test_slots_are_refused_on_a_layer_that_is_no_fused_qkv():
     with pytest.raises(OptionError, match="20 outputs"):
         LowRankBranch(WIDTH, 20, 2, slots=("q", "v"))
+
+
+@pytest.mark.parametrize("sizes", [(6, 24), (24, 6), (6, 6)])
+def test_slots_are_refused_where_the_layer_is_no_fused_qkv(sizes):
+    with pytest.raises(OptionError, match="None where a layer has .* no fused qkv"):
+        LowRankBranch(*sizes, 2, slots=("q", "v"))

@@ -46,7 +46,7 @@ def test_the_product_of_norms_is_an_upper_bound():
 @pytest.mark.parametrize("form", ["paper", "code"])
 def test_each_slot_is_divided_by_its_own_norm(form):
     torch.manual_seed(0)
-    branch = LowRankBranch(8, 18, 3, slots=("q", "v"))
+    branch = LowRankBranch(6, 18, 3, slots=("q", "v"))
     branch.b.data.normal_()
     change = branch.factors().detached()
     fixed = direction({"qkv": change}, pairs=2, form=form)["qkv"]

@@ -99,7 +99,7 @@ def test_low_rank_terms_refuse_a_dense_change():
 
 @pytest.mark.parametrize("slots", [("q", "v"), ("k",), ("q", "k", "v"), None, "mixed"])
 def test_columns_of_a_slot_alone_give_the_same_weight_and_gradient(slots):
-    shape, rank = (6, 7), 2
+    shape, rank = (9, 3), 2
     terms = LowRankTerms(torch.zeros(shape, dtype=torch.float64))
     generator = torch.Generator().manual_seed(0)
     changes = []
@@ -122,3 +122,13 @@ def test_columns_of_a_slot_alone_give_the_same_weight_and_gradient(slots):
     torch.testing.assert_close(fast.grad, slow.grad)
     for index, change in enumerate(changes):
         torch.testing.assert_close(terms.term(index).dense(), change.dense())
+
+
+def test_columns_sorted_in_inference_mode_serve_training_afterwards():
+    terms = LowRankTerms(torch.zeros(9, 3))
+    terms.add(LowRankBranch(3, 9, 2, slots=("q", "v")).factors(), 0)
+    scales = torch.ones(1, requires_grad=True)
+    with torch.inference_mode():
+        terms.onto(torch.zeros(9, 3), scales)
+    terms.onto(torch.zeros(9, 3), scales).sum().backward()
+    assert scales.grad is not None

@@ -132,3 +132,37 @@ def test_logits_keep_16_bits_under_autocast_at_their_ids():
 def test_a_class_id_outside_the_benchmark_is_refused(classes):
     with pytest.raises(OptionError, match="class ids must be from 0 to 9"):
         IncrementalHead(6, 10).grow(classes)
+
+
+def test_classes_that_all_come_back_together_train_again_and_no_others():
+    head = IncrementalHead(6, 10)
+    flags = []
+    for classes in ([0, 1], [2, 3], [0, 1], [1, 4], [0, 1, 2, 3, 4]):
+        head.grow(classes)
+        flags.append([p.requires_grad for p in head.weights])
+    assert flags[:3] == [[True], [False, True], [True, False]]
+    assert flags[3:] == [[False, False, True], [True, True, True]]
+
+
+def test_after_loading_the_same_rows_train_as_without():
+    whole, fresh = grown(), IncrementalHead(6, 10)
+    fresh.load_state_dict(whole.state_dict())
+    for head in (whole, fresh):
+        head.grow([2, 7])
+    trains = [[p.requires_grad for p in head.weights] for head in (whole, fresh)]
+    assert trains[0] == trains[1] == [True, False, False]
+
+
+def test_loading_an_earlier_state_drops_later_rows():
+    head = grown()
+    earlier = IncrementalHead(6, 10)
+    earlier.grow(TASKS[0])
+    head.load_state_dict(earlier.state_dict())
+    features = torch.randn(4, 6)
+    assert len(head.weights) == 1 and torch.equal(head(features), earlier(features))
+
+
+def test_new_rows_follow_the_precision_of_the_model():
+    head = IncrementalHead(6, 10).double()
+    head.grow([1, 2])
+    assert head(torch.randn(3, 6, dtype=torch.float64)).dtype == torch.float64

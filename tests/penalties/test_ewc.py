@@ -172,3 +172,16 @@ def test_only_what_trains_is_stored_for_one_lora(benchmark):
 def test_options_outside_their_range_are_refused(options, message):
     with pytest.raises(OptionError, match=message):
         EWCPenalty(**options)
+
+
+@pytest.mark.parametrize("trains", ["head", "nothing"])
+def test_where_the_backbone_does_not_train_there_is_nothing_to_hold(benchmark, trains):
+    strategy = SequentialStrategy(
+        model=create_model("tiny", n_classes=10),
+        trains=trains,
+        regulariser=EWCPenalty(),
+        steps=1,
+        evaluator=silent(),
+    )
+    strategy.train(benchmark.train_stream[:2], eval_streams=[])
+    assert strategy.memory["importance"] == {}

@@ -154,3 +154,38 @@ def test_rebuilding_from_memory_gives_the_same_terms_bit_by_bit():
 def test_options_outside_their_range_are_refused(options, error, message):
     with pytest.raises(error, match=message):
         grouping(**options)
+
+
+def test_with_slots_the_last_slot_s_rows_alone_are_compared():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(4, 12)).double()
+    plugin = AdapterGroupingPlugin(
+        AdapterSet(network, ("0",)), threshold=2.0, max_groups=9, keep=1.0, slot="v"
+    )
+    x, y = (LowRank(torch.randn(2, 4), torch.randn(12, 2)) for _ in range(2))
+    plugin.adopt({"0": x}, alpha=1.0)
+    plugin.adopt({"0": y}, alpha=1.0)
+    of_v = [change._replace(b=change.b[8:]) for change in (y, x)]
+    expected = cosine(*(product(LowRank(*(t.double() for t in c))) for c in of_v))
+    assert plugin.memory["similarities"][1] == pytest.approx([expected], abs=1e-6)
+
+
+def test_members_that_change_only_some_layers_are_kept_whole_in_both_forms():
+    plugin = grouping(threshold=-1.0, max_groups=1, keep=1.0)
+    x, y = random_update(2, seed=1), random_update(1, seed=2)
+    plugin.adopt({"second": x["second"]}, alpha=1.0)
+    plugin.adopt(y, alpha=1.0)
+    plugin.adopt({"second": x["second"]}, alpha=1.0)
+    factors = plugin.factors(0)
+    assert factors.keys() == {"first", "second"}
+    for name, change in plugin.adapters.term(0).items():
+        torch.testing.assert_close(factors[name].dense(), change)
+    torch.testing.assert_close(factors["first"].dense(), y["first"].dense())
+
+
+def test_a_dense_change_is_refused_before_anything_is_stored():
+    plugin = grouping()
+    update = {name: change.dense() for name, change in random_update(1, seed=1).items()}
+    with pytest.raises(OptionError, match="the change of first must be low-rank"):
+        plugin.adopt(update, alpha=1.0)
+    assert plugin.adapters.n_terms == 0 and not plugin.memory["adapters"]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from toys import Watch, ham
+from toys import ham
 
 from avalanche_ham import AlphaBalancingPlugin
 from avalanche_ham.errors import OptionError
@@ -28,23 +28,6 @@ def test_it_opens_a_fresh_adapter_whose_scalar_starts_as_asked(adapted):
     assert adapters.scales.requires_grad
     assert all(layer.branch.a.shape == (3, 48) for layer in adapters.layers.values())
     assert all(not layer.branch.b.any() for layer in adapters.layers.values())
-
-
-def test_a_task_that_was_interrupted_starts_again_with_a_fresh_adapter(benchmark):
-    def interrupt(strategy):
-        if strategy.task == 1 and not stopped:
-            stopped.append(strategy.step)
-            raise KeyboardInterrupt
-
-    stopped: list[int] = []
-    strategy = ham(plugins=[Watch(after_update=interrupt)])
-    strategy.train(benchmark.train_stream[0], eval_streams=[])
-    with pytest.raises(KeyboardInterrupt):
-        strategy.train(benchmark.train_stream[1], eval_streams=[])
-    assert strategy.adapters.is_open
-    strategy.train(benchmark.train_stream[1], eval_streams=[])
-    assert not strategy.adapters.is_open and strategy.adapters.n_terms == 2
-    assert [len(log["start"]) for log in strategy.balancing.memory["alphas"]] == [1, 2]
 
 
 def test_scalars_can_be_kept_where_they_start(benchmark):

@@ -46,3 +46,16 @@ def test_training_leaves_what_a_failed_evaluation_left_behind(adapters):
     plugin.before_eval(None)
     plugin.before_training(None)
     assert all(layer.merged is None for layer in adapters.layers.values())
+
+
+def test_evaluations_within_an_evaluation_come_back_to_the_outer_weights(adapters):
+    updates = iter([random_update(2, seed=1), random_update(1, seed=2)])
+    plugin = FinalMergingPlugin(adapters, update=lambda: next(updates))
+    plugin.before_eval(None)
+    outer = {name: layer.merged for name, layer in adapters.layers.items()}
+    plugin.before_eval(None)
+    assert plugin.depth == 2
+    plugin.after_eval(None)
+    assert all(layer.merged is outer[name] for name, layer in adapters.layers.items())
+    plugin.after_eval(None)
+    assert all(layer.merged is None for layer in adapters.layers.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from avalanche.evaluation.metrics import accuracy_metrics
+from avalanche.training.plugins import LRSchedulerPlugin
 from avalanche.training.supervised import Naive
 from streams import classic
 from toys import Watch, silent, state_of
@@ -153,3 +154,47 @@ def test_adapters_of_another_model_are_refused(benchmark):
     )
     with pytest.raises(HamError, match="not part of the strategy's model"):
         strategy.train(benchmark.train_stream[0])
+
+
+def test_a_task_that_was_interrupted_starts_again_from_the_scalars_of_before(benchmark):
+    def interrupt(strategy):
+        if strategy.clock.train_exp_counter == 1 and not stopped:
+            stopped.append(parts.adapters.scales.tolist())
+            if strategy.clock.train_exp_iterations:
+                raise KeyboardInterrupt
+            stopped.clear()
+
+    stopped: list[list[float]] = []
+    parts = Parts(plugins=[Watch(after_update=interrupt)])
+    parts.strategy.train(benchmark.train_stream[0])
+    before = parts.adapters.scales.tolist()
+    with pytest.raises(KeyboardInterrupt):
+        parts.strategy.train(benchmark.train_stream[1])
+    assert stopped[0][0] != before[0]
+    parts.strategy.train(benchmark.train_stream[1])
+    starts = [log["start"] for log in parts.balancing.memory["alphas"]]
+    assert starts == [[pytest.approx(0.8)], [before[0], pytest.approx(0.8)]]
+
+
+@pytest.mark.parametrize("settings", [{"momentum": 0.9, "weight_decay": 0.1}, {}])
+def test_without_a_rate_of_their_own_the_scalars_follow_the_adapter_s(benchmark, settings):
+    parts, seen = Parts(), []
+    parts.balancing.alpha_lr = None
+    group = {"params": list(parts.model.parameters()), "lr": 0.05, **settings}
+    optimizer = parts.strategy.optimizer = torch.optim.SGD([group], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 2)
+
+    def look(strategy):
+        groups = optimizer.param_groups
+        scales, factor = parts.adapters.scales, next(iter(parts.adapters.layers.values()))
+        (mine,) = [g for g in groups if any(p is scales for p in g["params"])]
+        (theirs,) = [g for g in groups if any(p is factor.branch.a for p in g["params"])]
+        assert mine["weight_decay"] == 0.0 and mine["momentum"] == theirs["momentum"]
+        seen.append((mine["lr"], theirs["lr"]))
+
+    watch = Watch(before_training_epoch=look)
+    parts.strategy.plugins += [LRSchedulerPlugin(scheduler), watch]
+    for experience in benchmark.train_stream[:3]:
+        parts.strategy.train(experience)
+    first_epochs = seen[::2]
+    assert first_epochs == [(0.05, 0.05)] * 3  # a scheduler resets those it knows alone

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 
 import pytest
 import torch
-from avalanche.benchmarks import class_incremental_benchmark
+from avalanche.benchmarks import benchmark_from_datasets, class_incremental_benchmark
 from avalanche.benchmarks.utils import as_classification_dataset
 from avalanche.evaluation.metrics import (
     accuracy_metrics,
@@ -19,7 +20,7 @@ from avalanche.logging import CSVLogger, InteractiveLogger, TensorboardLogger
 from avalanche.training.plugins import EvaluationPlugin, LRSchedulerPlugin
 from avalanche.training.supervised import EWC, LwF, Naive
 from streams import Triples, classic, noise_images
-from toys import ham, make, silent, state_of
+from toys import Watch, differing, ham, make, silent, state_of
 
 from avalanche_ham.backbones import create_model
 from avalanche_ham.evaluation.accuracy import accuracy_row
@@ -154,3 +155,45 @@ def test_avalanche_s_naive_leaves_a_frozen_backbone_and_learns_the_head():
     assert all(torch.equal(state_of(model.encoder)[name], before[name]) for name in before)
     logits = model.eval()(torch.stack([data[k][0] for k in range(8)]))
     assert logits.shape == (8, 4) and (logits > -1e3).all()
+
+
+@pytest.mark.parametrize(
+    "make_scheduler",
+    [
+        lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda epoch: 0.5**epoch),
+        lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.1, total_steps=20),
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(o, 2),
+    ],
+)
+@pytest.mark.parametrize("method", ["lora", "ham"])
+def test_schedulers_that_keep_a_value_per_group_run(benchmark, method, make_scheduler):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9)
+    plugin = LRSchedulerPlugin(make_scheduler(optimizer))
+    rates: list[float] = []
+    watch = Watch(before_training_epoch=lambda s: rates.append(optimizer.param_groups[0]["lr"]))
+    budget = {"steps": None, "epochs": 3}
+    strategy = make(method, budget, optimizer=optimizer, plugins=[plugin, watch])
+    for experience in benchmark.train_stream[:2]:
+        strategy.train(experience, eval_streams=[])
+    assert len(optimizer.param_groups) == 1
+    assert len(set(rates[:3])) >= 2 and len(rates) == 6
+
+
+@pytest.mark.parametrize("method", ["lora", "l2p", "dual_prompt", "coda_prompt", "sema"])
+def test_a_trained_strategy_can_be_copied(benchmark, method):
+    strategy = make(method)
+    strategy.train(benchmark.train_stream[0], eval_streams=[])
+    twin = copy.deepcopy(strategy)
+    for one in (strategy, twin):
+        one.train(benchmark.train_stream[1], eval_streams=[])
+    assert not differing(state_of(strategy.model), state_of(twin.model))
+
+
+def test_a_benchmark_without_a_timeline_of_its_classes_trains_and_evaluates():
+    sets = [as_classification_dataset(Triples(n)) for n in (6, 3)]
+    benchmark = benchmark_from_datasets(train=[sets[0]], test=[sets[1]])
+    strategy = make("lora", head="ridge", evaluator=silent(accuracy_metrics(stream=True)))
+    strategy.train(benchmark.train_stream, eval_streams=[])
+    assert strategy.model.head.classes.tolist() == [0, 1, 2, 3]
+    strategy.eval(benchmark.test_stream)
+    assert accuracy_row(strategy, list(benchmark.test_stream)).images == [12]

@@ -182,3 +182,29 @@ def test_both_precisions_train_and_evaluate_alike(benchmark, precision):
         row = accuracy_row(strategy, list(benchmark.test_stream[:1]))
     assert metrics[STREAM_ACCURACY] == pytest.approx(row.accuracy[0])
     assert row.accuracy[0] > 0.5
+
+
+@pytest.mark.parametrize("method", ["ham", "ties", "inflora"])
+def test_evaluating_under_evaluation_weights_leaves_them_as_they_were(benchmark, method):
+    strategy = make(method)
+    strategy.train(benchmark.train_stream[0], eval_streams=[])
+    images = torch.stack([x for x, *_ in benchmark.test_stream[0].dataset])
+    with strategy.evaluation_weights(), torch.no_grad():
+        before = strategy.model.eval()(images)
+        strategy.eval(benchmark.test_stream)
+        assert torch.equal(strategy.model.eval()(images), before)
+    assert all(layer.merged is None for layer in strategy.adapters.layers.values())
+
+
+@pytest.mark.parametrize("eval_every, epochs", [(1, 1), (2, 3), (1, 2), (0, 1)])
+def test_train_ends_with_an_evaluation_of_what_the_task_has_become(
+    benchmark, eval_every, epochs
+):
+    evaluator = silent(accuracy_metrics(stream=True))
+    budget = {"steps": None, "epochs": epochs}
+    common = {"evaluator": evaluator, "eval_every": eval_every}
+    strategy = make("lora", budget, head="ridge", **common)
+    for t, experience in enumerate(benchmark.train_stream[:2]):
+        stream = benchmark.test_stream[: t + 1]
+        said = strategy.train(experience, eval_streams=[stream])
+        assert said[STREAM_ACCURACY] == strategy.eval(stream)[STREAM_ACCURACY] > 0.5

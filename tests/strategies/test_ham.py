@@ -211,3 +211,29 @@ def test_it_beats_chance_on_all_tasks(benchmark):
 def test_options_that_do_not_fit_are_refused_before_training(options, error, message):
     with pytest.raises(error, match=message):
         ham(**options)
+
+
+@pytest.mark.parametrize("majority", ["total", "frequency"])
+def test_ties_lets_the_scaled_groups_vote(benchmark, majority):
+    """Eq. 7 merges alpha_j dW_j: a large group with a small alpha has little to say."""
+    rule = Ties(1.0, majority=majority)
+    strategy = trained(benchmark, max_groups=2, similarity_threshold=2.0, merge_rule=rule)
+    with torch.no_grad():
+        strategy.adapters.scales.copy_(torch.tensor([3.0, -0.1]))
+    for name, change in strategy.inference_update().items():
+        scaled = [
+            alpha * strategy.adapters.term(j)[name] for j, alpha in enumerate([3.0, -0.1])
+        ]
+        torch.testing.assert_close(change, slow_ties(scaled, majority), atol=1e-7, rtol=1e-5)
+
+
+def slow_ties(parts, majority):
+    """Entry by entry: elect a sign, average what agrees with it."""
+    result = torch.zeros_like(parts[0])
+    for place in range(result.numel()):
+        values = [float(part.flatten()[place]) for part in parts]
+        votes = values if majority == "total" else [(v > 0) - (v < 0) for v in values]
+        sign = 1 if sum(votes) >= 0 else -1
+        agree = [v for v in values if v * sign > 0]
+        result.view(-1)[place] = sum(agree) / len(agree) if agree else 0.0
+    return result

@@ -6,9 +6,10 @@ import math
 
 import pytest
 import torch
-from toys import Watch, silent
+from toys import Watch, ham, silent
 
 from avalanche_ham import create_model
+from avalanche_ham.errors import HamError
 from avalanche_ham.strategies._base import ContinualStrategy
 from avalanche_ham.strategies._loop import Phase
 from avalanche_ham.strategies._optimizer import default_optimizer, refill
@@ -74,7 +75,7 @@ def test_no_phase_at_all_trains_nothing(benchmark):
     assert not seen and not strategy.model.head.biases[-1].any()
 
 
-def test_stopping_ends_all_phases_of_the_experience(benchmark):
+def test_stopping_ends_a_phase_and_the_next_one_still_runs(benchmark):
     calls = []
 
     def stop(strategy):
@@ -85,9 +86,15 @@ def test_stopping_ends_all_phases_of_the_experience(benchmark):
     phases = [Phase(steps=5, name="a"), Phase(steps=5, name="b")]
     strategy = Staged(staged=lambda s: phases, plugins=[Watch(after_update=stop)])
     strategy.train(benchmark.train_stream[0], eval_streams=[])
-    assert calls == ["a", "a"]
+    assert calls == ["a"] * 2 + ["b"] * 5
     strategy.train(benchmark.train_stream[1], eval_streams=[])
-    assert calls[2:] == ["a"] * 5 + ["b"] * 5
+    assert calls[7:] == ["a"] * 5 + ["b"] * 5
+
+
+def test_an_experience_without_a_single_batch_is_refused_by_its_sizes(benchmark):
+    strategy = ham(train_mb_size=64, steps=5)
+    with pytest.raises(HamError, match="24 images, fewer than a batch .64., and drop_last"):
+        strategy.train(benchmark.train_stream[0], eval_streams=[], drop_last=True)
 
 
 def test_penalties_of_method_and_encoder_are_added_in_training_only(benchmark):
@@ -130,11 +137,23 @@ def test_refilling_empties_an_optimiser_and_takes_only_options_it_knows(make):
     parameter = optimizer.param_groups[0]["params"][0]
     parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    refill(optimizer, [{"params": [new], "lr": 0.5, "unknown": 1}])
+    settings = {k: v for k, v in optimizer.param_groups[0].items() if k != "params"}
+    refill(optimizer, [{"params": [new], "lr": 0.5, "unknown": 1}], settings)
     assert len(optimizer.param_groups) == 1 and not optimizer.state
     group = optimizer.param_groups[0]
     assert group["params"] == [new] and group["lr"] == 0.5 and "unknown" not in group
-    refill(optimizer, [])
+    refill(optimizer, [], settings)
     assert optimizer.param_groups == []
     optimizer.step()
     optimizer.zero_grad()
+
+
+def test_groups_with_the_same_settings_become_one_and_others_stay_apart():
+    a, b, c = (torch.nn.Parameter(torch.ones(2)) for _ in range(3))
+    optimizer = torch.optim.SGD([{"params": [a], "lr": 0.1, "momentum": 0.9}], lr=1.0)
+    settings = {k: v for k, v in optimizer.param_groups[0].items() if k != "params"}
+    groups = [{"params": [a]}, {"params": [b], "lr": None}, {"params": [c], "lr": 0.2}]
+    refill(optimizer, groups, settings)
+    assert [g["params"] for g in optimizer.param_groups] == [[a, b], [c]]
+    assert [g["lr"] for g in optimizer.param_groups] == [0.1, 0.2]
+    assert {g["momentum"] for g in optimizer.param_groups} == {0.9}  # not SGD's default

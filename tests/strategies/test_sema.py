@@ -219,3 +219,19 @@ def test_wrong_options_are_errors(make):
         make(descriptor_steps=0)
     with pytest.raises(HamError, match="ExpandingEncoder"):
         SEMAStrategy(model=make().model)
+
+
+def test_stopping_early_in_the_functional_phase_still_trains_the_descriptors(
+    make, benchmark
+):
+    strategy, phases = make(expandable=2), []
+
+    class StopAtOnce:
+        def after_training_iteration(self, strategy, **kwargs):
+            phases.append(strategy.phase.name)
+            if strategy.phase.name == "functional":
+                strategy.stop_training()
+
+    strategy.plugins.append(StopAtOnce())
+    strategy.train(benchmark.train_stream[0])
+    assert phases[0] == "functional" and "descriptors" in phases
