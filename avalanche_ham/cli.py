@@ -31,6 +31,9 @@ class OneLineParser(argparse.ArgumentParser):
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; gives the exit code: 0, or 2 for bad input."""
     words = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):  # not every terminal has a plus-minus sign
+        if hasattr(stream, "reconfigure"):  # not so in a notebook
+            stream.reconfigure(errors="replace")
     # Avalanche asks for a solver that none of our methods needs
     warnings.filterwarnings("ignore", message="no QP solver found")
     try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
-from avalanche_ham.cli import DATA_ROOT, OneLineParser
-from avalanche_ham.errors import OptionError, UnknownNameError, check_range
+from avalanche_ham.cli import DATA_ROOT, OneLineParser, check_place
+from avalanche_ham.config_file import read_tables
+from avalanche_ham.errors import HamError, OptionError, UnknownNameError, check_range
 
 NAMES = {
     "table": ("1", "2", "3", "4", "5", "6", "7", "extra", "methods"),
@@ -52,9 +54,14 @@ def check(kind: str, args: argparse.Namespace) -> str:
     check_range("jobs", args.jobs, 0, 1024)
     if args.threads is not None:
         check_range("threads", args.threads, 1, 1024)
+    if args.run:
+        check_place("records", args.records)
     if kind == "figure":
         args.out = args.out or args.records / "figures"
+        check_place("out", args.out)
         return "figure"
+    if args.out is not None:
+        _check_file("out", args.out)
     from avalanche_ham.reporting.formats import FORMATS, SUFFIXES
 
     suffix = "" if args.out is None else args.out.suffix
@@ -62,6 +69,16 @@ def check(kind: str, args: argparse.Namespace) -> str:
     if name not in FORMATS:
         raise UnknownNameError("format", name, FORMATS)
     return name
+
+
+def _check_file(option: str, path: Path) -> None:
+    """Say now that a file cannot be written."""
+    if not path.exists():
+        check_place(option, path.parent)
+    elif path.is_dir():
+        raise HamError(f"{option}: {path} is a folder, not a file")
+    elif not os.access(path, os.W_OK):
+        raise HamError(f"{option}: {path} is not writable")
 
 
 def make_parser(kind: str) -> argparse.ArgumentParser:
@@ -84,6 +101,7 @@ def make_setup(args: argparse.Namespace, tables: dict[str, Any]) -> Any:
     """Make the ``Setup`` that the options and a config file's tables describe."""
     from avalanche_ham.reporting.setup import Setup
 
+    options, method_options = read_tables(tables)
     return Setup(
         benchmarks=_names(args.benchmark),
         tasks=_numbers("tasks", args.tasks),
@@ -93,21 +111,24 @@ def make_setup(args: argparse.Namespace, tables: dict[str, Any]) -> Any:
         preset=args.preset,
         backbone=args.backbone,
         weights=args.weights,
-        options=tables.get("options", {}),
-        method_options=tables.get("methods", {}),
+        options=options,
+        method_options=method_options,
         data_root=args.data_root,
         download=args.download,
     )
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(word.strip() for word in text.split(","))
+    """Split names; one that stands there twice counts once."""
+    if text is None:
+        return None
+    return tuple(dict.fromkeys(word.strip() for word in text.split(",")))
 
 
 def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     try:
-        return tuple(int(word) for word in text.split(","))
+        return tuple(dict.fromkeys(int(word) for word in text.split(",")))
     except ValueError as error:
         raise OptionError(option, "whole numbers, separated by commas", text) from error

@@ -8,6 +8,7 @@ from typing import Any
 
 from avalanche_ham.cli_report_options import check, make_parser, make_setup
 from avalanche_ham.config_file import expand
+from avalanche_ham.errors import OptionError
 
 
 def report(words: list[str]) -> int:
@@ -53,6 +54,7 @@ def _run(table: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list
     from avalanche_ham.reporting.execute import execute
     from avalanche_ham.reporting.plan import make_plan, together
 
+    _check_runs(table, setup)
     plan = make_plan(table.runs(), archive, setup, retry=args.retry)
     resources = _resources(args)
     _announce(plan, archive, args)
@@ -63,6 +65,20 @@ def _run(table: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list
     found = read_archive(args.records, must_exist=False)
     archive.records, archive.failures = found.records, found.failures
     return problems
+
+
+def _check_runs(table: Any, setup: Any) -> None:
+    """Say now what every run would find by itself."""
+    from avalanche_ham.backbones.vit import check_backbone
+    from avalanche_ham.benchmarks.registry import BENCHMARKS
+
+    if setup.backbone is not None:
+        check_backbone(setup.backbone, pretrained=setup.weights is None)
+    for config in table.runs():
+        classes = BENCHMARKS[config.benchmark].n_classes
+        if classes is not None and config.n_tasks > classes:
+            allowed = f"at most {classes} on {config.benchmark}, its number of classes"
+            raise OptionError("tasks", allowed, config.n_tasks)
 
 
 def _resources(args: argparse.Namespace) -> Any:
@@ -109,5 +125,5 @@ def _write(
         print(FORMATS[style](filled), end="")
     else:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(FORMATS[style](filled))
+        args.out.write_text(FORMATS[style](filled), encoding="utf-8")
         print(args.out)

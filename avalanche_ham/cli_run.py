@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from avalanche_ham.cli import DATA_ROOT, OneLineParser, check_place
-from avalanche_ham.errors import UnknownNameError, check_range
+from avalanche_ham.cli_values import DATA_PARSERS, option_parsers, whole
+from avalanche_ham.errors import HamError, OptionError, UnknownNameError, check_range
 
 COUNTS = ("epochs", "batch_size", "eval_batch_size")
 
@@ -24,7 +24,7 @@ def run_method(words: list[str]) -> int:
         HamError: for bad input, before anything is written.
     """
     args, options = _parse(words)
-    from avalanche_ham.runner import Resources, RunConfig, run
+    from avalanche_ham.runner import Resources, RunConfig, run_heads
 
     config = RunConfig(
         method=args.method,
@@ -44,13 +44,25 @@ def run_method(words: list[str]) -> int:
         download=args.download,
         probes=args.probes,
     )
-    record = run(config, resources, out=args.out, resume=args.resume)
-    seconds = sum(record["train_seconds"]) + sum(record["eval_seconds"])
-    forgetting = "undefined" if record["fm"] is None else f"{record['fm']:.2f} %"
-    print(f"{args.method}: AA {record['aa']:.2f} %  FM {forgetting}  {seconds:.0f} s")
+    try:
+        records = run_heads(config, resources, out=args.out, resume=args.resume)
+    except HamError as error:
+        if "n_tasks" in options:  # an option of that name, which the message may be about
+            raise
+        said = re.sub(r"\bn_tasks(?=:| must)", "tasks", str(error))
+        raise HamError(said) from error
+    for record in records:
+        print(_line(record))
     if args.out is not None:
         print(f"record: {args.out / 'records.jsonl'}")
     return 0
+
+
+def _line(record: dict[str, Any]) -> str:
+    seconds = sum(record["train_seconds"]) + sum(record["eval_seconds"])
+    forgetting = "undefined" if record["fm"] is None else f"{record['fm']:.2f} %"
+    who = f"{record['method']}, {record['head']} head"
+    return f"{who}: AA {record['aa']:.2f} %  FM {forgetting}  {seconds:.0f} s"
 
 
 def _parse(words: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
@@ -58,7 +70,6 @@ def _parse(words: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
     peek = OneLineParser(add_help=False, allow_abbrev=False)
     peek.add_argument("--method", default="ham")
     method = peek.parse_known_args(words)[0].method
-    from avalanche_ham.run_config import BENCHMARK_OPTIONS
     from avalanche_ham.settings import defaults
 
     values = defaults(method)
@@ -68,44 +79,14 @@ def _parse(words: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
         known = [flag for action in parser._actions for flag in action.option_strings]
         raise UnknownNameError(f"option of {method}", unknown[0], known)
     given = vars(args)
-    for name in (*COUNTS, "threads"):
+    for name in COUNTS:
         if given.get(name) is not None:
             check_range(name, given[name], 1, float("inf"))
+    if args.resume and args.out is None:
+        raise OptionError("resume", "given together with --out", "no --out")
     check_place("out", args.out)
-    names = [*values, *BENCHMARK_OPTIONS]
+    names = [*values, *DATA_PARSERS]
     return args, {name: given[name] for name in names if name in given}
-
-
-def whole(text: str) -> int:
-    """Parse a whole number."""
-    return _parsed(text, int, "a whole number")
-
-
-def number(text: str) -> float:
-    """Parse a number."""
-    return _parsed(text, float, "a number")
-
-
-def truth(text: str) -> bool:
-    """Parse ``true`` or ``false``."""
-    return _parsed(
-        text.lower(), {"true": True, "false": False}.__getitem__, "true or false"
-    )
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Parse names that are separated by commas."""
-    return tuple(text.split(","))
-
-
-def _parsed(text: str, parse: Callable[[str], Any], allowed: str) -> Any:
-    try:
-        return parse(text)
-    except (ValueError, KeyError) as error:
-        # the one exception whose message argparse passes on, behind the option's name
-        raise argparse.ArgumentTypeError(
-            f"must be {allowed}, but got {text!r}"
-        ) from error
 
 
 COMMON: dict[str, dict[str, Any]] = {
@@ -132,55 +113,28 @@ COMMON: dict[str, dict[str, Any]] = {
     "config": {"help": "TOML or YAML file of options; the command line wins over it"},
     "resume": {"action": "store_true", "help": "go on with the run in --out"},
 }
-DATA: dict[str, dict[str, Any]] = {
-    "train_per_class": {"type": whole, "help": "training images of each class"},
-    "test_per_class": {"type": whole, "help": "test images of each class"},
-    "holdout": {"type": number, "help": "share of training images to test on instead"},
-}
-PARSERS: dict[str, Callable[[str], Any]] = {
-    "bool": truth,
-    "int": whole,
-    "float": number,
-    "Sequence": names,
-    "tuple": names,
+DATA = {
+    "train_per_class": "training images of each class; none for all",
+    "test_per_class": "test images of each class; none for all",
+    "holdout": "share of training images to test on instead",
 }
 
 
 def _parser(values: dict[str, Any], method: str) -> argparse.ArgumentParser:
-    from avalanche_ham.settings import ALIASES
-    from avalanche_ham.strategies.registry import options_of
-
     parser = OneLineParser(
         prog="ham run", description="Train and evaluate one method.", allow_abbrev=False
     )
     for name, options in COMMON.items():
         parser.add_argument(_flag(name), **options)
-    for name, options in DATA.items():
-        parser.add_argument(_flag(name), default=argparse.SUPPRESS, **options)
+    unset = argparse.SUPPRESS
+    for name, text in DATA.items():
+        parser.add_argument(_flag(name), type=DATA_PARSERS[name], default=unset, help=text)
     group = parser.add_argument_group(f"options of {method}")
-    parameters = options_of(method)
-    for name, value in values.items():
-        parameter = parameters.get(ALIASES.get(name, name))
-        written = (
-            type(value).__name__ if parameter is None else str(parameter.annotation)
-        )
-        group.add_argument(
-            _flag(name),
-            type=_parser_of(written),
-            default=argparse.SUPPRESS,
-            help=f"default: {value}",
-        )
+    for name, parse in option_parsers(method).items():
+        text = f"default: {values[name]}"
+        group.add_argument(_flag(name), type=parse, default=unset, help=text)
     return parser
 
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-def _parser_of(annotation: str) -> Callable[[str], Any]:
-    """Choose a parser by a signature's annotation, such as ``"float | None"``."""
-    words = re.findall(r"\w+", annotation)
-    parse = next((PARSERS[word] for word in words if word in PARSERS), str)
-    if "None" not in words:
-        return parse
-    return lambda text: None if text.lower() == "none" else parse(text)

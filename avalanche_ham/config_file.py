@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from argparse import ArgumentTypeError
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from avalanche_ham.errors import HamError
+from avalanche_ham.cli_values import DATA_PARSERS, Parser, option_parsers
+from avalanche_ham.errors import HamError, UnknownNameError
 
 FLAGS = ("download", "dry-run", "keep-state", "probes", "resume", "retry", "run")
 TABLES = ("options", "methods")
@@ -29,7 +32,8 @@ def expand(
         that has them) and ``methods`` (method -> options).
 
     Raises:
-        HamError: if the file cannot be read or holds another table.
+        HamError: if the file cannot be read, holds another table, or a switch that is
+            neither true nor false.
     """
     words, path = _take_config(words)
     if path is None:
@@ -44,10 +48,54 @@ def expand(
                 )
             found[key] = value
         elif name in FLAGS:
+            if not isinstance(value, bool):
+                raise HamError(
+                    f"config: {key} in {path} must be true or false, but got {value!r}"
+                )
             front += [f"--{name}"] if value else []
         else:
             front += [f"--{name}={_word(value)}"]
     return front + words, found
+
+
+def read_tables(tables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the values in a file's tables as the command line would read them.
+
+    Returns:
+        Options for every method that has them, and method -> options.
+
+    Raises:
+        HamError: if a name is unknown or a value does not fit its option.
+    """
+    if not tables:
+        return {}, {}
+    from avalanche_ham.strategies.registry import METHODS
+
+    known = {k: parse for name in METHODS for k, parse in option_parsers(name).items()}
+    common = _read_table("options", tables.get("options", {}), known)
+    own = {}
+    for method, table in tables.get("methods", {}).items():
+        if not isinstance(table, dict):
+            raise HamError(
+                f"config: {method} in [methods] must be a table, but got {table!r}"
+            )
+        own[method] = _read_table(f"methods.{method}", table, option_parsers(method))
+    return common, own
+
+
+def _read_table(
+    title: str, table: Mapping[str, Any], parsers: Mapping[str, Parser]
+) -> dict[str, Any]:
+    parsers, values = {**parsers, **DATA_PARSERS}, {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name not in parsers:
+            raise UnknownNameError(f"config: option in [{title}]", key, parsers)
+        try:
+            values[name] = parsers[name](_word(value))
+        except ArgumentTypeError as error:
+            raise HamError(f"config: {name} in [{title}] {error}") from error
+    return values
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -69,7 +117,19 @@ def read_config(path: Path) -> dict[str, Any]:
         raise HamError(f"config: {path} is malformed: {error}") from error
     if not isinstance(values, dict):
         raise HamError(f"config: {path} must hold names and values")
+    _check_names(values, path)
     return values
+
+
+def _check_names(values: dict[Any, Any], path: Path) -> None:
+    """Refuse names that are no strings, such as YAML's ``yes`` and ``1``, in tables too."""
+    for key, value in values.items():
+        if not isinstance(key, str):
+            raise HamError(
+                f"config: names in {path} must be text, but got {key!r}: put it in quotes"
+            )
+        if isinstance(value, dict):
+            _check_names(value, path)
 
 
 def _toml(text: str) -> Any:

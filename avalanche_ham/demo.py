@@ -7,7 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from avalanche_ham.errors import HamError, StateError
+from avalanche_ham.errors import StateError
+from avalanche_ham.lock import locked
 from avalanche_ham.reporting.demo_figure import draw_demo
 from avalanche_ham.reporting.identity import Identity, identity_in, identity_of
 from avalanche_ham.reporting.records import append_record, read_records
@@ -45,22 +46,27 @@ def demo(out: Path | None = None, runs: Mapping[str, RunConfig] = RUNS) -> None:
         runs: folder name -> what to run, HAM among them.
 
     Raises:
-        HamError: if the folder holds another run; nothing is written then.
+        HamError: if the folder holds another run, or another process has it; nothing is
+            written then.
     """
     folder = FOLDER if out is None else out
-    records = _finished(folder, runs)
-    if not records:
-        device = Resources(device="cpu")  # the same numbers with and without a GPU
-        for name, config in runs.items():
-            run(config, device, out=folder / name, resume=True)
-        records = _gather(folder, runs)
-    named = {_name(record): record for record in records}
-    draw_demo(named, folder / "demo.png")
+    with locked(folder):
+        records = _finished(folder, runs) or _make(folder, runs)
+        named = {_name(record): record for record in records}
+        draw_demo(named, folder / "demo.png")
     print(f"\n{table(named)}\n\n{READING}")
     print(
         f"Look at {folder / 'demo.png'}: the accuracy over the tasks, the group that each"
     )
     print("adapter joined and how alike they were, and how important each is (alpha).")
+
+
+def _make(folder: Path, runs: Mapping[str, RunConfig]) -> list[dict[str, Any]]:
+    """Make the runs, or go on with them, and gather their records."""
+    device = Resources(device="cpu")  # the same numbers with and without a GPU
+    for name, config in runs.items():
+        run(config, device, out=folder / name, resume=True)
+    return _gather(folder, runs)
 
 
 def table(records: Mapping[str, dict[str, Any]]) -> str:
@@ -81,8 +87,6 @@ def _name(record: Mapping[str, Any]) -> str:
 
 def _finished(folder: Path, runs: Mapping[str, RunConfig]) -> list[dict[str, Any]]:
     """Give the records of a finished demo, none of an unfinished one; refuse other runs."""
-    if folder.exists() and not folder.is_dir():
-        raise HamError(f"out: {folder} is a file, not a folder")
     done = folder / "records.jsonl"
     records = read_records(done) if done.exists() else []
     states = [folder / name / "state" for name in runs]

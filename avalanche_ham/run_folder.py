@@ -20,28 +20,46 @@ def has_state(out: Path) -> bool:
     return (out / STATE / "state.safetensors").exists()
 
 
-def finished_record(current: Run, out: Path, *, resume: bool) -> dict[str, Any] | None:
-    """Give the (first) record if this very run is finished there, None if it is to be made.
+def finished_records(current: Run, out: Path, *, resume: bool) -> list[dict[str, Any]]:
+    """Give the records if this very run is finished there, none if it is to be made.
 
     Raises:
-        HamError: if ``out`` is a file, or holds a run and ``resume`` is not asked for.
+        HamError: if ``out`` holds a run and ``resume`` is not asked for.
         StateError: if it holds records of another run.
     """
-    if out.exists() and not out.is_dir():
-        raise HamError(f"out: {out} is a file, not a folder")
     place = out / RECORDS
     records = read_records(place) if place.exists() else []
     if not has_state(out) and not records:
-        return None
+        return []
     if not resume:
         raise HamError(
             f"out: {out} holds a run already; add --resume or choose another folder"
         )
     if records and len(records) != len(current.heads):
-        raise StateError(f"out: {out} holds another run: head differs")
+        there, given = ",".join(r["head"] for r in records), ",".join(current.heads)
+        raise StateError(
+            f"out: {out} holds another run: head: {there} there, {given} given"
+        )
     for record, head in zip(records, current.heads):
-        mine = current.identity(head)
-        differing = [k for k, v in mine.items() if record.get(k) != v]
-        if differing:
-            raise StateError(f"out: {out} holds another run: {differing[0]} differs")
-    return records[0] if records else None
+        what = difference(current.identity(head), record)
+        if what is not None:
+            raise StateError(f"out: {out} holds another run: {what}")
+    return records
+
+
+def difference(mine: dict[str, Any], found: dict[str, Any]) -> str | None:
+    """Say how what was found differs: the first setting, or all options that do.
+
+    Where the weights lie is no difference.
+    """
+    for name in mine:
+        given, there = mine[name], found.get(name)
+        if name == "weights" or there == given:
+            continue
+        if name != "hyperparameters" or not isinstance(there, dict):
+            return f"{name}: {there} there, {given} given"
+        names = {**there, **given}
+        pairs = {k: (there.get(k, "none"), given.get(k, "none")) for k in names}
+        words = (f"{k}: {a} there, {b} given" for k, (a, b) in pairs.items() if a != b)
+        return "; ".join(words)
+    return None

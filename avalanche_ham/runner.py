@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,11 +16,12 @@ import torch
 
 from avalanche_ham.backbones.model import create_model, split_heads
 from avalanche_ham.backbones.stem_cache import find_stem, past_stem
-from avalanche_ham.benchmarks import create_benchmark
+from avalanche_ham.benchmarks import BENCHMARKS, create_benchmark
 from avalanche_ham.benchmarks._image_cache import cache_folder
 from avalanche_ham.errors import StateError, check_range
 from avalanche_ham.evaluation.accuracy import accuracy_rows
 from avalanche_ham.evaluation.forward_transfer import class_mean_accuracy
+from avalanche_ham.lock import locked
 from avalanche_ham.presets import preset_values
 from avalanche_ham.progress import Progress
 from avalanche_ham.reporting.records import append_record
@@ -25,9 +29,16 @@ from avalanche_ham.run_config import (
     BENCHMARK_OPTIONS,
     Resources,
     RunConfig,
+    data_label,
     weights_label,
 )
-from avalanche_ham.run_folder import RECORDS, STATE, finished_record, has_state
+from avalanche_ham.run_folder import (
+    RECORDS,
+    STATE,
+    difference,
+    finished_records,
+    has_state,
+)
 from avalanche_ham.run_record import make_record, state_of_head
 from avalanche_ham.settings import build_strategy, resolve
 from avalanche_ham.state import count_stored, load_tree, save_tree
@@ -37,6 +48,7 @@ PER_TASK = (
     "a_t", "before", "untouched", "scopes", "train_seconds", "eval_seconds",
     "trainable_parameters",
 )  # fmt: skip
+MAX_THREADS = 1024  # many more and the system ends the process
 PER_HEAD = ("rows", "task_known", "stored_parameters")
 
 
@@ -45,6 +57,8 @@ class Run:
 
     def __init__(self, config: RunConfig, resources: Resources, *, show: bool) -> None:
         check_range("seed", config.seed, 0, 2**31)
+        if resources.threads is not None:
+            check_range("threads", resources.threads, 1, MAX_THREADS)
         method = get_method(config.method)
         preset = preset_values(config.preset, config.benchmark, config.method)
         self.values, self.data = _settings(config, preset)
@@ -63,6 +77,8 @@ class Run:
             weights=config.weights,
             seed=config.seed,
         )
+        self.weights_id = weights_label(self.backbone, config.weights)
+        self.data_id = data_label(config.benchmark, resources.data_root)
         self.encoder = model.encoder
         self.benchmark = self._shortened(self.benchmark)
         self.progress = Progress(config.n_tasks, title=config.method, show=show)
@@ -86,7 +102,7 @@ class Run:
 
     def _benchmark(self, n_tasks: int) -> Any:
         options = dict(self.data)
-        if self.resources.download:
+        if self.resources.download and _can_download(self.config.benchmark):
             options["download"] = True
         return create_benchmark(
             self.config.benchmark,
@@ -112,7 +128,8 @@ class Run:
             **{k: v for k, v in asdict(self.config).items() if k != "options"},
             "head": head or ",".join(self.heads),
             "backbone": self.backbone,
-            "weights_id": weights_label(self.backbone, self.config.weights),
+            "weights_id": self.weights_id,
+            "data_id": self.data_id,
             "hyperparameters": _plain({**self.values, **self.data}),
             "class_order_hash": self.benchmark.class_order_hash,
         }
@@ -193,26 +210,35 @@ class Run:
             StateError: if it is damaged or belongs to another run.
         """
         tree = load_tree(folder)
-        saved, mine = tree.get("identity"), self.identity()
-        if saved != mine:
-            differing = [k for k in mine if not saved or saved.get(k) != mine[k]]
-            what = differing[0] if differing else "the list of settings"
-            raise StateError(f"the folder holds another run: {what} differs")
+        what = difference(self.identity(), tree.get("identity") or {})
+        if what is not None:
+            raise StateError(f"out: {folder.parent} holds another run: {what}")
         self.measured = tree["measured"]
         self.strategy.load_state_tree(tree["strategy"])
         self.progress.skip(self.tasks_done())
 
 
 def run(
+    config: RunConfig, resources: Resources = Resources(), **options: Any
+) -> dict[str, Any]:
+    """Run a configuration to its end and give the record of its (first) head.
+
+    Args, options and raises as ``run_heads``.
+    """
+    return run_heads(config, resources, **options)[0]
+
+
+def run_heads(
     config: RunConfig,
-    resources: Resources = Resources(),
+    resources: Resources,
     *,
     out: Path | None = None,
     resume: bool = False,
     show: bool = True,
     after_task: Callable[[Run], None] | None = None,
-) -> dict[str, Any]:
-    """Run a configuration to its end and give the record of its (first) head.
+    lock: bool = True,
+) -> list[dict[str, Any]]:
+    """Run a configuration to its end and give the records of its heads.
 
     Args:
         config: what to run.
@@ -221,19 +247,29 @@ def run(
         resume: go on from the state in ``out``; with none there, start afresh.
         show: print progress to standard error.
         after_task: called with the run after each committed task.
+        lock: hold the lock of ``out`` meanwhile; False if the caller does.
 
     Raises:
-        HamError: for bad input, before anything is written.
+        HamError: for bad input, before anything is written, or if another process works
+            in ``out``.
     """
     current = Run(config, resources, show=show)
-    if out is not None:
-        finished = finished_record(current, out, resume=resume)
-        if finished is not None:
-            return finished
-        if resume and has_state(out):
-            current.restore(out / STATE)
+    with nullcontext() if out is None or not lock else locked(out):
+        if out is not None:
+            finished = finished_records(current, out, resume=resume)
+            if finished:
+                return finished
+            if resume and has_state(out):
+                current.restore(out / STATE)
+        return _finish(current, out, after_task)
+
+
+def _finish(
+    current: Run, out: Path | None, after_task: Callable[[Run], None] | None
+) -> list[dict[str, Any]]:
+    """Do the tasks that are left, commit each, and write the records."""
     with current.progress:
-        while current.tasks_done() < config.n_tasks:
+        while current.tasks_done() < current.config.n_tasks:
             current.next_task()
             if out is not None:
                 current.commit(out / STATE)
@@ -242,7 +278,15 @@ def run(
     records = [make_record(current, head) for head in current.heads]
     if out is not None:
         append_record(out / RECORDS, *records)
-    return records[0]
+    return records
+
+
+def _can_download(benchmark: str) -> bool:
+    if benchmark not in BENCHMARKS:
+        return False  # refused when it is created
+    module, _, function = BENCHMARKS[benchmark].function.partition(":")
+    make = getattr(importlib.import_module(module), function)
+    return "download" in inspect.signature(make).parameters
 
 
 def _settings(

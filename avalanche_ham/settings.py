@@ -5,9 +5,10 @@ A strategy's signature is the single source: its plain keyword arguments are the
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from avalanche_ham.errors import HamError, UnknownNameError
+from avalanche_ham.errors import HamError, OptionError, UnknownNameError
 from avalanche_ham.strategies.registry import get_method, options_of, strategy_class
 
 ALIASES = {  # option -> Avalanche's name for it
@@ -56,18 +57,25 @@ def resolve(method: str, *overrides: dict[str, Any]) -> dict[str, Any]:
 
     Raises:
         UnknownNameError: if the last override names an option that the method lacks.
+        OptionError: if a number is not finite, which no record can hold.
     """
     values = defaults(method)
     for position, override in enumerate(overrides):
         for name, value in override.items():
             if name in values:
-                values[name] = value
+                values[name] = _finite(name, value)
             elif position == len(overrides) - 1:
                 raise UnknownNameError(f"option of {method}", name, values)
     asked = overrides[-1] if overrides else {}
     if "epochs" in asked and "steps" not in asked:
         values["steps"] = None  # epochs that were asked for are not cut by a preset
     return values
+
+
+def _finite(name: str, value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise OptionError(name, "a finite number", value)
+    return value
 
 
 def build_strategy(method: str, values: dict[str, Any], **common: Any) -> Any:

@@ -23,14 +23,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from avalanche_ham import SequentialStrategy, create_benchmark, create_model
 from avalanche_ham.backbones.stem_cache import find_stem, past_stem
-from avalanche_ham.strategies._optimizer import default_optimizer, refill
 
 
 def bare_loop(strategy: SequentialStrategy, data: TensorDataset, steps: int) -> None:
     """The loop that anybody would write."""
     model, device = strategy.model, strategy.device
-    optimizer = default_optimizer(lr=1e-4, weight_decay=0.0)
-    refill(optimizer, [{"params": [p for p in model.parameters() if p.requires_grad]}])
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.0, fused=True)
     current = torch.tensor(model.head.current, device=device)
     model.train()
     done = 0

@@ -50,7 +50,8 @@ def main(arguments: list[str] | None = None) -> None:
     shape = None
     if targets is not None:
         shape = targets.logits.shape[1], targets.features.shape[1]
-    student = Student(vit, len(train_set.classes), shape)
+    recalls_stem = options.stem != "none" and options.weights[3] > 0
+    student = Student(vit, len(train_set.classes), shape, recalls_stem=recalls_stem)
     trainer = Trainer(student, source, labels, targets, recipe(options), device)
     options.out.mkdir(parents=True, exist_ok=True)
     accuracy = train(trainer, test_labels, options.out)
@@ -158,7 +159,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.add_argument(f"--{name}", **keywords)
     for field in fields(Recipe):
         many = isinstance(field.default, tuple)
-        keywords = {"nargs": 3, "type": float} if many else {"type": type(field.default)}
+        keywords = {"nargs": 4, "type": float} if many else {"type": type(field.default)}
         name = "--" + field.name.replace("_", "-")
         parser.add_argument(name, default=field.default, **keywords)
     options = parser.parse_args(arguments)

@@ -61,7 +61,9 @@ CPU = Resources(device="cpu")
             OptionError,
             "max_groups must be at least 1.*got 0",
         ),
-        ({"options": {"lr": float("nan")}}, OptionError, "lr must be above 0.*got nan"),
+        ({"options": {"lr": float("nan")}}, OptionError, "lr must be a finite .*got nan"),
+        ({"options": {"keep": float("inf")}}, OptionError, "keep must be a finite .*got inf"),
+        ({"options": {"density": 1.5}}, OptionError, "density must be .*got 1.5"),
         ({"options": {"steps": 0}}, OptionError, "steps must be at least 1.*got 0"),
         ({"options": {"lr": "fast"}}, HamError, "wrong type"),
         ({"options": {"targets": ("attn.qvk",)}}, NoMatchError, "'attn.qvk'"),
@@ -82,10 +84,17 @@ def test_a_run_is_refused_before_anything_is_written(tmp_path, settings, error, 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:99", "tpu0"])
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:-1", "tpu0", "meta", "cpu:1"])
 def test_a_device_that_does_not_exist_is_refused(device):
     with pytest.raises(OptionError, match=f"device must be auto, cpu or .*{device}"):
         run(RunConfig(preset="smoke"), Resources(device=device), show=False)
+
+
+@pytest.mark.parametrize("threads", [0, 999_999_999])
+def test_a_number_of_threads_that_a_machine_cannot_have_is_refused(threads):
+    resources = Resources(device="cpu", threads=threads)
+    with pytest.raises(OptionError, match=f"threads must be .* at most 1024.*{threads}"):
+        run(RunConfig(preset="smoke"), resources, show=False)
 
 
 def test_an_output_folder_that_is_a_file_is_refused(tmp_path):

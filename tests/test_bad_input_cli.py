@@ -1,5 +1,6 @@
 """Bad input: one clear line on standard error, exit code 2, nothing written."""
 
+import os
 import shutil
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from avalanche_ham.cli import main
+from avalanche_ham.lock import LOCK, RunLock
 
 SMOKE = ("run", "--preset", "smoke", "--device", "cpu", "--tasks", "2")
 
@@ -41,6 +43,8 @@ def refused(tmp_path, capsys):
         ("list tables", "invalid choice: 'tables'"),
         ("demo --output x", "--output"),
         ("export RUN", "--to"),
+        ("run --resume", "resume must be given together with --out"),
+        ("export nosuch --to OUT", "nosuch/state lacks state.safetensors; ham table keeps"),
     ],
 )
 def test_commands(words, said, refused):
@@ -52,6 +56,7 @@ def test_commands(words, said, refused):
     [
         ("--method hma", "did you mean 'ham'"),
         ("--benchmark digit", "did you mean 'digits'"),
+        ("--benchmark digit --download", "did you mean 'digits'"),
         ("--head rigde", "ridge"),
         ("--preset paer", "did you mean 'paper'"),
         ("--backbone tinny", "did you mean 'tiny'"),
@@ -64,6 +69,7 @@ def test_commands(words, said, refused):
         ("--method frozen --keep 0.5", "option of frozen"),
         ("--device gpu", "device must be auto, cpu or"),
         ("--device cuda:77", "cuda:77"),
+        ("--device meta", "device must be auto, cpu or"),
         ("--targets attn.kqv", "no linear layer's name ends with 'attn.kqv'"),
         ("--slots q,x", "slots must be some of q, k, v"),
     ],
@@ -85,7 +91,11 @@ def test_unknown_names(words, said, refused):
         ("--rank 49", "rank must be between 1 and 48, the layer's size, but got 49"),
         ("--keep 0", "keep must be above 0 and at most 1, but got 0.0"),
         ("--keep 1.01", "keep must be above 0 and at most 1, but got 1.01"),
-        ("--keep nan", "keep must be"),
+        ("--keep nan", "--keep: must be a finite number, but got 'nan'"),
+        ("--similarity-threshold inf", "--similarity-threshold: must be a finite number"),
+        ("--lr -inf", "--lr"),
+        ("--density nan", "--density: must be a finite number"),
+        ("--density 1.5", "density must be at least 0 and at most 1"),
         ("--max-groups 0", "max_groups must be at least 1"),
         ("--similarity-threshold -2", "threshold must be at least -1"),
         ("--lr 0", "lr must be above 0"),
@@ -99,9 +109,11 @@ def test_unknown_names(words, said, refused):
         ("--eval-batch-size 0", "eval_batch_size must be at least 1"),
         ("--merge ties --density 1.5", "density must be"),
         ("--seed -1", "seed must be at least 0"),
-        ("--threads 0", "threads must be at least 1"),
-        ("--tasks 11", "at most 10 (the number of classes), but got 11"),
-        ("--tasks 0", "at least 1"),
+        ("--threads 0", "threads must be at least 1 and at most 1024"),
+        ("--threads 999999999", "threads must be at least 1 and at most 1024"),
+        ("--tasks 11", "ham: tasks must be at least 1 and at most 10 (the number of"),
+        ("--tasks 0", "ham: tasks must be at least 1"),
+        ("--method inflora --n-tasks 0", "ham: n_tasks must be at least 1"),
         ("--train-per-class 0", "train_per_class must be at least 1"),
         ("--holdout 1", "holdout must be at least 0 and below 1"),
     ],
@@ -169,7 +181,7 @@ def test_data_folders(damage, said, pictures, refused):
 
 
 def test_the_undamaged_data_folder_is_fine(pictures, tmp_path):
-    words = ("--benchmark", "image_folder", "--data-root", str(pictures))
+    words = ("--benchmark", "image_folder", "--data-root", str(pictures), "--download")
     assert main([*SMOKE, *words, "--out", str(tmp_path / "out")]) == 0
 
 
@@ -193,8 +205,20 @@ def test_a_folder_that_holds_a_run_already(finished, tmp_path, refused):
     before = sorted(p.read_bytes() for p in (tmp_path / "out").rglob("*.*"))
     assert "add --resume" in refused(*finished, "--out", "OUT", writes=True)
     other = refused(*finished, "--seed", "2", "--out", "OUT", "--resume", writes=True)
-    assert "holds another run: seed differs" in other
+    assert "holds another run: seed: 1 there, 2 given" in other
+    more = refused(*finished, "--tasks", "3", "--out", "OUT", "--resume", writes=True)
+    assert "holds another run: tasks: 2 there, 3 given" in more
+    faster = refused(*finished, "--lr", "0.5", "--out", "OUT", "--resume", writes=True)
+    assert faster.endswith("holds another run: lr: 0.001 there, 0.5 given\n")
     assert before == sorted(p.read_bytes() for p in (tmp_path / "out").rglob("*.*"))
+
+
+@pytest.mark.parametrize("words", [(*SMOKE, "--method", "frozen"), ("demo",)])
+def test_a_folder_that_another_process_works_in(words, tmp_path, refused):
+    assert RunLock(tmp_path / "out").acquire()
+    said = refused(*words, "--out", "OUT", writes=True)
+    assert said == f"ham: out: {tmp_path / 'out'} is in use by process {os.getpid()}\n"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [LOCK]
 
 
 def test_truncated_and_foreign_checkpoints(finished, tmp_path, refused):

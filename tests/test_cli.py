@@ -1,11 +1,13 @@
 """The command line does what the Python API does."""
 
+import io
 import json
 import subprocess
 import sys
 
 import pytest
 
+from avalanche_ham import cli_run
 from avalanche_ham.benchmarks.registry import BENCHMARKS
 from avalanche_ham.cli import main
 from avalanche_ham.reporting.records import read_records
@@ -69,6 +71,44 @@ def test_a_run_prints_a_line_and_leaves_a_record_and_a_state(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert f"AA {record['aa']:.2f} %" in printed and str(out) in printed
     assert (out / "state" / "state.safetensors").exists()
+
+
+def test_each_head_of_a_run_has_its_line(tmp_path, capsys):
+    words = [*SMOKE, "--method", "frozen", "--head", "linear,ridge", "--out", str(tmp_path)]
+    assert main(words) == 0
+    shown = capsys.readouterr().out.splitlines()
+    for line, record in zip(shown, read_records(tmp_path)):
+        assert line.startswith(f"frozen, {record['head']} head: AA {record['aa']:.2f} %")
+    assert [line.split()[1] for line in shown[:-1]] == ["linear", "ridge"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "words", "code", "said"),
+    [
+        ("stdout", "table 1 --records RECORDS", 0, "mean ? sample"),  # plus-minus
+        ("stderr", "liß", 2, "'li?'"),
+    ],
+)
+def test_a_terminal_that_lacks_a_sign_gets_another(
+    stream, words, code, said, tmp_path, monkeypatch
+):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, stream, terminal)
+    assert main(words.replace("RECORDS", str(tmp_path)).split()) == code
+    terminal.flush()
+    assert said in terminal.buffer.getvalue().decode("ascii")
+
+
+def test_a_stream_that_cannot_be_set_up_is_used_as_it_is(monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert main(["list", "backbones"]) == 0
+    assert "embedded" in shown.getvalue()
+
+
+def test_all_images_can_be_asked_for_where_a_preset_takes_some():
+    options = cli_run._parse(["--train-per-class", "none", "--test-per-class", "None"])[1]
+    assert options == {"train_per_class": None, "test_per_class": None}
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path, capsys):

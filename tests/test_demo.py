@@ -11,6 +11,7 @@ from PIL import Image
 import avalanche_ham.demo as demo_module
 from avalanche_ham.demo import RUNS, demo
 from avalanche_ham.errors import HamError, StateError
+from avalanche_ham.lock import RunLock
 from avalanche_ham.reporting.records import read_records
 from avalanche_ham.runner import Resources, run
 
@@ -126,6 +127,18 @@ def test_an_unfinished_run_of_something_else_is_refused(tmp_path):
     with pytest.raises(StateError, match="another run"):
         demo(tmp_path, SMALL)
     assert not (tmp_path / "ham").exists()
+
+
+def test_a_demo_holds_its_folder_meanwhile(tmp_path, monkeypatch):
+    def checked(*args, **options):
+        assert not RunLock(tmp_path).acquire()
+        return run(*args, **options)
+
+    monkeypatch.setattr(demo_module, "run", checked)
+    demo(tmp_path, QUICK)
+    assert RunLock(tmp_path).acquire()
+    with pytest.raises(HamError, match="in use by process"):
+        demo(tmp_path, QUICK)
 
 
 def test_a_file_and_foreign_records_are_refused(tmp_path):

@@ -145,12 +145,16 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(folder):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"seed": 2}, "seed"),
-        ({"method": "lora"}, "method"),
-        ({"n_tasks": 4}, "n_tasks"),
-        ({"head": "linear"}, "head"),
-        ({"options": {"rank": 5}}, "hyperparameters"),
-        ({"options": {"rank": 4, "train_per_class": 9}}, "hyperparameters"),
+        ({"seed": 2}, "seed: 1 there, 2 given"),
+        ({"method": "lora"}, "method: ham there, lora given"),
+        ({"n_tasks": 4}, "n_tasks: 3 there, 4 given"),
+        ({"head": "linear"}, "head: linear,ridge there, linear given"),
+        ({"options": {"rank": 5}}, "rank: 4 there, 5 given"),
+        (
+            {"options": {"rank": 5, "train_per_class": 9}},
+            "rank: 4 there, 5 given; train_per_class: 8 there, 9 given",
+        ),
+        ({"options": {"rank": 4, "holdout": 0.5}}, "holdout: none there, 0.5 given"),
     ],
 )
 @pytest.mark.parametrize("finished", [False, True])
@@ -158,7 +162,7 @@ def test_another_run_s_folder_is_refused_by_what_differs(folder, change, named, 
     if finished:
         run(CONFIG, RESOURCES, out=folder, resume=True, show=False)
     other = RunConfig(**{**CONFIG.__dict__, **change})
-    with pytest.raises(StateError, match=f"holds another run: {named} differs"):
+    with pytest.raises(StateError, match=f"out: {folder} holds another run: {named}$"):
         run(other, RESOURCES, out=folder, resume=True, show=False)
 
 

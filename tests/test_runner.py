@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ from reference import (
     forgetting,
 )
 
+from avalanche_ham import runner
+from avalanche_ham.errors import HamError
+from avalanche_ham.lock import LOCK
 from avalanche_ham.reporting.records import read_records
 from avalanche_ham.runner import Resources, Run, RunConfig, run
 
@@ -174,6 +178,39 @@ def test_several_heads_are_measured_in_one_run_each_as_if_alone(tmp_path):
         for key in ("accuracy_matrix", "groups", "stored_parameters"):
             assert found[key] == alone[key]
     assert records[0]["accuracy_matrix"] != records[1]["accuracy_matrix"]
+
+
+def test_a_folder_serves_one_run_at_a_time_and_is_free_afterwards(tmp_path):
+    refusals = []
+
+    def second(current):
+        with pytest.raises(HamError, match=f"in use by process {os.getpid()}") as caught:
+            result(quick(seed=2), out=tmp_path, resume=True)
+        refusals.append(caught.value)
+
+    record = result(quick(), out=tmp_path, after_task=second)
+    assert len(refusals) == 3 and read_records(tmp_path) == [record]
+    assert not (tmp_path / LOCK).exists()
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "passed"),
+    [
+        ("cifar100", True),
+        ("cub200", True),
+        ("tiny_imagenet", True),
+        ("digits", False),
+        ("image_folder", False),
+    ],
+)
+def test_download_is_passed_to_the_benchmarks_that_have_it(benchmark, passed, monkeypatch):
+    def create(name, **options):
+        assert (name, "download" in options) == (benchmark, passed)
+        raise KeyboardInterrupt  # that is all
+
+    monkeypatch.setattr(runner, "create_benchmark", create)
+    with pytest.raises(KeyboardInterrupt):
+        result(quick(benchmark=benchmark), Resources(device="cpu", download=True))
 
 
 @pytest.mark.parametrize("method", ["ncm", "ridge"])

@@ -77,6 +77,12 @@ def test_epochs_that_were_asked_for_are_not_cut_by_a_preset_s_steps(asked, steps
     assert resolve("ham", {"steps": 60}, asked)["steps"] == steps
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_no_record_can_hold_is_refused(value):
+    with pytest.raises(OptionError, match="similarity_threshold must be a finite number"):
+        resolve("ham", {"lr": 0.1}, {"similarity_threshold": value})
+
+
 def test_an_option_that_the_method_lacks_is_refused_with_the_nearest():
     with pytest.raises(UnknownNameError, match="option of ham .*did you mean 'rank'"):
         resolve("ham", {"rnak": 3})

@@ -174,6 +174,11 @@ def test_a_skeleton_that_points_nowhere_is_refused(tmp_path, skeleton):
         load_tree(tmp_path)
 
 
+def test_a_folder_without_a_state_is_named_and_so_is_a_likely_reason(tmp_path):
+    with pytest.raises(StateError, match=f"{tmp_path}/none lacks .*only with --keep-state"):
+        load_tree(tmp_path / "none")
+
+
 def test_an_archive_cannot_point_outside_its_folder(tmp_path):
     save_tree(tmp_path / "elsewhere", tree(0))
     skeleton = json.dumps({"a": {"$archive": [["../elsewhere/" + MAIN, "0"]]}})

@@ -47,6 +47,23 @@ def create_backbone(
     return vit.eval().requires_grad_(False)
 
 
+def check_backbone(name: str, *, pretrained: bool = True) -> None:
+    """Say, without making it, that there is no backbone of a name, or none with weights.
+
+    Raises:
+        UnknownNameError: if so.
+    """
+    if name in BACKBONES:
+        return
+    known = timm.list_models(module="vision_transformer")
+    architecture, dot, _ = name.partition(".")
+    if architecture not in known:
+        raise UnknownNameError("backbone", name, [*BACKBONES, *known])
+    tagged = timm.list_pretrained(f"{architecture}.*")
+    if name not in tagged if dot else pretrained and not tagged:
+        raise UnknownNameError("backbone", name, tagged or timm.list_pretrained("vit_*"))
+
+
 def _embedded(pretrained: bool, weights: str | Path | None) -> VisionTransformer:
     from avalanche_ham.backbones import embedded
 
@@ -65,13 +82,7 @@ def _tiny() -> VisionTransformer:
 
 
 def _from_timm(name: str, pretrained: bool) -> VisionTransformer:
-    known = timm.list_models(module="vision_transformer")
-    architecture, dot, _ = name.partition(".")
-    if architecture not in known:
-        raise UnknownNameError("backbone", name, [*BACKBONES, *known])
-    tagged = timm.list_pretrained(f"{architecture}.*")
-    if name not in tagged if dot else pretrained and not tagged:
-        raise UnknownNameError("backbone", name, tagged or timm.list_pretrained("vit_*"))
+    check_backbone(name, pretrained=pretrained)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

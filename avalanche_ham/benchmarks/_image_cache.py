@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import shutil
 import tempfile
@@ -17,19 +18,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from avalanche_ham.benchmarks._image_files import Box, ImageFiles
+from avalanche_ham.benchmarks._decoding import DECODER, decode, stored_size
+from avalanche_ham.benchmarks._image_files import ImageFiles
 from avalanche_ham.benchmarks.image_set import ImageSet
 from avalanche_ham.errors import DataError, check_range
 
 __all__ = ["cache_folder", "cached_sets"]
 
-# To be raised when decoding gives other pixels, so that old entries are not found.
-DECODER = 1
-# Plain raster formats only: PIL hands others (EPS) to outside programs.
-FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+SAMPLED = 500  # images of each part whose bytes are looked at, spread over the list
+SAMPLE_BYTES = 4096  # from the middle: the beginning may be a header and a blank margin
 ABANDONED_SECONDS = 24 * 3600
 
 
@@ -44,16 +43,17 @@ def cached_sets(
 ) -> tuple[ImageSet, ImageSet]:
     """Open the decoded images of both parts; decode them first if that was not done.
 
-    The images become RGB squares: the shorter side is resized to ``size`` (bicubic,
-    antialiased) and the centre kept. Where all images share one smaller size, they are
-    not enlarged. The key of the cache is every file's relative path, size and time of
-    change, its box, and ``size``.
+    The images become RGB squares, as ``decode`` says. Where all images share one smaller
+    size, they are not enlarged. The key of the cache is every file's relative path, size
+    and time of change, a sample of the files' bytes, the boxes, and ``size``; it does not
+    depend on where the folder lies.
 
     Args:
         size: side of the squares in pixels, at least 1.
 
     Raises:
-        DataError: if an image is missing or corrupt, or the cache cannot be written.
+        DataError: if an image is missing, corrupt or of grey values without a known
+            range, or the cache cannot be written.
         OptionError: if ``size`` is below 1.
     """
     check_range("size", size, 1, float("inf"))
@@ -92,14 +92,30 @@ def _key(parts: dict[str, ImageFiles], size: int) -> str:
     digest = hashlib.sha256(repr((DECODER, size)).encode())
     for part, files in parts.items():
         digest.update(repr((part, files.boxes)).encode())
-        for name, path in zip(files.names, _paths(files)):
-            try:
-                status = os.stat(path)
-            except OSError as error:
-                raise DataError(f"the image {path} is missing") from error
-            facts = (name, status.st_size, status.st_mtime_ns)
+        every = math.ceil(len(files.names) / SAMPLED)
+        for index, (name, path) in enumerate(zip(files.names, _paths(files))):
+            facts = (name, *_facts(path, sampled=index % every == 0))
             digest.update(repr(facts).encode())
     return digest.hexdigest()[:32]
+
+
+def _facts(path: str, *, sampled: bool) -> tuple[int, int, bytes]:
+    """Give a file's size, its time of change and, if sampled, the bytes in its middle."""
+    try:
+        status = os.stat(path)
+        middle = _middle(path, status.st_size) if sampled else b""
+    except FileNotFoundError as error:
+        raise DataError(f"the image {path} is missing") from error
+    except OSError as error:
+        message = f"the image {path} cannot be read ({error.strerror})"
+        raise DataError(message) from error
+    return status.st_size, status.st_mtime_ns, middle
+
+
+def _middle(path: str, size: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(max(0, (size - SAMPLE_BYTES) // 2))
+        return file.read(SAMPLE_BYTES)
 
 
 def _write(entry: Path, parts: dict[str, ImageFiles], size: int) -> None:
@@ -122,8 +138,9 @@ def _temporary_folder(entry: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.tmp"):
-            if time.time() - old.stat().st_mtime > ABANDONED_SECONDS:
-                shutil.rmtree(old, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # another process was first
+                if time.time() - old.stat().st_mtime > ABANDONED_SECONDS:
+                    shutil.rmtree(old, ignore_errors=True)
         return Path(tempfile.mkdtemp(prefix=entry.name, suffix=".tmp", dir=folder))
     except OSError as error:
         raise DataError(
@@ -146,17 +163,9 @@ def _common_side(parts: dict[str, ImageFiles], size: int) -> int:
     """Give ``size``, or the shorter side if all images share one smaller size."""
     if any(files.boxes for files in parts.values()):
         return size
-    shapes = (_shape(path) for files in parts.values() for path in _paths(files))
+    shapes = (stored_size(path) for files in parts.values() for path in _paths(files))
     first = next(shapes)
     return min(size, *first) if all(shape == first for shape in shapes) else size
-
-
-def _shape(path: str) -> tuple[int, int]:
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            return image.size
-    except Exception as error:  # damaged files make PIL raise nearly anything
-        raise DataError(f"{path} is corrupt or not an image") from error
 
 
 def _decode_all(files: ImageFiles, side: int, target: Path) -> None:
@@ -164,32 +173,15 @@ def _decode_all(files: ImageFiles, side: int, target: Path) -> None:
     out = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
     paths, boxes = list(_paths(files)), files.boxes
 
-    def decode(index: int) -> None:
-        out[index] = _decode(paths[index], side, boxes[index] if boxes else None)
+    def fill(index: int) -> None:
+        out[index] = decode(paths[index], side, boxes[index] if boxes else None)
 
     pool = ThreadPoolExecutor()
     label = f"decoding {target.stem} images"
     try:
-        done = pool.map(decode, range(len(paths)))
+        done = pool.map(fill, range(len(paths)))
         for _ in tqdm(done, total=len(paths), desc=label, unit="image", disable=None):
             pass
     finally:
         pool.shutdown(cancel_futures=True)
     out.flush()
-
-
-def _decode(path: str, side: int, box: Box | None) -> np.ndarray:
-    """Read one image as a uint8 square of shape ``(3, side, side)``."""
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            part = image.crop(_inside(box, image.size)) if box else image
-            rgb = part.convert("RGB")
-            square = ImageOps.fit(rgb, (side, side), method=Image.Resampling.BICUBIC)
-    except Exception as error:  # damaged files make PIL raise nearly anything
-        raise DataError(f"{path} is corrupt or not an image") from error
-    return np.asarray(square).transpose(2, 0, 1)  # (H, W, C) -> (C, H, W)
-
-
-def _inside(box: Box, size: tuple[int, int]) -> Box:
-    left, top, right, bottom = box
-    return max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1])

@@ -73,7 +73,7 @@ def _open_original(
         )
     try:
         train, test = (_listed(folder, part, bounding_box) for part in ("1", "0"))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, OverflowError) as error:
         raise DataError(f"the lists in {folder} do not fit ({error})") from error
     return cached_sets(train, test, size=size)
 

@@ -26,6 +26,9 @@ def image_folder(
 ) -> Benchmark:
     """Split the images of a folder into tasks.
 
+    Images are turned as their EXIF orientation says; transparency shows white; 16-bit grey
+    keeps its upper eight bits.
+
     Args:
         data_root: the folder that holds ``train`` and ``test``.
         size: side of the decoded squares, in pixels; smaller images of one size are
@@ -34,7 +37,7 @@ def image_folder(
 
     Raises:
         DataError: if a folder or class is missing or empty, train and test classes
-            differ, or an image is corrupt.
+            differ, or an image is corrupt or of 32-bit or floating point grey.
         OptionError: as ``class_incremental``.
     """
     train, test = open_folder(Path(data_root).expanduser(), size=size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from avalanche_ham.errors import UnknownNameError
+from avalanche_ham.errors import UnknownNameError, check_range
 from avalanche_ham.merging.dare import Dare
 from avalanche_ham.merging.linear import Linear
 from avalanche_ham.merging.magmax import MagMax
@@ -32,8 +32,9 @@ def make_rule(name: str, *, density: float = 0.2, seed: int = 0) -> MergeRule:
 
     Raises:
         UnknownNameError: if there is no rule of this name.
-        OptionError: if the rule uses ``density`` and it is outside [0, 1].
+        OptionError: if ``density`` is outside [0, 1], also for a rule without it.
     """
     if name not in RULES:
         raise UnknownNameError("merge", name, RULES)
+    check_range("density", density, 0, 1)
     return RULES[name](density, seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from avalanche_ham.reporting.paper import Value
 
@@ -15,11 +15,12 @@ class Summary:
     """One cell of a table.
 
     Attributes:
-        mean: over the finished runs, None if there is none.
+        mean: over ``n`` runs, None if there is none.
         std: sample standard deviation (divided by n - 1), None for fewer than two runs.
-        n: number of finished runs.
+        n: number of finished runs that have the number.
         missing: number of runs not made yet.
         failed: number of runs that failed.
+        undefined: number of finished runs that have no such number.
         paper: the paper's value for this cell.
         text: words instead of a number.
         no_data: nothing is there and the data set is missing too.
@@ -30,6 +31,7 @@ class Summary:
     n: int = 0
     missing: int = 0
     failed: int = 0
+    undefined: int = 0
     paper: Value | None = None
     text: str | None = None
     no_data: bool = False
@@ -37,7 +39,7 @@ class Summary:
     @property
     def total(self) -> int:
         """Number of runs that the cell is made of."""
-        return self.n + self.missing + self.failed
+        return self.n + self.missing + self.failed + self.undefined
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float | None, float | None]:
@@ -54,12 +56,13 @@ def average_of(cells: Sequence[Summary]) -> Summary:
 
     The deviation is that of independent errors, ``sqrt(sum_i s_i^2) / n``, as in the
     paper's Tables 1 and 2. With a cell missing the average is missing, so that two averages
-    in one column are never over different columns.
+    in one column are never over different columns. Its runs are those of the cell that has
+    the fewest.
 
     Args:
         cells: the row's cells in the columns averaged over, at least one.
     """
-    runs = min(c.n for c in cells)
+    fewest = min(cells, key=lambda c: c.n)
     papers = [c.paper for c in cells]
     known = [p for p in papers if p is not None]
     paper = None
@@ -67,9 +70,9 @@ def average_of(cells: Sequence[Summary]) -> Summary:
         paper = Value(*_average([(p.mean, p.std) for p in known]))
     means = [(c.mean, c.std) for c in cells if c.mean is not None]
     if len(means) < len(cells):
-        return Summary(paper=paper)
+        return replace(fewest, paper=paper)
     mean, std = _average(means)
-    return Summary(mean=mean, std=std, n=runs, paper=paper)
+    return replace(fewest, mean=mean, std=std, paper=paper)
 
 
 def _average(pairs: Iterable[tuple[float, float | None]]) -> tuple[float, float | None]:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from avalanche_ham.errors import DataError
 from avalanche_ham.reporting.identity import Identity, identity_in, identity_of
-from avalanche_ham.reporting.records import read_records
+from avalanche_ham.reporting.records import placed_records
 from avalanche_ham.run_config import RunConfig
 
 FAILURE = "failure.json"
+# what tables and figures read without asking; every run leaves it
+ENTRIES = (
+    "head", "benchmark", "n_tasks", "seed", "backbone", "preset", "hyperparameters", "groups",
+)  # fmt: skip
+LISTS = (
+    "scope", "test_images", "accuracy_matrix", "train_seconds", "eval_seconds",
+    "stored_parameters",
+)  # fmt: skip
 Record = dict[str, Any]
 
 
@@ -50,26 +59,49 @@ def read_archive(folder: Path, *, must_exist: bool = True) -> Archive:
         must_exist: False takes a folder that is not there as an empty one.
 
     Raises:
-        DataError: if the folder does not exist or a line in it is no record.
+        DataError: if the folder does not exist or a line in it is no whole record.
     """
     archive = Archive()
     if not folder.exists() and not must_exist:
         return archive
-    for record in read_records(folder):
-        try:
-            archive.records.setdefault(identity_in(record), record)
-        except KeyError as error:
-            raise DataError(
-                f"records: a record below {folder} lacks {error}"
-            ) from error
+    for place, record in placed_records(folder):
+        archive.records.setdefault(_checked_identity(record, place), record)
     for path in sorted(folder.rglob(FAILURE)) if folder.is_dir() else ():
-        failure = json.loads(path.read_text())
-        identity = Identity(**failure.pop("identity"))
-        for head in identity.head.split(","):
-            alone = identity._replace(head=head)
-            if alone not in archive.records and not failure.get("bad_input"):
-                archive.failures[alone] = failure
+        try:
+            failures = _read_failure(path)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            words = f"{path} is no note of a failed run; it is left out"
+            warnings.warn(words, stacklevel=2)
+            continue
+        for identity, failure in failures.items():
+            if identity not in archive.records:
+                archive.failures[identity] = failure
     return archive
+
+
+def _checked_identity(record: Record, place: str) -> Identity:
+    lacking = [key for key in ENTRIES if key not in record]
+    lists = {k for k in LISTS if isinstance(record.get(k), list) and record[k]}
+    lacking += [key for key in LISTS if key not in lists]
+    if lacking:
+        raise DataError(f"records: {place} lacks {', '.join(lacking)}")
+    try:
+        identity = identity_in(record)
+        hash(identity)
+    except TypeError as error:
+        raise DataError(f"records: {place} is not a record") from error
+    return identity
+
+
+def _read_failure(path: Path) -> dict[Identity, Record]:
+    """Read a note of failure, for each head of the run."""
+    failure = json.loads(path.read_bytes())
+    identity = Identity(**failure.pop("identity"))
+    if failure.get("bad_input"):
+        return {}
+    note = {"error": failure["error"], "tasks_done": failure["tasks_done"]}
+    note["traceback"] = failure.get("traceback", "")
+    return {identity._replace(head=head): note for head in identity.head.split(",")}
 
 
 def write_failure(

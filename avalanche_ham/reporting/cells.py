@@ -46,20 +46,23 @@ class Score:
         return not self.data and not any(archive.knows(c.benchmark) for c in self.runs)
 
     def fill(self, archive: Archive) -> Summary:
-        """Read the records; a run without a number counts as missing."""
-        values, failed = [], 0
+        """Read the records; a run whose number is undefined is not missing."""
+        values: list[float] = []
+        missing = failed = 0
         for config in self.runs:
             record = archive.record(config)
-            number = None if record is None else self.metric(record)
-            if number is not None:
+            if record is None:
+                if archive.failure(config):
+                    failed += 1
+                else:
+                    missing += 1
+            elif (number := self.metric(record)) is not None:
                 values.append(number)
-            elif record is None and archive.failure(config):
-                failed += 1
         mean, std = mean_and_deviation(values)
-        missing = len(self.runs) - len(values) - failed
+        undefined = len(self.runs) - len(values) - missing - failed
         gone = self.no_data(archive)
         return Summary(
-            mean, std, len(values), missing, failed, self.paper, no_data=gone
+            mean, std, len(values), missing, failed, undefined, self.paper, no_data=gone
         )
 
 
@@ -83,18 +86,21 @@ class Difference:
 
     def fill(self, archive: Archive) -> Summary:
         """Subtract where both runs of a seed are there."""
-        values = []
+        values, missing = [], 0
         for a, b in zip(self.left.runs, self.right.runs, strict=True):
             records = archive.record(a), archive.record(b)
             if None in records:
+                missing += 1
                 continue
             x, y = self.left.metric(records[0]), self.right.metric(records[1])  # type: ignore
             if x is not None and y is not None:
                 values.append(x - y)
         mean, std = mean_and_deviation(values)
-        missing = len(self.left.runs) - len(values)
+        undefined = len(self.left.runs) - len(values) - missing
         gone = self.left.no_data(archive)
-        return Summary(mean, std, len(values), missing, paper=self.paper, no_data=gone)
+        return Summary(
+            mean, std, len(values), missing, 0, undefined, self.paper, no_data=gone
+        )
 
 
 @dataclass(frozen=True)

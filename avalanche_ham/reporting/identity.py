@@ -24,8 +24,9 @@ class Identity(NamedTuple):
     seed: int
     backbone: str
     preset: str
-    weights: str | None  # name of a local file, or checksum of the embedded ones
+    weights: str | None  # checksum of a local file or of the embedded ones
     hyperparameters: str  # a hash of all of them
+    data: str | None = None  # checksum of an image folder
 
     @property
     def slug(self) -> str:
@@ -39,6 +40,7 @@ class Identity(NamedTuple):
             self.backbone,
             self.preset,
             self.weights or "",
+            self.data or "",
             self.hyperparameters,
         )
         return re.sub(r"[^\w.=-]", "_", "-".join(word for word in words if word))
@@ -49,6 +51,7 @@ def identity_of(config: RunConfig) -> Identity:
 
     Raises:
         UnknownNameError: if it names a method, preset or option that there is not.
+        StateError: if its weights file cannot be read.
     """
     options = json.dumps(config.options, sort_keys=True)
     backbone, digest = _resolved(
@@ -64,6 +67,7 @@ def identity_of(config: RunConfig) -> Identity:
         config.preset,
         weights_label(config.backbone or backbone, config.weights),
         digest,
+        config.data_id,
     )
 
 
@@ -85,6 +89,7 @@ def identity_in(record: dict[str, Any]) -> Identity:
         record["preset"],
         record.get("weights_id"),
         _digest(values),
+        record.get("data_id"),
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
 from avalanche_ham.errors import DivergedError, HamError
+from avalanche_ham.lock import RunLock
 from avalanche_ham.reporting.archive import FAILURE, Record, write_failure
-from avalanche_ham.reporting.lock import RunLock
 from avalanche_ham.run_config import Resources, RunConfig
 from avalanche_ham.runner import run
 
@@ -38,9 +39,9 @@ def make_run(
         An exit code: 0, also for a run that is left to another process, or 1.
     """
     lock = RunLock(folder)
-    if not lock.acquire():
-        return 0
     try:
+        if not lock.acquire():
+            return 0
         (folder / FAILURE).unlink(missing_ok=True)
         run(
             config,
@@ -49,6 +50,7 @@ def make_run(
             resume=True,
             show=show,
             after_task=_count(folder),
+            lock=False,
         )
         (folder / PROGRESS).unlink(missing_ok=True)
         if not keep_state:
@@ -62,18 +64,25 @@ def make_run(
 
 
 def note_failure(config: RunConfig, folder: Path, error: Exception | str) -> None:
-    """Write why a run failed. Bad input is marked: it is no result and is tried again."""
+    """Write why a run failed, or say it where nothing can be written.
+
+    Bad input is marked: it is no result and is tried again.
+    """
     is_input = isinstance(error, HamError) and not isinstance(error, DivergedError)
     text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
     trace = traceback.format_exception(error) if isinstance(error, Exception) else []
-    write_failure(
-        folder,
-        config,
-        error=" ".join(text.split())[:500],
-        tasks_done=tasks_done(folder),
-        bad_input=is_input,
-        traceback="".join(trace),
-    )
+    cause = " ".join(text.split())[:500]
+    try:
+        write_failure(
+            folder,
+            config,
+            error=cause,
+            tasks_done=tasks_done(folder),
+            bad_input=is_input,
+            traceback="".join(trace),
+        )
+    except OSError as why:
+        print(f"ham: {cause}; {folder} cannot take a note of it: {why}", file=sys.stderr)
 
 
 def tasks_done(folder: Path) -> int:

@@ -49,7 +49,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     Raises:
         DataError: if there is nothing to read or a line is no record.
     """
-    return list(_records(path))
+    return [record for _, record in placed_records(path)]
 
 
 def load_records(path: str | Path) -> pandas.DataFrame:
@@ -69,16 +69,18 @@ def load_records(path: str | Path) -> pandas.DataFrame:
     return pandas.json_normalize(read_records(Path(path)), max_level=1)
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
+def placed_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the records that ``read_records`` gives, each with its file and line number."""
     if not path.exists():
         raise DataError(f"records: {path} does not exist")
     files = sorted(path.rglob("records.jsonl")) if path.is_dir() else [path]
     for file in files:
-        for number, line in enumerate(file.read_text().splitlines(), 1):
+        for number, line in enumerate(file.read_bytes().splitlines(), 1):
+            place = f"{file}, line {number}"
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"records: {file}, line {number} is not JSON") from error
+            except ValueError as error:  # no JSON, or not even UTF-8
+                raise DataError(f"records: {place} is not JSON") from error
             if not isinstance(record, dict) or "method" not in record:
-                raise DataError(f"records: {file}, line {number} is not a record")
-            yield record
+                raise DataError(f"records: {place} is not a record")
+            yield place, record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from avalanche_ham.errors import OptionError, UnknownNameError, check_range
 from avalanche_ham.heads import HEADS
 from avalanche_ham.presets import preset_values
 from avalanche_ham.reporting.paper import DATA_SETS
-from avalanche_ham.run_config import BENCHMARK_OPTIONS, RunConfig
+from avalanche_ham.run_config import BENCHMARK_OPTIONS, RunConfig, data_label
 from avalanche_ham.settings import defaults
 from avalanche_ham.strategies.registry import METHODS, get_method
 
@@ -77,6 +78,8 @@ class Setup:
         preset_values(self.preset, "digits")
         for count in self.tasks or ():
             check_range("tasks", count, 1, 10_000)
+        for seed in self.seeds:
+            check_range("seeds", seed, 0, 2**31)
         if not self.seeds:
             raise OptionError("seeds", "at least one number", self.seeds)
         if self.options:
@@ -103,9 +106,14 @@ class Setup:
                 backbone=self.backbone,
                 weights=self.weights,
                 options={**common, **own, **factor},
+                data_id=self._images if benchmark == "image_folder" else None,
             )
             for seed in self.seeds
         )
+
+    @cached_property
+    def _images(self) -> str | None:
+        return data_label("image_folder", self.data_root)
 
     def data_sets(self, default: tuple[str, ...] = DATA_SETS) -> tuple[str, ...]:
         """The benchmarks asked for, or the table's own."""
@@ -134,6 +142,6 @@ class Setup:
         root = Path(self.data_root).expanduser()
         return (
             folders is None
-            or self.download
+            or (self.download and benchmark != "image_folder")  # the user's own
             or any((root / f).is_dir() for f in folders)
         )

@@ -131,7 +131,7 @@ def _of_task(kind: str, task: int | None) -> Callable[[Record], float | None]:
 
 def _group_of(task: int) -> Callable[[Record], str]:
     return lambda record: (
-        str(record["hierarchy"]["groups"][task]) if record["hierarchy"] else ""
+        str(record["hierarchy"]["groups"][task]) if record.get("hierarchy") else ""
     )
 
 

@@ -131,11 +131,14 @@ def _fill_block(block: Block, archive: Archive) -> FilledBlock:
 
 
 def _leaders(column: Column, cells: list[Summary], block: Block) -> list[bool]:
-    """Mark the best mean of a column; equal ones, as printed, lead together."""
+    """Mark the best mean of a column; equal ones, as printed, lead together.
+
+    Only cells with all their runs are ranked: means over different seeds do not compare.
+    """
     means = [
         (
             round(cell.mean, column.digits)
-            if row.ranked and cell.mean is not None
+            if row.ranked and cell.mean is not None and cell.n == cell.total
             else None
         )
         for row, cell in zip(block.rows, cells)

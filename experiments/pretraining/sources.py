@@ -48,9 +48,13 @@ class ImageSource:
         """Give whole validation images, ``(stop - start, 3, size, size)``."""
         return normalised(self.test[start:stop], self.size, MEAN, STD)
 
-    def tokens(self, vit: VisionTransformer, inputs: Tensor) -> Tensor:
-        """Embed ``inputs`` as tokens ``(n, L, width)``."""
-        return vit.patch_embed(inputs)
+    def maps(self, vit: VisionTransformer, inputs: Tensor) -> Tensor | None:
+        """Give what the stem makes of ``inputs``, ``(n, 320, h, w)``; None without a stem."""
+        stem = getattr(vit.patch_embed, "backbone", None)
+        if stem is None:
+            return None
+        with torch.no_grad():
+            return stem(inputs)
 
 
 class FeatureSource:
@@ -121,6 +125,6 @@ class FeatureSource:
         """Give the features of whole validation images."""
         return torch.from_numpy(self.test[start:stop].copy()).to(self.device).float()
 
-    def tokens(self, vit: VisionTransformer, inputs: Tensor) -> Tensor:
-        """Embed ``inputs`` as tokens ``(n, L, width)``."""
-        return vit.patch_embed.proj(inputs).flatten(2).transpose(1, 2)
+    def maps(self, vit: VisionTransformer, inputs: Tensor) -> Tensor:
+        """Give the stem's features, which the inputs are."""
+        return inputs

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from avalanche_ham.backbones import create_backbone
 from avalanche_ham.backbones.hybrid import create_hybrid_vit
+from avalanche_ham.backbones.vit import check_backbone
 from avalanche_ham.errors import DataError, StateError, UnknownNameError
 
 
@@ -70,6 +71,14 @@ def test_an_unknown_tag_of_a_known_vit_is_refused_with_the_nearest_one(pretraine
     name = "vit_base_patch16_224.augreg_in21k_ft_in1k"
     with pytest.raises(UnknownNameError, match=f"did you mean '{name}'"):
         create_backbone(name[:-1] + "y", pretrained=pretrained)
+
+
+def test_a_backbone_is_checked_without_being_made(monkeypatch):
+    monkeypatch.setattr(timm, "create_model", None)  # would raise if it were called
+    for name in ("tiny", "embedded", "vit_base_patch16_224", "vit_tiny_patch16_224"):
+        check_backbone(name)
+    with pytest.raises(UnknownNameError, match="did you mean 'tiny'"):
+        check_backbone("tinny")
 
 
 def test_weights_that_cannot_be_fetched_are_one_clear_line(monkeypatch):

@@ -92,6 +92,7 @@ def test_an_image_folder_has_no_boxes(write_folder, tmp_path):
     [
         ("train_test_split", "1 1\n", "the lists in .*CUB_200_2011 do not fit"),
         ("bounding_boxes", "1 a b c d\n", "the lists in .*CUB_200_2011 do not fit"),
+        ("bounding_boxes", "1 inf 0 1 1\n", "the lists in .*CUB_200_2011 do not fit"),
         ("images", "", "images has no images"),
     ],
 )

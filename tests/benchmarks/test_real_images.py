@@ -24,7 +24,7 @@ def test_a_real_data_set_has_its_classes_sizes_and_its_cache(name, monkeypatch):
         counts = labels.bincount()
         assert len(counts) == benchmark.n_classes and (counts == counts[0]).all()
         assert stream[0].dataset[0][0].shape == (3, side, side)
-    monkeypatch.delattr(_image_cache, "_decode")  # from here on only opened
+    monkeypatch.delattr(_image_cache, "decode")  # from here on only opened
     again = create_benchmark(name, data_root=ROOT, n_tasks=30, seed=1)
     first, second = (b.train_stream[0].dataset[5][0] for b in (benchmark, again))
     assert torch.equal(first, second)

@@ -97,11 +97,13 @@ def test_export_in_half_precision_keeps_the_features(run, tmp_path):
     torch.testing.assert_close(half(images), full(images), rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.parametrize("weights", [(0.3, 1, 10, 0), (0.3, 1, 10, 40)])
 def test_killed_and_resumed_run_ends_with_the_same_weights(
-    run, script, tmp_path, monkeypatch
+    run, script, tmp_path, monkeypatch, weights
 ):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    run(whole, *HYBRID)
+    options = (*HYBRID, "--weights", *map(str, weights))
+    run(whole, *options)
     take_step = script.Trainer.train_step
 
     def killed_at_four(trainer):
@@ -112,12 +114,37 @@ def test_killed_and_resumed_run_ends_with_the_same_weights(
     with monkeypatch.context() as patch:
         patch.setattr(script.Trainer, "train_step", killed_at_four)
         with pytest.raises(Killed):
-            run(broken, *HYBRID)
+            run(broken, *options)
     assert not (broken / "weights.safetensors").exists()
-    run(broken, *HYBRID)
+    run(broken, *options)
     expected, _ = _weights(whole / "weights.safetensors")
     found, _ = _weights(broken / "weights.safetensors")
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("from_images", [True, False])
+def test_the_stem_s_target_is_the_standardised_mean_of_its_features(script, from_images):
+    from pretraining.sources import FeatureSource, ImageSource
+    from pretraining.student import Goals, Student, loss
+
+    torch.manual_seed(0)
+    vit = script.create_hybrid_vit(img_size=64, depth=1, embed_dim=48, num_heads=3).eval()
+    student = Student(vit, 2, None, recalls_stem=True)
+    source = object.__new__(ImageSource if from_images else FeatureSource)
+    images = torch.randn(6, 3, 64, 64)
+    with torch.no_grad():
+        maps = vit.patch_embed.backbone(images)
+        inputs = images if from_images else maps
+        student.measure_stem(maps)
+        pooled = maps.mean((2, 3))
+        goal = (pooled - pooled.mean(0)) / (pooled.std(0) + 1e-3)
+        told = student.heads["stem"](vit(images))
+        outputs = student(source, inputs)
+    torch.testing.assert_close(outputs["stem"], told - goal, atol=1e-4, rtol=1e-4)
+    goals, weights = Goals(torch.full((6, 2), 0.5)), (0.3, 1.0, 10.0, 40.0)
+    expected = 0.3 * torch.nn.functional.cross_entropy(outputs["labels"], goals.labels)
+    expected = expected + 40 * ((told - goal) ** 2).mean()
+    torch.testing.assert_close(loss(outputs, goals, weights), expected, rtol=1e-4, atol=0)
 
 
 def test_plain_vit_learns_from_labels_alone(run, tmp_path):

@@ -30,6 +30,7 @@ def made_up(config, **values) -> dict:
         "preset": config.preset,
         "backbone": config.backbone or preset["backbone"],
         "weights_id": identity_of(config).weights,
+        "data_id": config.data_id,
         "hyperparameters": {**resolve(config.method, preset, own), **data},
         "accuracy_matrix": [[0.5] * (t + 1) + [None] * (n - t - 1) for t in range(n)],
         "test_images": [100] * n,

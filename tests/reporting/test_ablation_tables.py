@@ -61,7 +61,7 @@ def test_table_4_reads_the_hierarchy(with_setup, archive_of):
     assert [c.mean for c in block.rows[-1].cells[1:3]] == pytest.approx([1.0, 0.6])
 
 
-def test_a_table_4_record_without_hierarchy_counts_as_missing(with_setup, archive_of):
+def test_a_table_4_record_without_hierarchy_is_there_but_has_no_numbers(with_setup, archive_of):
     table = TABLES["4"](with_setup(seeds=(1,)))
     config = next(iter(table.runs()))
     cell = (
@@ -70,7 +70,7 @@ def test_a_table_4_record_without_hierarchy_counts_as_missing(with_setup, archiv
         .rows[0]
         .cells[1]
     )
-    assert (cell.mean, cell.missing) == (None, 1)
+    assert (cell.mean, cell.missing, cell.undefined) == (None, 0, 1)
 
 
 def test_table_5_asks_for_one_to_ten_groups_at_twenty_tasks(with_setup, archive_of):

@@ -39,6 +39,15 @@ def test_average_with_a_gap_is_a_gap():
     assert average.paper == Value(55.0)  # the paper has no gap there
 
 
+@pytest.mark.parametrize("gap", [{"missing": 2}, {"failed": 2}, {"undefined": 2}])
+def test_average_of_incomplete_cells_says_so(gap):
+    whole, part = Summary(mean=70.0, n=3), Summary(mean=80.0, n=1, **gap)
+    for cells in ([whole, part], [part, whole]):
+        average = average_of(cells)
+        assert average == Summary(mean=75.0, n=1, **gap) and average.total == 3
+    assert average_of([whole, Summary(missing=3)]) == Summary(missing=3)
+
+
 def test_sampling_error_of_one_task_is_the_binomial_one():
     assert sampling_error([0.5], [100]) == pytest.approx(5.0)
     assert sampling_error([0.5, 0.5], [100, 100]) == pytest.approx(5.0 / math.sqrt(2))

@@ -13,11 +13,11 @@ from dataclasses import replace
 
 import pytest
 
+from avalanche_ham.lock import LOCK, RunLock, is_stale
 from avalanche_ham.reporting import one_run
 from avalanche_ham.reporting.archive import FAILURE, read_archive
 from avalanche_ham.reporting.execute import execute
 from avalanche_ham.reporting.identity import identity_of
-from avalanche_ham.reporting.lock import LOCK, RunLock, is_stale
 from avalanche_ham.reporting.plan import together
 from avalanche_ham.run_config import Resources, RunConfig
 from avalanche_ham.runner import run
@@ -81,6 +81,31 @@ def test_a_failure_is_noted_and_the_next_run_is_made(tmp_path, monkeypatch):
     monkeypatch.undo()
     _execute([SMOKE], tmp_path, jobs=0)
     assert read_archive(tmp_path).failures == {}
+
+
+def test_a_run_whose_folder_cannot_be_made_fails_alone(tmp_path, capsys):
+    (tmp_path / identity_of(SMOKE).slug).write_text("a file in its place")
+    other = replace(SMOKE, seed=2)
+    problems, archive = _execute([SMOKE, other], tmp_path, jobs=0)
+    assert len(problems) == 1 and archive.record(other)
+    assert "FileExistsError" in capsys.readouterr().err
+
+
+def test_a_failure_that_cannot_be_noted_is_said_with_its_cause(
+    tmp_path, monkeypatch, capsys
+):
+    def fail(*args, **options):
+        raise RuntimeError("out of memory")
+
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(one_run, "run", fail)
+    monkeypatch.setattr(one_run, "write_failure", full)
+    problems, _ = _execute([SMOKE, replace(SMOKE, seed=2)], tmp_path, jobs=0)
+    said = capsys.readouterr().err
+    assert len(problems) == 2
+    assert said.count("RuntimeError: out of memory") == said.count("No space left") == 2
 
 
 def test_bad_input_is_reported_but_not_noted_as_a_result(tmp_path):

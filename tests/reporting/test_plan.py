@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -66,7 +67,8 @@ def test_heads_that_shared_a_training_took_its_time_once(archive_of):
         {"backbone": "embedded"},
         {"preset": "cpu"},
         {"options": {"rank": 3}},
-        {"weights": "/some/where/file.safetensors"},
+        {"weights": __file__},
+        {"data_id": "sha256-01234567"},
     ],
 )
 def test_whatever_changes_a_result_changes_the_identity(change):
@@ -85,6 +87,24 @@ def test_an_old_record_without_a_new_option_counts_as_its_default(archive_of):
     (record,) = archive.records.values()
     del record["hyperparameters"]["assignment"]
     assert identity_in(record) == identity_of(SMOKE)
+
+
+def test_runs_on_one_image_folder_are_not_those_on_another(with_setup, shelf, tmp_path):
+    first, second = (
+        with_setup(benchmarks=("image_folder",), data_root=str(tmp_path / name))
+        for name in "ab"
+    )
+    for setup, names in ((first, ("ant", "bee")), (second, ("ant", "cat"))):
+        for name in (f"{part}/{name}" for part in ("train", "test") for name in names):
+            folder = Path(setup.data_root, name)
+            folder.mkdir(parents=True)
+            (folder / "0.png").write_bytes(b"image")
+    for config in TABLES["1"](first).runs():
+        shelf.put(config)
+    archive = read_archive(shelf.folder)
+    for setup, missing in ((first, 0), (second, 4)):
+        plan = make_plan(TABLES["1"](setup).runs(), archive, setup)
+        assert len(plan.missing) == missing
 
 
 def test_plan_takes_each_run_once_and_seed_after_seed(setup, archive_of):

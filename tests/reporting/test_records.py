@@ -68,11 +68,14 @@ def test_a_record_with_a_number_that_json_lacks_is_never_written(tmp_path, value
         ('{"method": "ham"', "is not JSON"),
         ("[1, 2]", "is not a record"),
         ('{"a": 1}', "is not a"),
+        ("", "is not JSON"),
+        (b'{"method": "\xe4"}', "is not JSON"),  # Latin-1
     ],
 )
 def test_a_line_that_is_no_record_is_refused_with_its_number(tmp_path, text, message):
     path = tmp_path / "records.jsonl"
-    path.write_text(json.dumps(record("ham")) + "\n" + text + "\n")
+    line = text if isinstance(text, bytes) else text.encode()
+    path.write_bytes(json.dumps(record("ham")).encode() + b"\n" + line + b"\n")
     with pytest.raises(DataError, match=f"records.jsonl, line 2 {message}"):
         read_records(path)
 

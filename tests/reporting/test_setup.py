@@ -23,6 +23,7 @@ def test_digits_get_a_stream_that_they_can_fill(with_setup):
         ({"preset": "gpu"}, UnknownNameError),
         ({"tasks": (0,)}, OptionError),
         ({"seeds": ()}, OptionError),
+        ({"seeds": (1, -1)}, OptionError),
         ({"options": {"rnak": 4}}, UnknownNameError),
     ],
 )
@@ -47,4 +48,5 @@ def test_data_are_found_by_the_folders_that_the_benchmarks_read(with_setup, tmp_
     assert not setup.has_data("cub200")
     (tmp_path / "data" / "CUB_200_2011").mkdir()
     assert setup.has_data("cub200")
-    assert with_setup(data_root="/nowhere", download=True).has_data("cifar100")
+    fetched = with_setup(data_root="/nowhere", download=True)
+    assert fetched.has_data("cifar100") and not fetched.has_data("image_folder")

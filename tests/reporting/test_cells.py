@@ -1,0 +1,32 @@
+"""What a cell counts: numbers, absent runs, failed ones, and finished ones without a number."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from avalanche_ham.reporting.archive import read_archive
+from avalanche_ham.reporting.cells import Difference, Score, number
+from avalanche_ham.run_config import RunConfig
+
+CONFIG = RunConfig(method="ham", benchmark="digits", n_tasks=2, preset="smoke")
+RUNS = tuple(replace(CONFIG, seed=seed) for seed in range(1, 6))
+
+
+def test_only_absent_runs_are_missing(shelf):
+    for config, fm in zip(RUNS, (4.0, 6.0, None)):
+        shelf.put(config, fm=fm)
+    shelf.fail(RUNS[3])
+    cell = Score(RUNS, number("fm")).fill(read_archive(shelf.folder))
+    assert (cell.mean, cell.n, cell.undefined, cell.failed, cell.missing) == (5, 2, 1, 1, 1)
+    assert cell.total == 5
+
+
+def test_a_difference_is_missing_where_either_run_is(shelf):
+    lora = tuple(replace(config, method="lora") for config in RUNS)
+    for config, fm in zip(RUNS, (4.0, 6.0, None)):
+        shelf.put(config, fm=fm)
+    for config in (lora[0], lora[2], lora[3]):
+        shelf.put(config, fm=1.0)
+    sides = Score(RUNS, number("fm")), Score(lora, number("fm"))
+    cell = Difference(*sides).fill(read_archive(shelf.folder))
+    assert (cell.mean, cell.n, cell.undefined, cell.missing) == (3, 1, 1, 3)
