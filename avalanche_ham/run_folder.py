@@ -9,7 +9,7 @@ from avalanche_ham.errors import HamError, StateError
 from avalanche_ham.reporting.records import read_records
 
 if TYPE_CHECKING:
-    from avalanche_ham.runner import Run
+    from avalanche_ham.live_run import Run
 
 STATE = "state"
 RECORDS = "records.jsonl"

@@ -54,27 +54,6 @@ def load_tree(folder: Path) -> dict[str, Any]:
     return _unpack(folder / MAIN, folder, None)
 
 
-def copied(tree: dict[str, Any]) -> dict[str, Any]:
-    """Copy a strategy's state: what its model goes on training, in main memory, and lists.
-
-    Tensors of ``memory`` are shared, as they are replaced and never changed in place.
-    """
-    model = {name: tensor.detach().cpu().clone() for name, tensor in tree["model"].items()}
-    return {**tree, "memory": _copied(tree["memory"]), "model": model}
-
-
-def _copied(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _copied(value) for key, value in node.items()}
-    if isinstance(node, Archive):
-        again = Archive(node)
-        again.hashes = list(node.hashes)
-        return again
-    if isinstance(node, list):
-        return [_copied(value) for value in node]
-    return node
-
-
 def count_stored(tree: Any) -> int:
     """Count the non-zero floating-point entries of a tree: what a method has to keep."""
     if isinstance(tree, Tensor):

@@ -15,7 +15,7 @@ from reference import (
     forgetting,
 )
 
-from avalanche_ham import runner
+from avalanche_ham import live_run
 from avalanche_ham.errors import HamError
 from avalanche_ham.lock import LOCK
 from avalanche_ham.reporting.records import read_records
@@ -208,7 +208,7 @@ def test_download_is_passed_to_the_benchmarks_that_have_it(benchmark, passed, mo
         assert (name, "download" in options) == (benchmark, passed)
         raise KeyboardInterrupt  # that is all
 
-    monkeypatch.setattr(runner, "create_benchmark", create)
+    monkeypatch.setattr(live_run, "create_benchmark", create)
     with pytest.raises(KeyboardInterrupt):
         result(quick(benchmark=benchmark), Resources(device="cpu", download=True))
 

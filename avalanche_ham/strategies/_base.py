@@ -14,19 +14,19 @@ from torch import Tensor
 
 from avalanche_ham.adapters import Update
 from avalanche_ham.backbones.model import ContinualModel
-from avalanche_ham.errors import StateError, UnknownNameError, check_range
+from avalanche_ham.errors import UnknownNameError, check_range
 from avalanche_ham.heads import ScopedCrossEntropy
 from avalanche_ham.plugins.final_merging import FinalMergingPlugin
 from avalanche_ham.plugins.readout import ReadoutPlugin
 from avalanche_ham.seeding import forked, preserved
-from avalanche_ham.state import copied
 from avalanche_ham.strategies._loop import Phase, PhasedTraining
 from avalanche_ham.strategies._optimizer import default_optimizer, refill
+from avalanche_ham.strategies._state import LearnedState
 
 PRECISIONS = ("fp32", "bf16")
 
 
-class ContinualStrategy(PhasedTraining, SupervisedTemplate):
+class ContinualStrategy(LearnedState, PhasedTraining, SupervisedTemplate):
     """A class-incremental strategy on a ``ContinualModel``.
 
     The order of calls for one experience::
@@ -195,39 +195,6 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
         with self.adapters.merged(self.inference_update()):
             yield
 
-    # ---- state ----------------------------------------------------------------------------
-
-    def state_tree(self) -> dict[str, Any]:
-        """Give everything that survives a task: ``memory`` and the model's learned tensors.
-
-        Frozen backbone weights and the adapters' rebuilt terms are left out.
-        """
-        trained = {n for n, p in self.model.named_parameters() if p.requires_grad}
-        tensors = {
-            name: tensor
-            for name, tensor in self.model.state_dict().items()
-            if name in trained or not name.startswith("encoder.vit.")
-        }
-        return {"task": self.task, "memory": self.memory, "model": tensors}
-
-    def load_state_tree(self, tree: dict[str, Any]) -> None:
-        """Continue from a saved ``state_tree``; what this strategy has learned is dropped.
-
-        Raises:
-            StateError: if the tree belongs to another kind of model.
-        """
-        self.memory = tree["memory"]
-        if self.adapters is not None:
-            self.adapters.clear()
-        self.refresh()
-        try:
-            wrong = self.model.load_state_dict(tree["model"], strict=False).unexpected_keys
-        except RuntimeError as error:
-            raise StateError(f"the saved state does not fit this model: {error}") from error
-        if wrong:
-            raise StateError(f"the saved state holds {wrong[0]}, which this model lacks")
-        self.clock.train_exp_counter = tree["task"]
-
     # ---- what Avalanche calls -------------------------------------------------------------
 
     @property
@@ -251,13 +218,8 @@ class ContinualStrategy(PhasedTraining, SupervisedTemplate):
         experiences = list(experiences)  # a generator is read twice
         streams = [experiences] if eval_streams is None else eval_streams
         for experience in experiences:
-            before = copied(self.state_tree())
-            try:
-                with forked(self.seed, "train", self.task):
-                    super().train(experience, list(streams), **kwargs)
-            except BaseException:  # Ctrl-C in a notebook too
-                self.load_state_tree(before)
-                raise
+            with self.all_or_nothing(), forked(self.seed, "train", self.task):
+                super().train(experience, list(streams), **kwargs)
         return self.evaluator.get_last_metrics()
 
     @torch.no_grad()
