@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from avalanche_ham.errors import HamError
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows, where two processes must keep out of each other's way themselves
+    fcntl = None
 
 LOCK = "lock"
 
@@ -23,6 +29,8 @@ class RunLock:
     under a file lock of the folder, which the system gives back when a process dies, so two
     processes cannot both take over one stale file.
 
+    Where the system has no such file locks (Windows) nothing is locked.
+
     Args:
         folder: made, when the lock is taken, if it does not exist.
     """
@@ -34,6 +42,8 @@ class RunLock:
     def acquire(self) -> bool:
         """Take the lock; False if a living process has it, or one on another machine."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if fcntl is None:
+            return True
         guard = os.open(self.folder, os.O_RDONLY)
         try:
             with suppress(OSError):  # some network file systems have no such locks

@@ -55,8 +55,8 @@ def test_an_ended_process_that_the_system_still_lists_holds_nothing(tmp_path):
     code = "import sys; from pathlib import Path; from avalanche_ham.lock import RunLock; "
     code += "RunLock(Path(sys.argv[1])).acquire()"
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as child:
-        until = time.monotonic() + 60
-        while not (tmp_path / LOCK).exists() or not is_stale(tmp_path / LOCK):
+        until, path = time.monotonic() + 60, tmp_path / LOCK
+        while not path.exists() or not path.read_text() or not is_stale(path):
             assert time.monotonic() < until
             time.sleep(0.05)
         assert json.loads((tmp_path / LOCK).read_text())["pid"] == child.pid
@@ -98,3 +98,9 @@ def test_a_folder_is_free_again_after_an_error(tmp_path):
         assert not RunLock(tmp_path / "new").acquire()
         raise KeyboardInterrupt
     assert RunLock(tmp_path / "new").acquire()
+
+
+def test_without_file_locks_everybody_may_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("avalanche_ham.lock.fcntl", None)
+    with locked(tmp_path / "out"), locked(tmp_path / "out"):
+        assert list((tmp_path / "out").iterdir()) == []
