@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import Any
 
 from avalanche_ham.cli import DATA_ROOT, OneLineParser, check_place
 from avalanche_ham.cli_values import DATA_PARSERS, option_parsers, whole
-from avalanche_ham.errors import HamError, OptionError, UnknownNameError, check_range
+from avalanche_ham.errors import OptionError, UnknownNameError, check_range
 
 COUNTS = ("epochs", "batch_size", "eval_batch_size")
 
@@ -46,11 +45,10 @@ def run_method(words: list[str]) -> int:
     )
     try:
         records = run_heads(config, resources, out=args.out, resume=args.resume)
-    except HamError as error:
-        if "n_tasks" in options:  # an option of that name, which the message may be about
+    except OptionError as error:
+        if error.option != "n_tasks" or "n_tasks" in options:  # InfLoRA has one of that name
             raise
-        said = re.sub(r"\bn_tasks(?=:| must)", "tasks", str(error))
-        raise HamError(said) from error
+        raise OptionError("tasks", error.allowed, error.given) from error
     for record in records:
         print(_line(record))
     if args.out is not None:

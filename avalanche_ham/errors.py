@@ -12,9 +12,14 @@ class HamError(ValueError):
 
 
 class OptionError(HamError):
-    """An option has a value that is not allowed."""
+    """An option has a value that is not allowed.
+
+    Attributes:
+        option, allowed, given: what the message is made of.
+    """
 
     def __init__(self, option: str, allowed: str, given: object) -> None:
+        self.option, self.allowed, self.given = option, allowed, given
         super().__init__(f"{option} must be {allowed}, but got {given!r}")
 
 

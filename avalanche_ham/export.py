@@ -15,7 +15,7 @@ from avalanche_ham.adapters.peft_format import save_peft
 from avalanche_ham.backbones import create_model
 from avalanche_ham.errors import HamError, NoMatchError, StateError, UnknownNameError
 from avalanche_ham.settings import build_strategy
-from avalanche_ham.state import load_tree
+from avalanche_ham.state import MAIN, load_tree
 
 KINDS = ("merged", "groups", "tasks")
 
@@ -53,7 +53,13 @@ def load_strategy(folder: Path) -> Any:
 
 
 def _saved(folder: Path) -> dict[str, Any]:
-    tree = load_tree(folder / "state")
+    try:
+        tree = load_tree(folder / "state")
+    except StateError as error:
+        if (folder / "state" / MAIN).exists():
+            raise
+        kept = "ham table keeps a state only with --keep-state"
+        raise StateError(f"{error}; {kept}") from error
     if "identity" not in tree:
         raise StateError(f"{folder / 'state'} is not the state of a run")
     return tree

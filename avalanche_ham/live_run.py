@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import time
 import warnings
 from dataclasses import asdict
@@ -22,15 +20,15 @@ from avalanche_ham.evaluation.forward_transfer import class_mean_accuracy
 from avalanche_ham.presets import preset_values
 from avalanche_ham.progress import Progress
 from avalanche_ham.run_config import (
-    BENCHMARK_OPTIONS,
     Resources,
     RunConfig,
     data_label,
+    run_settings,
     weights_label,
 )
 from avalanche_ham.run_folder import difference
 from avalanche_ham.run_record import state_of_head
-from avalanche_ham.settings import build_strategy, resolve
+from avalanche_ham.settings import build_strategy
 from avalanche_ham.state import count_stored, load_tree, save_tree
 from avalanche_ham.strategies.registry import get_method
 
@@ -51,7 +49,7 @@ class Run:
             check_range("threads", resources.threads, 1, MAX_THREADS)
         method = get_method(config.method)
         preset = preset_values(config.preset, config.benchmark, config.method)
-        self.values, self.data = _settings(config, preset)
+        self.values, self.data = run_settings(config.method, preset, config.options)
         self.config, self.resources = config, resources
         self.heads = split_heads(method.head or config.head)
         self.backbone = config.backbone or preset["backbone"]
@@ -92,7 +90,8 @@ class Run:
 
     def _benchmark(self, n_tasks: int) -> Any:
         options = dict(self.data)
-        if self.resources.download and _can_download(self.config.benchmark):
+        known = BENCHMARKS.get(self.config.benchmark)  # an unknown one is refused below
+        if self.resources.download and known is not None and known.downloads:
             options["download"] = True
         return create_benchmark(
             self.config.benchmark,
@@ -206,28 +205,6 @@ class Run:
         self.measured = tree["measured"]
         self.strategy.load_state_tree(tree["strategy"])
         self.progress.skip(self.tasks_done())
-
-
-def _can_download(benchmark: str) -> bool:
-    if benchmark not in BENCHMARKS:
-        return False  # refused when it is created
-    module, _, function = BENCHMARKS[benchmark].function.partition(":")
-    make = getattr(importlib.import_module(module), function)
-    return "download" in inspect.signature(make).parameters
-
-
-def _settings(
-    config: RunConfig, preset: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Sort a preset's values and the run's own options: strategy's first, then benchmark's."""
-    own = config.options
-    of_data = {
-        key: own.get(key, preset.get(key))
-        for key in BENCHMARK_OPTIONS
-        if key in own or preset.get(key) is not None
-    }
-    rest = {key: value for key, value in own.items() if key not in BENCHMARK_OPTIONS}
-    return resolve(config.method, preset, rest), of_data
 
 
 def _silent_evaluator() -> Any:

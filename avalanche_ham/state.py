@@ -119,10 +119,7 @@ def _unpack(path: Path, folder: Path, digest: str | None) -> Any:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
     except FileNotFoundError as error:
-        said = f"the saved state in {folder} lacks {path.name}"
-        if path.name == MAIN:
-            said += "; ham table keeps a state only with --keep-state"
-        raise StateError(said) from error
+        raise StateError(f"the saved state in {folder} lacks {path.name}") from error
     except (OSError, safetensors.SafetensorError) as error:
         raise StateError(f"{path} is truncated or no saved state: {error}") from error
     if header.get("format") != FORMAT:

@@ -11,8 +11,17 @@ from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
 from torch import Tensor
 
 from avalanche_ham import HAMStrategy, create_model
+from avalanche_ham.run_config import RunConfig
 from avalanche_ham.settings import build_strategy, resolve
 
+SMOKE = RunConfig(
+    method="ham",
+    benchmark="digits",
+    n_tasks=2,
+    seed=1,
+    preset="smoke",
+    options={"rank": 2},
+)
 SMALL = {"rank": 4, "lr": 1e-2, "batch_size": 8, "eval_batch_size": 16, "steps": 4}
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from avalanche_ham.adapters.branch import BranchMaker
-from avalanche_ham.adapters.linear import AdaptedLinear
+from avalanche_ham.adapters.linear import AdaptedLinear, matching
 from avalanche_ham.adapters.low_rank import LowRank, Update, dense, nothing
 from avalanche_ham.adapters.terms import DenseTerms
 from avalanche_ham.errors import NoMatchError, OptionError
@@ -42,23 +42,15 @@ class AdapterSet(nn.Module):
         terms: type = DenseTerms,
     ) -> None:
         super().__init__()
-        self.layers: dict[str, AdaptedLinear] = {}
         self.targets = tuple(targets)
         self.is_open = False
         model.requires_grad_(False)
-        names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
-        for target in self.targets:
-            if not any(_matches(name, target) for name in names):
-                raise NoMatchError(
-                    f"targets: no linear layer's name ends with {target!r}"
-                )
-        for name in names:  # in the network's order, so that the last one is the last
-            if any(_matches(name, target) for target in self.targets):
-                parent_name, _, child = name.rpartition(".")
-                parent = model.get_submodule(parent_name)
-                layer = AdaptedLinear(getattr(parent, child), self, terms)
-                setattr(parent, child, layer)
-                self.layers[name] = layer
+        self.layers: dict[str, AdaptedLinear] = {}
+        for name in matching(model, self.targets):
+            parent_name, _, child = name.rpartition(".")
+            parent = model.get_submodule(parent_name)
+            self.layers[name] = AdaptedLinear(getattr(parent, child), self, terms)
+            setattr(parent, child, self.layers[name])
         first = next(iter(self.layers.values())).weight
         self.scales = nn.Parameter(first.new_zeros(0), requires_grad=False)
 
@@ -170,9 +162,8 @@ class AdapterSet(nn.Module):
         Re-entrant: an inner update replaces the outer one until it is left. What was there
         before comes back untouched, also when the body raises.
         """
-        before = {name: layer.merged for name, layer in self.layers.items()}
+        before = self.enter(update)
         try:
-            self.enter(update)
             yield
         finally:
             self.restore(before)
@@ -188,17 +179,15 @@ class AdapterSet(nn.Module):
             NoMatchError: if the update names a layer that is not adapted.
         """
         before = {name: layer.merged for name, layer in self.layers.items()}
-        if update is None:
-            return before
-        self._check_names(update)
-        for name, layer in self.layers.items():
-            weight = layer.weight.detach()
-            if name in update:
-                weight = weight + dense(update[name]).to(weight)
-            layer.merged = weight
+        if update is not None:
+            self._check_names(update)
+            weights = {n: layer.weight.detach() for n, layer in self.layers.items()}
+            for name, change in update.items():
+                weights[name] = weights[name] + dense(change).to(weights[name])
+            self.restore(weights)  # all at once, or none if a change does not fit
         return before
 
-    def restore(self, before: dict[str, Tensor | None] | None = None) -> None:
+    def restore(self, before: Mapping[str, Tensor | None] | None = None) -> None:
         """Go back to what ``enter`` found, or else leave all merged weights."""
         for name, layer in self.layers.items():
             layer.merged = None if before is None else before[name]
@@ -217,7 +206,3 @@ class AdapterSet(nn.Module):
         if saved is not None and not self.is_open:
             self._set_scales([0.0] * len(saved), trainable=False)
         super()._load_from_state_dict(state, prefix, *args)
-
-
-def _matches(name: str, target: str) -> bool:
-    return ("." + name).endswith("." + target)

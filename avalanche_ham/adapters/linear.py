@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avalanche_ham.adapters.terms import DenseTerms, LowRankTerms
+from avalanche_ham.errors import NoMatchError
 
 if TYPE_CHECKING:
     from avalanche_ham.adapters.adapter_set import AdapterSet
@@ -72,3 +74,17 @@ class AdaptedLinear(nn.Linear):
         if self.branch is not None and not fold:
             y = y + self._owner[0].scales[-1] * self.branch(x)
         return y
+
+
+def matching(model: nn.Module, targets: Sequence[str]) -> list[str]:
+    """List the linear layers whose names end with one of ``targets``, in the network's order.
+
+    Raises:
+        NoMatchError: if a target matches none.
+    """
+    names = [name for name, m in model.named_modules() if isinstance(m, nn.Linear)]
+    found = {t: [n for n in names if f".{n}".endswith(f".{t}")] for t in targets}
+    for target, matched in found.items():
+        if not matched:
+            raise NoMatchError(f"targets: no linear layer's name ends with {target!r}")
+    return [name for name in names if any(name in matched for matched in found.values())]

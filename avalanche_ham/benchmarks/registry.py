@@ -21,13 +21,14 @@ class BenchmarkEntry(NamedTuple):
     function: str  # "module:function"
     n_classes: int | None  # None where the data decide
     summary: str
+    downloads: bool = True  # whether its function can fetch the data
 
 
 _HERE = "avalanche_ham.benchmarks"
 
 BENCHMARKS = {
     "digits": BenchmarkEntry(
-        f"{_HERE}.digits:digits", 10, "scikit-learn's digits, 8 px, no download"
+        f"{_HERE}.digits:digits", 10, "scikit-learn's digits, 8 px, no download", False
     ),
     "cifar100": BenchmarkEntry(f"{_HERE}.cifar100:cifar100", 100, "CIFAR-100, 32 px"),
     "tiny_imagenet": BenchmarkEntry(
@@ -37,7 +38,7 @@ BENCHMARKS = {
         f"{_HERE}.cub200:cub200", 200, "CUB-200-2011, bird photographs"
     ),
     "image_folder": BenchmarkEntry(
-        f"{_HERE}.image_folder:image_folder", None, "train/<class>/*, test/<class>/*"
+        f"{_HERE}.image_folder:image_folder", None, "train/<class>/*, test/<class>/*", False
     ),
 }
 

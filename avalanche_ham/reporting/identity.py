@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from avalanche_ham.presets import preset_values
-from avalanche_ham.run_config import BENCHMARK_OPTIONS, RunConfig, weights_label
-from avalanche_ham.settings import defaults, resolve
+from avalanche_ham.run_config import RunConfig, run_settings, weights_label
+from avalanche_ham.settings import defaults
 from avalanche_ham.strategies.registry import METHODS, get_method
 
 
@@ -99,9 +99,8 @@ def _resolved(
 ) -> tuple[str, str]:
     """Give a preset's backbone, and the hash of all hyper-parameters as ``Run`` sets them."""
     values, given = preset_values(preset, benchmark, method), json.loads(options)
-    own = {k: v for k, v in given.items() if k not in BENCHMARK_OPTIONS}
-    data = {k: given.get(k, values.get(k)) for k in BENCHMARK_OPTIONS}
-    return values["backbone"], _digest({**resolve(method, values, own), **data})
+    of_strategy, of_data = run_settings(method, values, given)
+    return values["backbone"], _digest({**of_strategy, **of_data})
 
 
 def _digest(values: dict[str, Any]) -> str:

@@ -142,6 +142,6 @@ class Setup:
         root = Path(self.data_root).expanduser()
         return (
             folders is None
-            or (self.download and benchmark != "image_folder")  # the user's own
+            or (self.download and BENCHMARKS[benchmark].downloads)
             or any((root / f).is_dir() for f in folders)
         )

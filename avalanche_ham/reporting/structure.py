@@ -120,6 +120,7 @@ def _task_row(
 
 def _of_task(kind: str, task: int | None) -> Callable[[Record], float | None]:
     def read(record: Record) -> float | None:
+        """Give the accuracy in percent, None where a record has no hierarchy."""
         found = record.get("hierarchy")
         if not found:
             return None

@@ -36,14 +36,13 @@ def refill(
     optimizer.zero_grad()
     optimizer.state.clear()
     optimizer.param_groups.clear()
-    merged: list[dict[str, Any]] = []
+    merged: list[tuple[dict[str, Any], list[Any]]] = []  # settings and their parameters
     for group in groups:
         own = {k: v for k, v in group.items() if k in settings and v is not None}
         own = {**settings, **own}
-        alike = next((m for m in merged if {**m, "params": None} == {**own, "params": None}), None)
+        alike = next((params for known, params in merged if known == own), None)
         if alike is None:
-            merged.append({**own, "params": list(group["params"])})
-        else:
-            alike["params"] += group["params"]
-    for group in merged:
-        optimizer.add_param_group(group)
+            merged.append((own, alike := []))
+        alike += group["params"]
+    for own, params in merged:
+        optimizer.add_param_group({**own, "params": params})

@@ -1,4 +1,4 @@
-"""All adapted layers of a network: opening, closing, adding, merging, copying, saving."""
+"""All adapted layers of a network: opening, closing, adding, copying, saving."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from reference_adapters import (
     random_update,
     two_adapted,
 )
-from torch import nn
 
 from avalanche_ham.adapters import (
     AdaptedLinear,
@@ -130,55 +129,6 @@ def test_the_total_is_the_whole_change_that_training_sees(kind, train_scales):
         torch.testing.assert_close(change, expected)
 
 
-def test_merged_weights_are_entered_nested_and_left_bit_by_bit():
-    network, adapters, _ = two_adapted(terms=DenseTerms)
-    open_random(adapters)
-    outer, inner = random_update(1, seed=50), {"first": random_update(1, seed=60)["first"]}
-    state = {
-        k: v.clone() for k, v in nn.ModuleList([network, adapters]).state_dict().items()
-    }
-    before = network(inputs())
-
-    def expected(update):
-        plain = TwoLinears().double()
-        for name in ("first", "second"):
-            layer, target = getattr(network, name), getattr(plain, name)
-            change = update[name].dense() if name in update else 0
-            target.weight.data, target.bias.data = layer.weight + change, layer.bias
-        return plain(inputs())
-
-    with adapters.merged(outer):
-        torch.testing.assert_close(network(inputs()), expected(outer))
-        with adapters.merged(inner):
-            torch.testing.assert_close(network(inputs()), expected(inner))
-        with adapters.merged(None):
-            torch.testing.assert_close(network(inputs()), expected(outer))
-        torch.testing.assert_close(network(inputs()), expected(outer))
-    assert torch.equal(network(inputs()), before)
-    after = nn.ModuleList([network, adapters]).state_dict()
-    assert state.keys() == after.keys()
-    assert all(torch.equal(after[k], v) for k, v in state.items())
-
-
-def test_merged_weights_are_left_when_the_body_raises():
-    network, adapters, _ = two_adapted(terms=DenseTerms)
-    before = network(inputs())
-    with pytest.raises(KeyError), adapters.merged(random_update(1, seed=50)):
-        with adapters.merged(random_update(1, seed=51)):
-            raise KeyError
-    assert torch.equal(network(inputs()), before)
-    adapters.restore()
-    adapters.restore()
-    assert torch.equal(network(inputs()), before)
-
-
-def test_merged_weights_for_a_layer_that_is_not_adapted_are_refused():
-    _, adapters, _ = two_adapted(terms=DenseTerms)
-    with pytest.raises(NoMatchError, match="no adapted layer is called 'vit.first'"):
-        with adapters.merged({"vit.first": random_update(1, seed=0)["first"]}):
-            pass
-
-
 @pytest.mark.parametrize("kind", TERMS)
 def test_the_whole_change_has_the_rank_of_its_parts_without_rounding_noise(kind):
     network = TwoLinears()
@@ -210,14 +160,6 @@ def test_cleared_of_all_it_knows_the_network_is_the_bare_one(kind):
     bare.load_state_dict(network.state_dict(), strict=False)
     assert torch.equal(network(inputs()), bare(inputs()))
     assert adapters.n_terms == 0 and not adapters.is_open
-
-
-def test_opening_an_adapter_leaves_merged_weights():
-    network, adapters, _ = two_adapted(terms=DenseTerms)
-    before = network(inputs())
-    adapters.enter(random_update(1, seed=50))
-    adapters.open(low_rank_branches(1))
-    assert torch.equal(network(inputs()), before)
 
 
 @pytest.mark.parametrize("train_scales", [True, False])

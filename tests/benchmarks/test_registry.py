@@ -1,3 +1,5 @@
+import importlib
+import inspect
 import subprocess
 import sys
 
@@ -51,3 +53,11 @@ def test_an_unknown_name_lists_the_known_ones_and_the_nearest():
 def test_errors_of_the_options_pass_through(tmp_path):
     with pytest.raises(OptionError, match="n_tasks"):
         create_benchmark("digits", data_root=tmp_path, n_tasks=11, seed=1)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_the_table_tells_which_functions_can_download(name):
+    module, _, function = BENCHMARKS[name].function.partition(":")
+    make = getattr(importlib.import_module(module), function)
+    can = "download" in inspect.signature(make).parameters
+    assert BENCHMARKS[name].downloads is can

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from toys import SMOKE
 
 from avalanche_ham.lock import LOCK, RunLock, is_stale
 from avalanche_ham.reporting import one_run
@@ -19,17 +20,8 @@ from avalanche_ham.reporting.archive import FAILURE, read_archive
 from avalanche_ham.reporting.execute import execute
 from avalanche_ham.reporting.identity import identity_of
 from avalanche_ham.reporting.plan import together
-from avalanche_ham.run_config import Resources, RunConfig
+from avalanche_ham.run_config import Resources
 from avalanche_ham.runner import run
-
-SMOKE = RunConfig(
-    method="ham",
-    benchmark="digits",
-    n_tasks=2,
-    seed=1,
-    preset="smoke",
-    options={"rank": 2},
-)
 
 
 def _execute(runs, folder, **options):

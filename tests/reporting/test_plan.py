@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from toys import SMOKE
 
 from avalanche_ham.errors import DataError
 from avalanche_ham.reporting.archive import read_archive
@@ -20,17 +21,8 @@ from avalanche_ham.reporting.plan import (
     together,
 )
 from avalanche_ham.reporting.tables import TABLES
-from avalanche_ham.run_config import Resources, RunConfig
+from avalanche_ham.run_config import Resources
 from avalanche_ham.runner import run
-
-SMOKE = RunConfig(
-    method="ham",
-    benchmark="digits",
-    n_tasks=2,
-    seed=1,
-    preset="smoke",
-    options={"rank": 2},
-)
 
 
 @pytest.mark.parametrize(

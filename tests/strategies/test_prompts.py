@@ -7,8 +7,6 @@ import torch
 from avalanche.benchmarks import nc_benchmark
 from avalanche.training.plugins import SupervisedPlugin
 from torch.utils.data import TensorDataset
-from toys import Watch
-from toys import make as make_method
 
 from avalanche_ham import create_model
 from avalanche_ham.backbones import create_backbone
@@ -250,17 +248,3 @@ def test_codas_rate_falls_along_a_cosine(make, benchmark):
     strategy = make("coda_prompt", steps=4, lr=0.1, plugins=[AfterUpdate(note)])
     strategy.train(benchmark.train_stream[0])
     assert rates == pytest.approx([0.1, 0.1 * 0.8535534, 0.05, 0.1 * 0.1464466])
-
-
-@pytest.mark.parametrize("method", ["dual_prompt", "coda_prompt"])
-def test_a_state_reloaded_in_the_middle_of_a_task_goes_on_training(benchmark, method):
-    seen = []
-
-    def reload(strategy):
-        strategy.model.load_state_dict(strategy.model.state_dict())
-        trained = {id(p) for g in strategy.optimizer.param_groups for p in g["params"]}
-        seen.append({id(p) for p in strategy.model.parameters() if p.requires_grad} - trained)
-
-    strategy = make_method(method, plugins=[Watch(after_update=reload)])
-    strategy.train(benchmark.train_stream[0], eval_streams=[])
-    assert seen and not any(seen)
