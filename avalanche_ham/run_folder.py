@@ -50,14 +50,15 @@ def finished_records(current: Run, out: Path, *, resume: bool) -> list[dict[str,
 def difference(mine: dict[str, Any], found: dict[str, Any]) -> str | None:
     """Say how what was found differs: the first setting, or all options that do.
 
-    Where the weights lie is no difference.
+    Where the weights lie is no difference. A setting has its name on the command line.
     """
     for name in mine:
         given, there = mine[name], found.get(name)
         if name == "weights" or there == given:
             continue
         if name != "hyperparameters" or not isinstance(there, dict):
-            return f"{name}: {there} there, {given} given"
+            shown = "tasks" if name == "n_tasks" else name
+            return f"{shown}: {there} there, {given} given"
         names = {**there, **given}
         pairs = {k: (there.get(k, "none"), given.get(k, "none")) for k in names}
         words = (f"{k}: {a} there, {b} given" for k, (a, b) in pairs.items() if a != b)

@@ -147,7 +147,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(folder):
     [
         ({"seed": 2}, "seed: 1 there, 2 given"),
         ({"method": "lora"}, "method: ham there, lora given"),
-        ({"n_tasks": 4}, "n_tasks: 3 there, 4 given"),
+        ({"n_tasks": 4}, "tasks: 3 there, 4 given"),
         ({"head": "linear"}, "head: linear,ridge there, linear given"),
         ({"options": {"rank": 5}}, "rank: 4 there, 5 given"),
         (
