@@ -136,8 +136,9 @@ def test_a_demo_holds_its_folder_meanwhile(tmp_path, monkeypatch):
 
     monkeypatch.setattr(demo_module, "run", checked)
     demo(tmp_path, QUICK)
-    assert RunLock(tmp_path).acquire()
-    with pytest.raises(HamError, match="in use by process"):
+    other = RunLock(tmp_path)
+    assert other.acquire()
+    with pytest.raises(HamError, match="in use by another process"):
         demo(tmp_path, QUICK)
 
 

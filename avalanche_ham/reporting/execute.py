@@ -154,7 +154,12 @@ def _interrupt_on_termination() -> Any:
 
 
 def _process_context() -> Any:
-    """Processes forked from a server that has the imports behind it and computes nothing."""
+    """Processes forked from a server that has the imports behind it and computes nothing.
+
+    Where no process can be forked (Windows) each is started anew.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
     # else torch's search for a GPU would initialise CUDA in the server and spoil its children
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     context = multiprocessing.get_context("forkserver")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
+import multiprocessing
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
+import psutil
 import pytest
 from toys import SMOKE
 
-from avalanche_ham.lock import LOCK, RunLock, is_stale
+from avalanche_ham.lock import LOCK, RunLock
 from avalanche_ham.reporting import one_run
 from avalanche_ham.reporting.archive import FAILURE, read_archive
 from avalanche_ham.reporting.execute import execute
@@ -50,9 +51,17 @@ def test_two_processes_make_all_runs_each_in_its_folder(tmp_path):
         assert archive.record(config)["device"] == "cpu, 1 threads"
 
 
+def test_a_system_that_cannot_fork_starts_its_processes_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    problems, archive = _execute([SMOKE], tmp_path, jobs=1)
+    alone = run(SMOKE, Resources(threads=1), show=False)
+    assert problems == []
+    assert archive.record(SMOKE)["accuracy_matrix"] == alone["accuracy_matrix"]
+
+
 def test_a_run_under_another_process_lock_is_left_to_it(tmp_path):
-    folder = tmp_path / identity_of(SMOKE).slug
-    assert RunLock(folder).acquire()
+    other = RunLock(tmp_path / identity_of(SMOKE).slug)
+    assert other.acquire()
     problems, archive = _execute([SMOKE], tmp_path, jobs=0)
     assert problems == [] and not archive.records
 
@@ -136,11 +145,10 @@ def test_a_killed_process_is_noted_as_failed_and_its_run_can_be_made_again(tmp_p
     folder = tmp_path / identity_of(slow).slug
     with ThreadPoolExecutor(1) as pool:
         outcome = pool.submit(_execute, [slow], tmp_path, jobs=1)
-        os.kill(_worker(folder), signal.SIGKILL)
+        _worker(folder).kill()
         problems, _ = outcome.result()
     assert "signal 9" in problems[0]
     assert "signal 9" in read_archive(tmp_path).failure(slow)["error"]
-    assert is_stale(folder / LOCK)
     assert RunLock(folder).acquire()
 
 
@@ -152,20 +160,21 @@ def test_a_kill_of_the_command_ends_the_processes_that_it_started(tmp_path):
         while len(folders := list(tmp_path.iterdir())) < 2:
             assert table.poll() is None
             time.sleep(0.05)
-        for folder in folders:
-            _worker(folder)
+        workers = [_worker(folder) for folder in folders]
         table.send_signal(signal.SIGTERM)
         assert table.wait(timeout=60) == 130
         assert "the same command goes on" in table.stderr.read()
-    locks = [folder / LOCK for folder in folders]
-    begun = time.monotonic()  # the system needs a moment to forget an ended process
-    while not all(map(is_stale, locks)) and time.monotonic() < begun + 5:
-        time.sleep(0.05)
-    assert all(lock.exists() and is_stale(lock) for lock in locks)  # ended, not finished
+    assert not psutil.wait_procs(workers, timeout=5)[1]
+    for folder in folders:
+        assert RunLock(folder).acquire()
+        assert not (folder / "records.jsonl").exists()  # ended, not finished
 
 
 def _worker(folder):
-    """Wait until a process has taken a run's folder; give its id."""
-    while not (folder / LOCK).exists() or not (folder / LOCK).read_text():
+    """Wait until a process has taken a run's folder; give that process."""
+    while True:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if str(folder / LOCK) in [file.path for file in process.open_files()]:
+                    return process
         time.sleep(0.05)
-    return json.loads((folder / LOCK).read_text())["pid"]
