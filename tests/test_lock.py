@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +57,19 @@ def test_a_lock_is_given_back_only_by_the_one_that_took_it(tmp_path):
     assert first.acquire() and not second.acquire()
     second.release()
     assert not second.acquire()
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_a_file_system_without_locks_serves_one_at_a_time_too(tmp_path, monkeypatch):
+    def unknown(file, kind):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", unknown)
+    first, second = RunLock(tmp_path), RunLock(tmp_path)
+    assert first.acquire() and not second.acquire()
+    first.release()
+    assert list(tmp_path.iterdir()) == [] and second.acquire()
+    second.release()
 
 
 def test_a_folder_is_free_again_after_an_error(tmp_path):

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
-import sys
-from types import SimpleNamespace
 
-import psutil
 import pytest
 import torch
 from reference import (
@@ -18,7 +14,7 @@ from reference import (
     forgetting,
 )
 
-from avalanche_ham import live_run, run_record
+from avalanche_ham import live_run
 from avalanche_ham.errors import HamError
 from avalanche_ham.lock import LOCK
 from avalanche_ham.reporting.records import read_records
@@ -102,15 +98,6 @@ def test_times_and_sizes_are_told_for_every_task(record):
         assert trained == adapter + scalars + classes[t] * 49
     assert 50 < record["peak_memory_mb"] < 100_000
     assert len(record["groups"]["members"]) == 3 and record["scope"] == ["current"] * 3
-
-
-def test_peak_memory_where_the_system_has_no_resource_module(monkeypatch):
-    monkeypatch.setitem(sys.modules, "resource", None)  # importing it fails, as on Windows
-    monkeypatch.setattr(sys, "platform", "win32")
-    here = SimpleNamespace(memory_info=lambda: SimpleNamespace(peak_wset=3 * 2**20))
-    monkeypatch.setattr(psutil, "Process", lambda: here)
-    module = importlib.reload(run_record)
-    assert module._peak_memory_mb(torch.device("cpu")) == 3
 
 
 def test_the_just_trained_accuracy_is_that_of_the_model_before_it_is_pruned_and_merged(

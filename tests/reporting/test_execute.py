@@ -172,9 +172,10 @@ def test_a_kill_of_the_command_ends_the_processes_that_it_started(tmp_path):
 
 def _worker(folder):
     """Wait until a process has taken a run's folder; give that process."""
-    while True:
+    for _ in range(1200):
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
                 if str(folder / LOCK) in [file.path for file in process.open_files()]:
                     return process
         time.sleep(0.05)
+    raise AssertionError(f"no process has taken {folder}")
