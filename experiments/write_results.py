@@ -17,22 +17,19 @@ from avalanche_ham.cli import main as ham
 BOTH = "--head linear,ridge --seeds 1"  # a later --seeds wins
 CIFAR = f"--benchmark cifar100 {BOTH}"
 ITEMS = {  # file name -> words of the command line
-    "table_1": f"table 1 {CIFAR} --tasks 50 --seeds 1,2",
-    "table_2": f"table 2 {CIFAR} --tasks 50 --seeds 1,2",
+    "table_1": f"table 1 {CIFAR} --tasks 50",
+    "table_2": f"table 2 {CIFAR} --tasks 50",
     "table_3": f"table 3 {CIFAR}",
     "table_4": f"table 4 {CIFAR}",
     "table_5": f"table 5 {CIFAR}",
     "table_6": f"table 6 {CIFAR}",
     "table_7": f"table 7 {CIFAR}",
     "table_extra": f"table extra {CIFAR}",
-    "methods_at_10_tasks": f"table methods {CIFAR} --tasks 10 --seeds 1,2,3",
-    "methods_at_20_tasks": f"table methods {CIFAR} --tasks 20",
-    "methods_at_50_tasks": f"table methods {CIFAR} --tasks 50 --seeds 1,2",
-    "methods_at_100_tasks": f"table methods {CIFAR} --tasks 100",
+    "methods_at_10_tasks": f"table methods {CIFAR} --tasks 10",
+    "methods_at_50_tasks": f"table methods {CIFAR} --tasks 50",
     "methods_on_digits": f"table methods --benchmark digits {BOTH} --tasks 5",
-    "methods_on_tiny_imagenet": f"table methods --benchmark tiny_imagenet {BOTH} --tasks 50",
-    "figure_2": f"figure 2 {CIFAR} --tasks 10,20,50",
-    "figure_3": "figure 3 --benchmark cifar100 --tasks 10 --seeds 1,2,3",
+    "figure_2": f"figure 2 {CIFAR} --tasks 10,50",
+    "figure_3": "figure 3 --benchmark cifar100 --tasks 10 --seeds 1",
     "figure_extra": "figure extra --benchmark cifar100 --tasks 50 --seeds 1",
 }
 
