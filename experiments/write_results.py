@@ -35,7 +35,7 @@ ITEMS = {  # file name -> words of the command line
     "methods_on_digits": f"table methods --benchmark digits {BOTH} --tasks 5",
     "methods_on_tiny_imagenet": f"table methods --benchmark tiny_imagenet {BOTH} --tasks 50 "
     "--methods frozen,inflora,sd_lora,ham",
-    "figure_2": f"figure 2 {CIFAR} --tasks 10,50",
+    "figure_2": f"figure 2 {CIFAR} --tasks 10,50 --seeds 1,2",
     "figure_3": "figure 3 --benchmark cifar100 --tasks 10 --seeds 1,2,3",
     "figure_extra": "figure extra --benchmark cifar100 --tasks 50 --seeds 1",
 }
