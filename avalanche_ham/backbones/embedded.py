@@ -19,7 +19,7 @@ from avalanche_ham.errors import StateError
 __all__ = ["EMBEDDED_SHA256", "hybrid_from_bytes", "load_embedded"]
 
 EMBEDDED_FILE = "embedded.safetensors"
-EMBEDDED_SHA256 = "9715edfdd81fc43d8a2e5b784905e8e79d0b656b5ef2a904b33542147f33c248"
+EMBEDDED_SHA256 = "377e2c901430ee953cfbd5c1f15cbb7d9f63142d3ee0f1e85c9f04ff3d08cb91"
 ARCHITECTURE = ("img_size", "depth", "embed_dim", "num_heads")
 
 

@@ -29,7 +29,7 @@ class Recipe:
     mean of the stem's own features, which carries over to other images best.
     """
 
-    minutes: float = 12.0
+    minutes: float = 60.0
     steps: int = 0
     batch: int = 128
     lr: float = 1e-3
@@ -40,7 +40,7 @@ class Recipe:
     mix: float = 0.0
     smoothing: float = 0.1
     average: float = 0.998
-    weights: tuple[float, float, float, float] = (0.3, 1.0, 10.0, 0.0)
+    weights: tuple[float, float, float, float] = (0.3, 1.0, 60.0, 60.0)
     seed: int = 0
     save_seconds: float = 60.0
     validations: int = 6

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from avalanche_ham.backbones.embedded import hybrid_from_file, load_embedded
+from avalanche_ham.reporting.setup import Setup
 
 RATES = "--methods ham,frozen --benchmark digits --tasks 2 --preset smoke --jobs 0 --device cpu"
 
@@ -25,9 +26,12 @@ def test_learning_rates_chooses_the_highest_mean_of_both_heads(tmp_path, capsys)
             rate = record["hyperparameters"]["lr"]
             assert record["hyperparameters"]["holdout"] == 0.2
             found.setdefault((record["method"], rate), {})[record["head"]] = record["aa"]
-    assert len(found) == 4  # without adapters the rate changes nothing: one run is enough
-    means = {k: sum(v.values()) / 2 for k, v in found.items() if k[0] == "ham"}
-    best = max(means, key=means.__getitem__)[1]
+    assert [k for k in found if k[0] == "frozen"] == [("frozen", 2e-4)]  # has no adapters
+    means = {k[1]: sum(v.values()) / 2 for k, v in found.items() if k[0] == "ham"}
+    of_grid = {rate: mean for rate, mean in means.items() if rate > 4e-5}
+    assert sorted(of_grid) == [2e-4, 1e-3, 5e-3]
+    assert (4e-5 in means) == (max(sorted(of_grid), key=of_grid.__getitem__) == 2e-4)
+    best = max(sorted(means), key=means.__getitem__)
     row = next(line for line in printed.splitlines() if line.startswith("| `ham`"))
     assert row.split("|")[-2].strip() == f"{best:g}"
     cell = found["ham", best]
@@ -36,6 +40,19 @@ def test_learning_rates_chooses_the_highest_mean_of_both_heads(tmp_path, capsys)
     learning_rates.main(words)  # finished runs are not made again
     assert capsys.readouterr().out == printed
     assert stamps == {file: file.stat().st_mtime_ns for file in stamps}
+
+
+@pytest.mark.parametrize(("best", "smaller"), [(2e-4, True), (1e-3, False), (5e-3, False)])
+def test_the_best_at_the_smallest_rate_is_tried_at_a_smaller_one(best, smaller, monkeypatch):
+    import learning_rates as script
+
+    score = {rate: [50.0 + 9 * (rate == best), 60.0] for rate in script.GRID}
+    monkeypatch.setattr(script, "measured", lambda setup, method, rate, *rest: score[rate])
+    options = script.parse(["--records", "R"])
+    setup = Setup(seeds=(1,), preset="cpu", data_root="", heads=script.HEADS)
+    runs = script.grid(setup, "ham", None, options)
+    rates = [*[4e-5] * smaller, 2e-4, 1e-3, 5e-3]
+    assert [run.options["lr"] for run in runs] == [r for r in rates for _ in script.HEADS]
 
 
 def test_profile_shares_add_up_and_products_lead(monkeypatch, tmp_path):

@@ -8,14 +8,13 @@ from avalanche_ham.cli import main
 
 
 def test_committed_tables_are_what_their_commands_print(experiments, capsys):
-    from write_results import ITEMS
+    from write_results import ITEMS, words_of
 
     folder = experiments / "results" / "tables"
-    tables = {name: words for name, words in ITEMS.items() if words.startswith("table")}
-    assert {path.stem for path in folder.iterdir()} == set(tables)
-    for name, words in tables.items():
-        line = [*words.split(), "--records", str(folder.parent), "--download"]
-        assert main(line) == 0
+    tables = {name for name, words in ITEMS.items() if words.startswith("table")}
+    assert {path.stem for path in folder.iterdir()} == tables
+    for name in tables:
+        assert main([*words_of(name), "--records", str(folder.parent), "--download"]) == 0
         assert capsys.readouterr().out == (folder / f"{name}.md").read_text(), name
 
 
