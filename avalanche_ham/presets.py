@@ -56,9 +56,9 @@ BENCHMARK_OVERRIDES: dict[tuple[str, str], dict[str, Any]] = {
 # named keeps the preset's rate.
 _RATES = {
     4e-5: (
-        *("finetune", "ewc", "lwf", "lora", "lora_ewc", "lora_lwf", "dare_ties", "l2p"),
-        *("sema", "inflora", "sd_lora", "ham"),
-    ),
+        "finetune", "ewc", "lwf", "lora", "lora_ewc", "lora_lwf", "dare_ties", "l2p", "sema",
+        "inflora", "sd_lora", "ham",
+    ),  # fmt: skip
     1e-3: ("coda_prompt",),
 }
 METHOD_OVERRIDES: dict[tuple[str, str], dict[str, Any]] = {

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from avalanche_ham.cli import main
+from avalanche_ham.presets import preset_values
+from avalanche_ham.reporting.archive import read_archive
+from avalanche_ham.reporting.setup import Setup
 
 
 def test_committed_tables_are_what_their_commands_print(experiments, capsys):
@@ -26,3 +29,16 @@ def test_the_readme_shows_a_table_as_it_was_printed(name, experiments):
     assert len(blocks) == 2  # one per head
     for block in blocks:
         assert block.partition("\n- ")[0].strip() in readme
+
+
+def test_the_presets_rates_are_those_that_the_committed_grid_chose(experiments):
+    import learning_rates as script
+
+    options = script.parse(["--records", str(experiments / "results" / "learning_rates")])
+    setup = Setup(seeds=(1,), preset="cpu", data_root="", heads=script.HEADS)
+    archive = read_archive(options.records)
+    lines = script.table(setup, script.ALL, archive, options)
+    assert "\n".join(lines) in (experiments / "README.md").read_text()
+    for method, line in zip(script.ALL, lines[2:], strict=True):
+        chosen = float(line.split("|")[-2])
+        assert preset_values("cpu", "cifar100", method)["lr"] == chosen, method
