@@ -12,19 +12,18 @@ from typing import NoReturn
 from avalanche_ham.errors import HamError
 
 DATA_ROOT = "~/.cache/avalanche_ham"
-OWN_PARSERS = (
-    {  # commands whose options are not known before their first words are read
-        "run": "one method on one benchmark",
-        "table": "a table of the paper, from records; makes what is missing with --run",
-        "figure": "a figure of the paper, likewise",
-    }
-)
+OWN_PARSERS = {  # commands whose options are not known before their first words are read
+    "run": "one method on one benchmark",
+    "table": "a table of the paper, from records; makes what is missing with --run",
+    "figure": "a figure of the paper, likewise",
+}
 
 
 class OneLineParser(argparse.ArgumentParser):
     """Says what is wrong in one line and exits with code 2."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage."""
         raise HamError(message)
 
 
@@ -41,9 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     except HamError as error:
         print(f"ham: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except (
-        OSError
-    ) as error:  # a folder that cannot be written, a file in a folder's place
+    except OSError as error:  # a folder that cannot be written, a file in a folder's place
         print(f"ham: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -57,21 +54,15 @@ def main(argv: list[str] | None = None) -> int:
 def _dispatch(words: list[str]) -> int:
     parser = OneLineParser(prog="ham", description=__doc__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    demo = commands.add_parser(
-        "demo", help="HAM against fine-tuning on digits, in a minute"
-    )
-    demo.add_argument(
-        "--out", type=Path, help="folder for records.jsonl, demo.png and state"
-    )
+    demo = commands.add_parser("demo", help="HAM against fine-tuning on digits, in a minute")
+    demo.add_argument("--out", type=Path, help="folder for records.jsonl, demo.png and state")
     for name, text in OWN_PARSERS.items():
         commands.add_parser(name, help=text, add_help=False)
     listing = commands.add_parser("list", help="what there is to choose from")
     listing.add_argument("what", choices=("methods", "benchmarks", "backbones"))
     export = commands.add_parser("export", help="write a run's adapters for peft")
     export.add_argument("run", type=Path, metavar="OUT", help="folder of a run")
-    export.add_argument(
-        "--to", type=Path, required=True, metavar="DIR", help="a new folder"
-    )
+    export.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new folder")
     export.add_argument("--what", default="merged", help="merged, groups or tasks")
     if words[:1] and words[0] in OWN_PARSERS:
         return _dispatch_own(words)

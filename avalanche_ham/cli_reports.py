@@ -42,9 +42,7 @@ def report(words: list[str]) -> int:
         return 0
     _write(style, table, setup, archive, args)
     if problems:
-        print(
-            f"ham: {len(problems)} runs failed, such as {problems[0]}", file=sys.stderr
-        )
+        print(f"ham: {len(problems)} runs failed, such as {problems[0]}", file=sys.stderr)
     return 1 if problems else 0
 
 
@@ -105,15 +103,11 @@ def _announce(plan: Any, archive: Any, args: argparse.Namespace) -> None:
     if plan.failed:
         lines.append(f"{len(plan.failed)} have failed; --retry makes them again")
     if plan.without_data:
-        lines.append(
-            f"{len(plan.without_data)} more have no data under {args.data_root}"
-        )
+        lines.append(f"{len(plan.without_data)} more have no data under {args.data_root}")
     print("\n".join(lines), file=sys.stdout if args.dry_run else sys.stderr)
 
 
-def _write(
-    style: str, table: Any, setup: Any, archive: Any, args: argparse.Namespace
-) -> None:
+def _write(style: str, table: Any, setup: Any, archive: Any, args: argparse.Namespace) -> None:
     from avalanche_ham.reporting.figures import draw
     from avalanche_ham.reporting.formats import FORMATS
     from avalanche_ham.reporting.tables import make_table

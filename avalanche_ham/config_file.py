@@ -43,15 +43,11 @@ def expand(
         name = key.replace("_", "-")
         if isinstance(value, dict):
             if key not in tables:
-                raise HamError(
-                    f"config: {path} holds a table {key!r}, which has no meaning here"
-                )
+                raise HamError(f"config: {path} holds a table {key!r}, which has no meaning here")
             found[key] = value
         elif name in FLAGS:
             if not isinstance(value, bool):
-                raise HamError(
-                    f"config: {key} in {path} must be true or false, but got {value!r}"
-                )
+                raise HamError(f"config: {key} in {path} must be true or false, but got {value!r}")
             front += [f"--{name}"] if value else []
         else:
             front += [f"--{name}={_word(value)}"]
@@ -76,9 +72,7 @@ def read_tables(tables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
     own = {}
     for method, table in tables.get("methods", {}).items():
         if not isinstance(table, dict):
-            raise HamError(
-                f"config: {method} in [methods] must be a table, but got {table!r}"
-            )
+            raise HamError(f"config: {method} in [methods] must be a table, but got {table!r}")
         own[method] = _read_table(f"methods.{method}", table, option_parsers(method))
     return common, own
 

@@ -55,9 +55,7 @@ def demo(out: Path | None = None, runs: Mapping[str, RunConfig] = RUNS) -> None:
         named = {_name(record): record for record in records}
         draw_demo(named, folder / "demo.png")
     print(f"\n{table(named)}\n\n{READING}")
-    print(
-        f"Look at {folder / 'demo.png'}: the accuracy over the tasks, the group that each"
-    )
+    print(f"Look at {folder / 'demo.png'}: the accuracy over the tasks, the group that each")
     print("adapter joined and how alike they were, and how important each is (alpha).")
 
 
@@ -91,9 +89,7 @@ def _finished(folder: Path, runs: Mapping[str, RunConfig]) -> list[dict[str, Any
     records = read_records(done) if done.exists() else []
     states = [folder / name / "state" for name in runs]
     begun = [
-        load_tree(state)["identity"]
-        for state in states
-        if (state / "state.safetensors").exists()
+        load_tree(state)["identity"] for state in states if (state / "state.safetensors").exists()
     ]
     expected = {
         identity_of(config)._replace(head=head)

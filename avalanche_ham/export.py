@@ -35,9 +35,7 @@ def load_strategy(folder: Path) -> Any:
         weights=identity["weights"],
         seed=identity["seed"],
     )
-    values = {
-        k: v for k, v in identity["hyperparameters"].items() if k in tree["options"]
-    }
+    values = {k: v for k, v in identity["hyperparameters"].items() if k in tree["options"]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an evaluator without loggers is meant
         strategy = build_strategy(
@@ -108,8 +106,7 @@ def _updates(strategy: Any, kind: str) -> dict[str, Any]:
     alphas = grouping.memory["alphas"]
     return {
         f"group-{j}": {
-            name: pair._replace(b=alpha * pair.b)
-            for name, pair in grouping.factors(j).items()
+            name: pair._replace(b=alpha * pair.b) for name, pair in grouping.factors(j).items()
         }
         for j, alpha in enumerate(alphas)
     }

@@ -163,9 +163,7 @@ class Run:
         row = accuracy_rows(self.strategy, [experience], ["linear"])["linear"]
         self.measured["a_t"].append(row.accuracy[0])
 
-    def _note(
-        self, rows: dict[str, Any], train_seconds: float, eval_seconds: float
-    ) -> None:
+    def _note(self, rows: dict[str, Any], train_seconds: float, eval_seconds: float) -> None:
         measured, strategy = self.measured, self.strategy
         measured["train_seconds"].append(train_seconds)
         measured["eval_seconds"].append(eval_seconds)
@@ -175,9 +173,7 @@ class Run:
         for head, row in rows.items():
             measured["rows"][head].append(row.accuracy)
             measured["task_known"][head].append(row.task_known)
-            measured["stored_parameters"][head].append(
-                count_stored(state_of_head(tree, head))
-            )
+            measured["stored_parameters"][head].append(count_stored(state_of_head(tree, head)))
 
     def commit(self, folder: Path) -> None:
         """Write everything that is needed to go on."""
@@ -217,6 +213,4 @@ def _silent_evaluator() -> Any:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        k: list(v) if isinstance(v, tuple) else v for k, v in sorted(values.items())
-    }
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in sorted(values.items())}

@@ -56,9 +56,19 @@ BENCHMARK_OVERRIDES: dict[tuple[str, str], dict[str, Any]] = {
 # named keeps the preset's rate.
 _RATES = {
     4e-5: (
-        "finetune", "ewc", "lwf", "lora", "lora_ewc", "lora_lwf", "dare_ties", "l2p", "sema",
-        "inflora", "sd_lora", "ham",
-    ),  # fmt: skip
+        "finetune",
+        "ewc",
+        "lwf",
+        "lora",
+        "lora_ewc",
+        "lora_lwf",
+        "dare_ties",
+        "l2p",
+        "sema",
+        "inflora",
+        "sd_lora",
+        "ham",
+    ),
     1e-3: ("coda_prompt",),
 }
 METHOD_OVERRIDES: dict[tuple[str, str], dict[str, Any]] = {
@@ -66,9 +76,7 @@ METHOD_OVERRIDES: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
-def preset_values(
-    preset: str, benchmark: str, method: str | None = None
-) -> dict[str, Any]:
+def preset_values(preset: str, benchmark: str, method: str | None = None) -> dict[str, Any]:
     """Give a preset's values for a benchmark and, if one is named, for a method.
 
     Raises:

@@ -75,9 +75,7 @@ def prune_update(update: Update, keep: float) -> dict[str, LowRank | Tensor]:
     return pruned
 
 
-def drop_and_rescale(
-    tensor: Tensor, density: float, generator: torch.Generator
-) -> Tensor:
+def drop_and_rescale(tensor: Tensor, density: float, generator: torch.Generator) -> Tensor:
     """Keep each entry with probability ``density`` and divide it by that (DARE).
 
     The expectation is ``tensor`` itself (Yu et al. 2024, arXiv 2311.03099, Sec. 3.2).

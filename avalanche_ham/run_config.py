@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def weights_label(backbone: str, weights: str | None) -> str | None:
     return f"sha256-{EMBEDDED_SHA256[:8]}"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _checksum(path: str, size: int, changed: int) -> str:
     """Give the start of a file's checksum; a table asks for it once per cell."""
     digest = hashlib.sha256()

@@ -32,14 +32,10 @@ def finished_records(current: Run, out: Path, *, resume: bool) -> list[dict[str,
     if not has_state(out) and not records:
         return []
     if not resume:
-        raise HamError(
-            f"out: {out} holds a run already; add --resume or choose another folder"
-        )
+        raise HamError(f"out: {out} holds a run already; add --resume or choose another folder")
     if records and len(records) != len(current.heads):
         there, given = ",".join(r["head"] for r in records), ",".join(current.heads)
-        raise StateError(
-            f"out: {out} holds another run: head: {there} there, {given} given"
-        )
+        raise StateError(f"out: {out} holds another run: head: {there} there, {given} given")
     for record, head in zip(records, current.heads):
         what = difference(current.identity(head), record)
         if what is not None:

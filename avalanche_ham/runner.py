@@ -17,9 +17,7 @@ from avalanche_ham.run_record import make_record
 __all__ = ["Resources", "Run", "RunConfig", "run", "run_heads"]
 
 
-def run(
-    config: RunConfig, resources: Resources = Resources(), **options: Any
-) -> dict[str, Any]:
+def run(config: RunConfig, resources: Resources = Resources(), **options: Any) -> dict[str, Any]:
     """Run a configuration to its end and give the record of its (first) head.
 
     Args, options and raises as ``run_heads``.

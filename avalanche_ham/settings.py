@@ -36,9 +36,7 @@ def defaults(method: str) -> dict[str, Any]:
     back = {name: alias for alias, name in ALIASES.items()}
     parameters = options_of(method)
     options = {
-        back.get(name, name): p.default
-        for name, p in parameters.items()
-        if name not in _HANDLED
+        back.get(name, name): p.default for name, p in parameters.items() if name not in _HANDLED
     }
     row = get_method(method)
     if "merge_rule" in parameters:

@@ -72,9 +72,7 @@ def _strip(node: Any, path: str, tensors: dict[str, Tensor], folder: Path) -> An
         return {"$tensor": path}
     if isinstance(node, LowRank):
         return {
-            "$low_rank": [
-                _strip(t, f"{path}/{i}", tensors, folder) for i, t in enumerate(node)
-            ]
+            "$low_rank": [_strip(t, f"{path}/{i}", tensors, folder) for i, t in enumerate(node)]
         }
     if isinstance(node, dict):
         return {k: _strip(v, f"{path}/{k}", tensors, folder) for k, v in node.items()}
@@ -131,9 +129,7 @@ def _unpack(path: Path, folder: Path, digest: str | None) -> Any:
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, StateError):
             raise
-        raise StateError(
-            f"{path} is damaged: {type(error).__name__} {error}"
-        ) from error
+        raise StateError(f"{path} is damaged: {type(error).__name__} {error}") from error
 
 
 def _dress(node: Any, tensors: dict[str, Tensor], folder: Path) -> Any:
@@ -147,9 +143,7 @@ def _dress(node: Any, tensors: dict[str, Tensor], folder: Path) -> Any:
     if "$low_rank" in node:
         return LowRank(*(_dress(v, tensors, folder) for v in node["$low_rank"]))
     if "$archive" in node:
-        items = Archive(
-            _unpack(folder / Path(n).name, folder, d) for n, d in node["$archive"]
-        )
+        items = Archive(_unpack(folder / Path(n).name, folder, d) for n, d in node["$archive"])
         items.hashes = [digest for _, digest in node["$archive"]]
         return items
     return {k: _dress(v, tensors, folder) for k, v in node.items()}

@@ -102,9 +102,7 @@ def free_directions(moment: Tensor, space: Subspace) -> tuple[Tensor, Tensor]:
     basis = free_basis(space)
     if not basis.shape[1]:
         return basis, basis.new_zeros(0)
-    vectors, values, _ = torch.linalg.svd(
-        basis.T @ moment.double(), full_matrices=False
-    )
+    vectors, values, _ = torch.linalg.svd(basis.T @ moment.double(), full_matrices=False)
     return basis @ vectors, values.square()
 
 
@@ -164,16 +162,12 @@ def update_subspace(moment: Tensor, space: Subspace, threshold: float) -> Subspa
 def _n_used(shares: list[float], space: Subspace, threshold: float) -> int:
     """Count the leading free directions that the task makes use of."""
     first = space.kind == "remove" and not space.basis.shape[1]
-    if (
-        first
-    ):  # as the released code: the direction that reaches the threshold stays free
+    if first:  # as the released code: the direction that reaches the threshold stays free
         covered = [sum(shares[: k + 1]) for k in range(len(shares))]
         return max(1, sum(c < threshold for c in covered))
     left = sum(shares)  # of the energy, not covered yet
     for k, share in enumerate(shares):
-        enough = (
-            left < 1 - threshold if space.kind == "retain" else 1 - left >= threshold
-        )
+        enough = left < 1 - threshold if space.kind == "retain" else 1 - left >= threshold
         if enough:
             return k
         left -= share

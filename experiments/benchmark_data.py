@@ -47,12 +47,8 @@ def main() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (chosen.images, 32, 32, 3), dtype=np.uint8)
     targets = [i % 2 for i in range(chosen.images)]
-    data = ImageSet(
-        pixels.transpose(0, 3, 1, 2).copy(), targets=targets, classes=["a", "b"]
-    )
-    stream = class_incremental(
-        data, data, n_tasks=1, seed=0, name="made up"
-    ).train_stream
+    data = ImageSet(pixels.transpose(0, 3, 1, 2).copy(), targets=targets, classes=["a", "b"])
+    stream = class_incremental(data, data, n_tasks=1, seed=0, name="made up").train_stream
     ours, pil = stream[0].dataset, PilImages(pixels, chosen.size)
     preprocess = Preprocess((chosen.size, chosen.size), MEAN, STD).to(chosen.device)
 

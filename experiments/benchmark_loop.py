@@ -94,8 +94,7 @@ def main() -> None:
     results = {
         "strategy / bare": ratio(seconds, "strategy", "bare"),
         "with metrics / strategy": ratio(seconds, "with metrics", "strategy"),
-        "bare seconds per step": sorted(seconds["bare"])[chosen.rounds // 2]
-        / chosen.steps,
+        "bare seconds per step": sorted(seconds["bare"])[chosen.rounds // 2] / chosen.steps,
     }
     show("strategy loop / bare loop", results["strategy / bare"], "target 1.05")
     show(

@@ -47,9 +47,7 @@ def main() -> None:
                 "aa": record["aa"],
             }
             gain = results["images"]["seconds"] / seconds
-            print(
-                f"{name:12} {seconds:6.1f} s  {gain:.2f} times as fast  AA {record['aa']:.2f}"
-            )
+            print(f"{name:12} {seconds:6.1f} s  {gain:.2f} times as fast  AA {record['aa']:.2f}")
     report(chosen, results)
 
 

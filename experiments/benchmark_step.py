@@ -39,9 +39,7 @@ def shortened(vit: nn.Module, images: Tensor) -> Tensor:
     return run_blocks(vit, embed(vit, images), keep=tokens_read(vit))
 
 
-def stepper(
-    vit: nn.Module, images: Tensor, precision: str, *, short: bool
-) -> Callable[[], None]:
+def stepper(vit: nn.Module, images: Tensor, precision: str, *, short: bool) -> Callable[[], None]:
     """Make a function that takes one training step, on timm's forward or on the short one."""
     forward = shortened if short else type(vit).forward_features
     head = nn.Linear(vit.num_features, 10).to(images.device)
@@ -70,9 +68,7 @@ def backbone_and_batch(chosen: argparse.Namespace) -> tuple[nn.Module, Tensor]:
     """Make the backbone and a batch; a frozen stem's output is computed once per image."""
     vit = create_backbone(chosen.backbone, pretrained=False).to(chosen.device)
     prefer_plain_attention(vit)
-    images = torch.randn(
-        chosen.batch, 3, *vit.patch_embed.img_size, device=chosen.device
-    )
+    images = torch.randn(chosen.batch, 3, *vit.patch_embed.img_size, device=chosen.device)
     stem = getattr(vit.patch_embed, "backbone", None)
     with torch.no_grad():
         return vit, images if stem is None else stem(images)

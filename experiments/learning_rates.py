@@ -32,9 +32,7 @@ HELD_OUT = {"holdout": 0.2, "test_per_class": 20}
 def main(arguments: list[str] | None = None) -> None:
     """Make the missing runs and print the table."""
     options = parse(arguments)
-    setup = Setup(
-        seeds=(1,), preset=options.preset, data_root=options.data_root, heads=HEADS
-    )
+    setup = Setup(seeds=(1,), preset=options.preset, data_root=options.data_root, heads=HEADS)
     names = tuple(options.methods.split(",")) if options.methods else ALL
     archive = read_archive(options.records, must_exist=False)
     resources = Resources(
@@ -77,9 +75,7 @@ def best(scores: dict[float, list[float]]) -> float:
     return max(scores, key=lambda rate: sum(scores[rate]))
 
 
-def _runs(
-    setup: Setup, method: str, rate: float, options: argparse.Namespace
-) -> list[RunConfig]:
+def _runs(setup: Setup, method: str, rate: float, options: argparse.Namespace) -> list[RunConfig]:
     return [
         run
         for head in HEADS

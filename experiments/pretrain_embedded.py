@@ -164,9 +164,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.add_argument(name, default=field.default, **keywords)
     options = parser.parse_args(arguments)
     if options.stem == "none" and options.views:
-        parser.error(
-            "--stem none has no stem whose features could be cached: add --views 0"
-        )
+        parser.error("--stem none has no stem whose features could be cached: add --views 0")
     return options
 
 

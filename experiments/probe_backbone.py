@@ -123,12 +123,8 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     p = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     p.add_argument("backbone")
-    p.add_argument(
-        "--data", type=Path, help="folder that holds cifar100/{train,test}/<class>"
-    )
-    p.add_argument(
-        "--per-class", type=int, default=100, help="training images of each class"
-    )
+    p.add_argument("--data", type=Path, help="folder that holds cifar100/{train,test}/<class>")
+    p.add_argument("--per-class", type=int, default=100, help="training images of each class")
     p.add_argument("--seed", type=int, default=0, help="of the choice of training images")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return p.parse_args()

@@ -46,12 +46,9 @@ class LoopedLinear(nn.Module):
         like, inputs = base.weight, base.in_features
         heights = [len(range(base.out_features)[rows]) for rows in slots]
         self.a = nn.ParameterList(
-            nn.Parameter(like.new_empty(rank, inputs).uniform_(-1, 1) * inputs**-0.5)
-            for _ in slots
+            nn.Parameter(like.new_empty(rank, inputs).uniform_(-1, 1) * inputs**-0.5) for _ in slots
         )
-        self.b = nn.ParameterList(
-            nn.Parameter(like.new_zeros(h, rank)) for h in heights
-        )
+        self.b = nn.ParameterList(nn.Parameter(like.new_zeros(h, rank)) for h in heights)
         self.scales = nn.Parameter(like.new_ones(len(terms) + 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,9 +82,7 @@ class ReboundLinear(LoopedLinear):
                 for module, matrix in zip((down, up), term[slot], strict=True):
                     module.weight = nn.Parameter(matrix, requires_grad=False)
                     module.to(x.device)
-                change = change + scale * (
-                    up(down(x)) / (up.weight.norm() * down.weight.norm())
-                )
+                change = change + scale * (up(down(x)) / (up.weight.norm() * down.weight.norm()))
             y[..., rows] += change
         return y
 
@@ -130,14 +125,11 @@ def _apart(wide: LowRank, slots: Sequence[slice]) -> list[LowRank]:
     """Cut a wide pair (A stacked, B block-placed) into one pair per slot."""
     tops, columns = wide.a.chunk(len(slots)), wide.b.chunk(len(slots), dim=1)
     return [
-        LowRank(a, b[rows].contiguous())
-        for a, b, rows in zip(tops, columns, slots, strict=True)
+        LowRank(a, b[rows].contiguous()) for a, b, rows in zip(tops, columns, slots, strict=True)
     ]
 
 
-def made_up_history(
-    vit: nn.Module, tasks: int, rank: int, *, slots: bool = False
-) -> list[Update]:
+def made_up_history(vit: nn.Module, tasks: int, rank: int, *, slots: bool = False) -> list[Update]:
     """Draw the adapters of finished tasks: of the whole qkv, or of q and v apart."""
     history = []
     for _ in range(tasks):

@@ -87,8 +87,7 @@ def main() -> None:
             found = json.loads(path.read_text())
             used, steps = found["options"], found["steps"]
             left, right = (
-                figure.add_subplot(len(chosen.files), 2, 2 * row + side)
-                for side in (1, 2)
+                figure.add_subplot(len(chosen.files), 2, 2 * row + side) for side in (1, 2)
             )
             title = "training step / plain LoRA step"
             draw(left, steps, "median", title, heights_named=(1, 2, 4, 8))

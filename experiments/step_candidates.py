@@ -58,9 +58,7 @@ def candidate(vit: nn.Module, kind: str, tasks: int, rank: int) -> nn.Module:
 def overlap(vit: nn.Module) -> Tensor | float:
     """O-LoRA's penalty: the old adapters' inputs times the new one's."""
     old = getattr(vit, "old_inputs", {})
-    return sum(
-        (a @ vit.get_submodule(n).branch.a.T).abs().sum() for n, a in old.items()
-    )
+    return sum((a @ vit.get_submodule(n).branch.a.T).abs().sum() for n, a in old.items())
 
 
 def state_bytes(vit: nn.Module) -> int:

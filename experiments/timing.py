@@ -54,9 +54,7 @@ def interleave(
 def ratio(seconds: dict[str, list[float]], above: str, below: str) -> dict[str, float]:
     """Median, quartiles of the ratios of the same round."""
     ratios = [a / b for a, b in zip(seconds[above], seconds[below], strict=True)]
-    low, middle, high = (
-        statistics.quantiles(ratios, n=4) if len(ratios) > 1 else 3 * ratios
-    )
+    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else 3 * ratios
     return {"median": middle, "low": low, "high": high}
 
 
@@ -73,9 +71,7 @@ def report(chosen: argparse.Namespace, results: dict[str, Any]) -> None:
     used = {name: value for name, value in vars(chosen).items() if name != "json"}
     machine = {"device": device_name(chosen.device), "torch": torch.__version__}
     chosen.json.parent.mkdir(parents=True, exist_ok=True)
-    chosen.json.write_text(
-        json.dumps({**machine, "options": used, **results}, indent=1) + "\n"
-    )
+    chosen.json.write_text(json.dumps({**machine, "options": used, **results}, indent=1) + "\n")
 
 
 def device_name(device: str) -> str:

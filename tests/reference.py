@@ -29,9 +29,7 @@ def random_update(seed: int, rank: int = 4, dtype=torch.float64) -> dict[str, Lo
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=dtype)
 
-    return {
-        name: LowRank(draw(rank, i), draw(o, rank)) for name, (i, o) in SIZES.items()
-    }
+    return {name: LowRank(draw(rank, i), draw(o, rank)) for name, (i, o) in SIZES.items()}
 
 
 def product(change: LowRank) -> list[list[float]]:
@@ -74,9 +72,7 @@ def ties(
     rows = [keep_top(tensor.flatten().tolist(), count) for tensor in tensors]
     merged = []
     for entry in zip(*rows):
-        ballots = [
-            math.copysign(v != 0, v) if majority != "total" else v for v in entry
-        ]
+        ballots = [math.copysign(v != 0, v) if majority != "total" else v for v in entry]
         elected = 1 if sum(ballots) >= 0 else -1
         agreeing = [w * v for w, v in zip(weights, entry) if v * elected > 0]
         merged.append(sum(agreeing) / max(len(agreeing), 1))
@@ -114,9 +110,7 @@ def merge_with_peft(
         for layer, change in update.items():
             layers[layer].lora_A[name].weight.data = change.a.clone()
             layers[layer].lora_B[name].weight.data = change.b.clone()
-    model.base_model.add_weighted_adapter(
-        names, list(weights), "merged", kind, **options
-    )
+    model.base_model.add_weighted_adapter(names, list(weights), "merged", kind, **options)
     return {
         name: LowRank(
             layer.lora_A["merged"].weight.detach(),

@@ -27,9 +27,7 @@ class TwoLinears(nn.Module):
 SHAPES = {"first": (9, 6), "second": (5, 9)}  # layer -> (o, i)
 
 
-def random_change(
-    shape: tuple[int, int], rank: int, seed: int, dtype=torch.float64
-) -> LowRank:
+def random_change(shape: tuple[int, int], rank: int, seed: int, dtype=torch.float64) -> LowRank:
     """A random low-rank change of a weight of a shape."""
     generator = torch.Generator().manual_seed(seed)
     o, i = shape
@@ -57,9 +55,7 @@ def two_adapted(*, terms: type, dtype=torch.float64, bias: bool = True):
     return network, adapters, updates
 
 
-def open_random(
-    adapters: AdapterSet, *, rank: int = 2, scale: float = 0.4, **options
-) -> None:
+def open_random(adapters: AdapterSet, *, rank: int = 2, scale: float = 0.4, **options) -> None:
     """Open an adapter whose B is not zero."""
     adapters.open(low_rank_branches(rank), scale=scale, **options)
     generator = torch.Generator().manual_seed(9)
@@ -76,9 +72,7 @@ def loop_linear(
     out = torch.zeros(len(x), len(weight), dtype=x.dtype)
     for n, vector in enumerate(x):
         for row in range(len(weight)):
-            value = sum(
-                float(weight[row, q]) * float(vector[q]) for q in range(len(vector))
-            )
+            value = sum(float(weight[row, q]) * float(vector[q]) for q in range(len(vector)))
             for alpha, change in changes:
                 for k in range(change.rank):
                     inner = sum(

@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def slow_attention(
-    attn: nn.Module, x: Tensor, extra: tuple[Tensor, Tensor] | None
-) -> Tensor:
+def slow_attention(attn: nn.Module, x: Tensor, extra: tuple[Tensor, Tensor] | None) -> Tensor:
     """Attention of one image: tokens (L, d), head by head, query by query.
 
     ``extra``: keys and values (heads, P, d_h) that every query also sees.
@@ -22,9 +20,7 @@ def slow_attention(
     heads = []
     for h in range(attn.num_heads):
         parts = []
-        for part in range(
-            3
-        ):  # rows of the fused layer: all of q, then all of k, then of v
+        for part in range(3):  # rows of the fused layer: all of q, then all of k, then of v
             rows = slice(part * width + h * size, part * width + (h + 1) * size)
             parts.append(x @ weight[rows].T + bias[rows])
         q, k, v = attn.q_norm(parts[0]), attn.k_norm(parts[1]), parts[2]
@@ -69,6 +65,4 @@ def slow_tokens(vit: nn.Module, image: Tensor) -> Tensor:
 
 def slow_cosine(a: Tensor, b: Tensor) -> Tensor:
     """<a, b> / (|a| |b|)."""
-    return (
-        sum(x * y for x, y in zip(a, b)) / (a.square().sum() * b.square().sum()).sqrt()
-    )
+    return sum(x * y for x, y in zip(a, b)) / (a.square().sum() * b.square().sum()).sqrt()

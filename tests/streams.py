@@ -28,9 +28,7 @@ class Triples(Dataset):
 
 def classic(n_tasks: int = 2):
     """Four classes in an Avalanche benchmark of the classic kind; batches are triples."""
-    return nc_benchmark(
-        Triples(6), Triples(3), n_experiences=n_tasks, task_labels=False, seed=1
-    )
+    return nc_benchmark(Triples(6), Triples(3), n_experiences=n_tasks, task_labels=False, seed=1)
 
 
 def noise_images(per_class: int, n_classes: int) -> ImageSet:

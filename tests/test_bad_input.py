@@ -148,6 +148,4 @@ def test_an_unknown_name_far_from_all_lists_what_there_is_unless_that_is_too_muc
     message = str(UnknownNameError("method", "xyzzy", ["lora", "ham"]))
     assert message == "method must be one of ham, lora, but got 'xyzzy'"
     message = str(UnknownNameError("backbone", "b7x", [f"b{k}" for k in range(500)]))
-    assert (
-        message == "backbone must be one of 500 names, but got 'b7x' (did you mean 'b7'?)"
-    )
+    assert message == "backbone must be one of 500 names, but got 'b7x' (did you mean 'b7'?)"

@@ -52,9 +52,7 @@ for what in ("methods", "benchmarks", "backbones"):
     assert main(["list", what]) == 0
 print([name for name in ("torch", "avalanche", "timm") if name in sys.modules])
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
 

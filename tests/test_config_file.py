@@ -87,9 +87,7 @@ def test_values_are_read_as_from_the_command_line(given, read):
     assert read_tables({"methods": {"ham": given}}) == ({}, {"ham": read})
 
 
-def test_a_wrong_value_in_a_file_ends_a_table_before_anything_runs(
-    written, tmp_path, capsys
-):
+def test_a_wrong_value_in_a_file_ends_a_table_before_anything_runs(written, tmp_path, capsys):
     path = written("a.toml", "run = true\n[options]\nsteps = 1.5\n")
     words = ["table", "1", "--records", str(tmp_path / "new"), "--config", str(path)]
     assert main(words) == 2

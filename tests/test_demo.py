@@ -16,9 +16,7 @@ from avalanche_ham.reporting.records import read_records
 from avalanche_ham.runner import Resources, run
 
 SMALL = {
-    name: dataclasses.replace(
-        config, preset="smoke", options={**config.options, "steps": 2}
-    )
+    name: dataclasses.replace(config, preset="smoke", options={**config.options, "steps": 2})
     for name, config in RUNS.items()
 }
 QUICK = {"ham": dataclasses.replace(SMALL["ham"], n_tasks=2, head="linear")}

@@ -30,9 +30,7 @@ def finished_run(out, method="ham", **config):
 def ham(tmp_path_factory):
     """The folder of a HAM run of five tasks and two groups, whose alphas moved."""
     options = {"rank": 4, "alpha_lr": 0.1, "targets": ("attn.qkv", "mlp.fc1")}
-    return finished_run(
-        tmp_path_factory.mktemp("run") / "ham", head="linear,ncm", options=options
-    )
+    return finished_run(tmp_path_factory.mktemp("run") / "ham", head="linear,ncm", options=options)
 
 
 @pytest.fixture(autouse=True)
@@ -117,9 +115,7 @@ def test_tasks_are_the_pruned_adapters_to_the_last_bit(ham, tmp_path):
         assert all(torch.equal(read[n].b, update[n].b) for n in update)
 
 
-def test_task_adapters_that_are_brought_along_form_the_same_model(
-    ham, tmp_path, images
-):
+def test_task_adapters_that_are_brought_along_form_the_same_model(ham, tmp_path, images):
     folders = export(ham, tmp_path / "to", kind="tasks")
     strategy = load_strategy(ham)
     groups = strategy.grouping.memory["groups"]

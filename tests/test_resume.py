@@ -87,9 +87,7 @@ def test_a_killed_process_is_resumed_to_the_same_result_bit_by_bit(tmp_path, who
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "joint"])
 def test_every_method_resumes_to_the_same_result_bit_by_bit(tmp_path, method):
-    config = RunConfig(
-        method=method, preset="smoke", n_tasks=3, options={"eval_batch_size": 64}
-    )
+    config = RunConfig(method=method, preset="smoke", n_tasks=3, options={"eval_batch_size": 64})
     expected = finish(config)
     start_and_cut(config, tmp_path)
     torch.manual_seed(99)  # the random state of the new process must not matter
@@ -167,19 +165,13 @@ def test_another_run_s_folder_is_refused_by_what_differs(folder, change, named, 
 
 
 def first_adapter(folder):
-    return next(
-        p for p in sorted((folder / "state").iterdir()) if p.name != "state.safetensors"
-    )
+    return next(p for p in sorted((folder / "state").iterdir()) if p.name != "state.safetensors")
 
 
 @pytest.mark.parametrize("spoil", ["truncate", "empty", "foreign", "change"])
 @pytest.mark.parametrize("which", ["state", "adapter"])
 def test_a_damaged_checkpoint_is_refused_and_left_as_it_is(folder, spoil, which):
-    path = (
-        folder / "state" / "state.safetensors"
-        if which == "state"
-        else first_adapter(folder)
-    )
+    path = folder / "state" / "state.safetensors" if which == "state" else first_adapter(folder)
     data = path.read_bytes()
     if spoil == "change" and which == "state":
         changed = data.replace(b'\\"seed\\": 1', b'\\"seed\\": 7')

@@ -92,9 +92,7 @@ def test_a_broken_folder_is_refused_and_one_that_is_not_there_has_no_label(pictu
         _label(pictures)
 
 
-def test_a_finished_run_on_other_images_is_not_taken_for_this_one(
-    pictures, tmp_path, monkeypatch
-):
+def test_a_finished_run_on_other_images_is_not_taken_for_this_one(pictures, tmp_path, monkeypatch):
     monkeypatch.setenv("AVALANCHE_HAM_CACHE", str(tmp_path / "cache"))
     config = RunConfig("frozen", "image_folder", n_tasks=2, head="ncm", preset="smoke")
     here = Resources(data_root=str(pictures), device="cpu")

@@ -49,7 +49,7 @@ def record(tmp_path_factory):
 
 
 def test_a_record_says_everything_that_design_asks_of_it(record):
-    assert KEYS <= set(record)
+    assert set(record) >= KEYS
     assert record["method"] == "ham" and record["benchmark"] == "digits"
     assert record["n_tasks"] == 3 and record["seed"] == 1 and record["head"] == "linear"
     assert record["backbone"] == "tiny" and record["preset"] == "smoke"
@@ -67,9 +67,7 @@ def test_the_matrix_is_a_triangle_of_fractions_and_null_beyond(record):
             for value, size in zip(row[: t + 1], sizes):
                 assert value == round(value * size) / size
     rows = zip(record["accuracy_matrix"], record["accuracy_task_known"], strict=True)
-    assert all(
-        k is None or k >= a for row, known in rows for a, k in zip(row, known, strict=True)
-    )
+    assert all(k is None or k >= a for row, known in rows for a, k in zip(row, known, strict=True))
 
 
 def test_every_number_follows_from_the_matrix(record):
@@ -140,9 +138,7 @@ def test_a_run_leaves_the_user_s_random_state_alone():
 
 def test_joint_is_one_training_on_all_tasks_and_what_is_undefined_is_null():
     steps = []
-    record = result(
-        quick("joint"), after_task=lambda r: steps.append(r.strategy.total_steps)
-    )
+    record = result(quick("joint"), after_task=lambda r: steps.append(r.strategy.total_steps))
     assert steps == [3 * 3]  # the budget of all tasks together
     assert record["accuracy_matrix"][:2] == [[None] * 3] * 2
     assert all(value is not None for value in record["accuracy_matrix"][2])

@@ -28,15 +28,11 @@ def peek() -> tuple[float, float, float]:
 
 def test_a_derived_seed_is_a_fixed_number_of_63_bits():
     assert derive(1, "train", 0) == 8207984602653118578
-    assert all(
-        0 <= derive(seed, "train", t) < 2**63 for seed in range(20) for t in range(20)
-    )
+    assert all(0 <= derive(seed, "train", t) < 2**63 for seed in range(20) for t in range(20))
 
 
 def test_places_and_seeds_give_different_derived_seeds():
-    places = [
-        (s, *p) for s in (0, 1, 11) for p in (("train", 1), ("train", 11), ("1", 1), (1, 1))
-    ]
+    places = [(s, *p) for s in (0, 1, 11) for p in (("train", 1), ("train", 11), ("1", 1), (1, 1))]
     assert len({derive(*place) for place in places}) == len(places)
 
 

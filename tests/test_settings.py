@@ -86,9 +86,7 @@ def test_a_number_that_no_record_can_hold_is_refused(value):
 def test_an_option_that_the_method_lacks_is_refused_with_the_nearest():
     with pytest.raises(UnknownNameError, match="option of ham .*did you mean 'rank'"):
         resolve("ham", {"rnak": 3})
-    with pytest.raises(
-        UnknownNameError, match="option of lora must be one of .*got 'keep'"
-    ):
+    with pytest.raises(UnknownNameError, match="option of lora must be one of .*got 'keep'"):
         resolve("lora", {"lr": 0.1}, {"keep": 0.5})
 
 
@@ -102,9 +100,7 @@ def test_every_method_is_built_from_its_defaults(method):
 
 
 def test_names_become_objects_and_aliases_avalanche_s_words():
-    strategy = build(
-        "ham", merge="ties", density=0.3, batch_size=5, eval_batch_size=9, epochs=4
-    )
+    strategy = build("ham", merge="ties", density=0.3, batch_size=5, eval_batch_size=9, epochs=4)
     assert strategy.merge_rule == Ties(0.3)
     assert (strategy.train_mb_size, strategy.eval_mb_size, strategy.train_epochs) == (
         5,
@@ -116,10 +112,7 @@ def test_names_become_objects_and_aliases_avalanche_s_words():
         "attn.qkv",
         "mlp.fc1",
     )
-    assert (
-        repr(build("ewc", ewc_strength=7.0).regulariser)
-        == "EWCPenalty(strength=7.0, decay=1.0)"
-    )
+    assert repr(build("ewc", ewc_strength=7.0).regulariser) == "EWCPenalty(strength=7.0, decay=1.0)"
     lwf = build("lwf", lwf_temperature=3.0).regulariser
     assert (lwf.strength, lwf.temperature) == (1.0, 3.0)
 

@@ -24,9 +24,7 @@ WIDTH = 12
 def moment(seed: int, decay: float = 0.6, n: int = 40) -> torch.Tensor:
     """C of inputs whose energy falls from direction to direction of a random basis."""
     generator = torch.Generator().manual_seed(seed)
-    basis = torch.linalg.qr(
-        torch.randn(WIDTH, WIDTH, generator=generator, dtype=torch.float64)
-    ).Q
+    basis = torch.linalg.qr(torch.randn(WIDTH, WIDTH, generator=generator, dtype=torch.float64)).Q
     x = torch.randn(n, WIDTH, generator=generator, dtype=torch.float64)
     x = x * decay ** torch.arange(WIDTH, dtype=torch.float64) @ basis.T
     return x.T @ x / n
@@ -41,9 +39,7 @@ def space(seed: int, m: int, kind: str = "remove") -> Subspace:
 def used(memory: Subspace) -> torch.Tensor:
     """The projector onto what old tasks use, whatever the kind."""
     own = memory.basis @ memory.basis.T
-    return (
-        torch.eye(WIDTH, dtype=torch.float64) - own if memory.kind == "retain" else own
-    )
+    return torch.eye(WIDTH, dtype=torch.float64) - own if memory.kind == "retain" else own
 
 
 def slow_update(c: np.ndarray, m: np.ndarray | None, kind: str, eps: float):
@@ -137,9 +133,7 @@ def test_memory_follows_dual_gpm(decay):
         assert memory.kind == kind
         assert memory.basis.shape == slow.shape
         own = torch.from_numpy(slow @ slow.T)
-        torch.testing.assert_close(
-            memory.basis @ memory.basis.T, own, atol=1e-8, rtol=0
-        )
+        torch.testing.assert_close(memory.basis @ memory.basis.T, own, atol=1e-8, rtol=0)
         kinds.add(kind)
     assert kinds == {"remove", "retain"}  # both were met
 

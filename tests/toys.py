@@ -39,9 +39,7 @@ def ham(model=None, **options: Any) -> HAMStrategy:
     return HAMStrategy(model=model or create_model("tiny", n_classes=10), **given)
 
 
-def make(
-    method: str, options: dict[str, Any] | None = None, head: str = "linear", **common: Any
-):
+def make(method: str, options: dict[str, Any] | None = None, head: str = "linear", **common: Any):
     """A quick strategy of a method by its name in the registry."""
     values = resolve(method, SMALL, options or {})
     common = {"evaluator": silent(), **common}
@@ -58,9 +56,7 @@ def state_of(model: torch.nn.Module) -> dict[str, Tensor]:
 def differing(x: dict[str, Tensor], y: dict[str, Tensor]) -> set[str]:
     """Names whose tensors are not bit-identical, or that only one of the two has."""
     both = x.keys() & y.keys()
-    return {name for name in both if not torch.equal(x[name], y[name])} | (
-        x.keys() ^ y.keys()
-    )
+    return {name for name in both if not torch.equal(x[name], y[name])} | (x.keys() ^ y.keys())
 
 
 class Watch(SupervisedPlugin):

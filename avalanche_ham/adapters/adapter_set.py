@@ -97,9 +97,7 @@ class AdapterSet(nn.Module):
         """
         if not self.is_open:
             raise RuntimeError("no adapter is open")
-        return {
-            n: layer.branch.factors().detached() for n, layer in self.layers.items()
-        }
+        return {n: layer.branch.factors().detached() for n, layer in self.layers.items()}
 
     def close(self) -> dict[str, LowRank]:
         """Take the open branch away and give it as an update, without its scalar."""
@@ -142,10 +140,7 @@ class AdapterSet(nn.Module):
     @torch.no_grad()
     def total(self) -> dict[str, Tensor]:
         """Compute the whole change that training sees now, dense: terms and open branch."""
-        return {
-            name: layer.change(with_branch=self.is_open)
-            for name, layer in self.layers.items()
-        }
+        return {name: layer.change(with_branch=self.is_open) for name, layer in self.layers.items()}
 
     def clear(self) -> None:
         """Forget all terms, the open branch and merged weights: the bare network is left."""

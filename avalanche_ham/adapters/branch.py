@@ -75,7 +75,7 @@ class LowRankBranch(nn.Module):
         """
         if self.slots is None:
             return LowRank(self.a, self.b[0])
-        pairs, height, rank = self.b.shape
+        _pairs, height, rank = self.b.shape
         wide = self.a.shape[0]
         rows = []
         for slot in SLOTS:

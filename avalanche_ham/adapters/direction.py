@@ -28,9 +28,7 @@ def factor_norm(change: LowRank) -> Tensor:
     return change.a.double().norm() * change.b.double().norm()
 
 
-def direction(
-    update: LowRankUpdate, *, pairs: int = 1, form: str = "paper"
-) -> dict[str, LowRank]:
+def direction(update: LowRankUpdate, *, pairs: int = 1, form: str = "paper") -> dict[str, LowRank]:
     """Divide every factor pair of an update by its norm (Sec. 3, the direction of B A).
 
     A pair that is exactly zero has no direction and stays zero.

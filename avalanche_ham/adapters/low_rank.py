@@ -54,9 +54,7 @@ def concatenate(parts: Sequence[LowRank]) -> LowRank:
     Args:
         parts: low-rank changes of one layer; ranks may differ.
     """
-    return LowRank(
-        torch.cat([p.a for p in parts]), torch.cat([p.b for p in parts], dim=1)
-    )
+    return LowRank(torch.cat([p.a for p in parts]), torch.cat([p.b for p in parts], dim=1))
 
 
 def sum_updates(updates: Sequence[Update]) -> dict[str, Tensor]:

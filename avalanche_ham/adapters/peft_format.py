@@ -41,9 +41,7 @@ def factorise(delta: Tensor) -> LowRank:
     return LowRank((root[:, None] * v[:rank]).to(delta), (u[:, :rank] * root).to(delta))
 
 
-def save_peft(
-    vit: nn.Module, update: Update, folder: Path, *, backbone: str = ""
-) -> None:
+def save_peft(vit: nn.Module, update: Update, folder: Path, *, backbone: str = "") -> None:
     """Write an update as a LoRA folder that ``peft.PeftModel.from_pretrained`` loads.
 
     A low-rank change whose rank fits the layer is written as it is, any other through its
@@ -128,9 +126,7 @@ def load_peft(folder: Path) -> dict[str, LowRank]:
             raise DataError(f"{folder}: the factors of {name} do not fit together")
         update[name] = LowRank(a.float(), b.float() * _scale(config, name, len(a)))
     if tensors:
-        raise DataError(
-            f"{folder}: {next(iter(tensors))} is no factor of a linear layer"
-        )
+        raise DataError(f"{folder}: {next(iter(tensors))} is no factor of a linear layer")
     if not update:
         raise DataError(f"{folder}: it holds no LoRA factors")
     return update

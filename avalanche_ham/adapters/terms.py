@@ -101,9 +101,7 @@ class LowRankTerms(nn.Module):
         return torch.cat(
             [
                 _onto(block, b[k * height : (k + 1) * height], a, owner, coefficients)
-                for k, (block, (b, a, owner)) in enumerate(
-                    zip(blocks, slots, strict=True)
-                )
+                for k, (block, (b, a, owner)) in enumerate(zip(blocks, slots, strict=True))
             ]
         )
 
@@ -111,9 +109,7 @@ class LowRankTerms(nn.Module):
         """Sort the columns: those of q, of k, of v, then those that fill more rows."""
         if len(self.b) % len(SLOTS):
             return [0] * len(SLOTS) + [len(self.owner)]
-        filled = torch.stack(
-            [rows.any(0) for rows in self.b.chunk(len(SLOTS))]
-        )  # (3, R)
+        filled = torch.stack([rows.any(0) for rows in self.b.chunk(len(SLOTS))])  # (3, R)
         slot = torch.where(filled.sum(0) > 1, len(SLOTS), filled.int().argmax(0))
         order = slot.argsort(stable=True)
         with torch.inference_mode(False):  # what is kept must also serve training
@@ -136,7 +132,5 @@ class LowRankTerms(nn.Module):
         super()._load_from_state_dict(state, prefix, *args)
 
 
-def _onto(
-    weight: Tensor, b: Tensor, a: Tensor, owner: Tensor, coefficients: Tensor
-) -> Tensor:
+def _onto(weight: Tensor, b: Tensor, a: Tensor, owner: Tensor, coefficients: Tensor) -> Tensor:
     return torch.addmm(weight, b * coefficients[owner], a) if len(owner) else weight

@@ -57,9 +57,7 @@ def _shipped() -> bytes:
     try:
         return files("avalanche_ham.backbones").joinpath(EMBEDDED_FILE).read_bytes()
     except OSError as error:
-        raise StateError(
-            f"embedded backbone: cannot read {EMBEDDED_FILE}: {error}"
-        ) from error
+        raise StateError(f"embedded backbone: cannot read {EMBEDDED_FILE}: {error}") from error
 
 
 def hybrid_from_bytes(data: bytes, *, sha256: str | None = None) -> VisionTransformer:

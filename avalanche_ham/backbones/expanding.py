@@ -41,9 +41,7 @@ class ExpandingEncoder(nn.Module):
         super().__init__()
         if not isinstance(base, VitEncoder):
             kind = type(base).__name__
-            raise HamError(
-                f"model: its encoder must be a fresh VitEncoder, but it is a {kind}"
-            )
+            raise HamError(f"model: its encoder must be a fresh VitEncoder, but it is a {kind}")
         check_range("hidden", hidden, 1, float("inf"))
         check_range("descriptor_width", descriptor_width, 1, float("inf"))
         check_range("expandable", expandable, 0, float("inf"))
@@ -128,8 +126,6 @@ class ExpandingEncoder(nn.Module):
                 yield losses
 
 
-def _beside(
-    index: int, block: nn.Module, pooled: dict[int, Tensor], hidden: Tensor
-) -> Tensor:
+def _beside(index: int, block: nn.Module, pooled: dict[int, Tensor], hidden: Tensor) -> Tensor:
     pooled[index] = hidden.detach().mean(1)
     return block(hidden)

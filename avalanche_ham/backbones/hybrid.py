@@ -39,9 +39,7 @@ class FrozenStem(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        trunk = timm.create_model(
-            "tf_efficientnet_lite0", pretrained=False, num_classes=0
-        )
+        trunk = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
         self.conv_stem = trunk.conv_stem
         self.bn1 = trunk.bn1
         self.blocks = trunk.blocks

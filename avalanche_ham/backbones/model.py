@@ -84,7 +84,7 @@ class ContinualModel(nn.Module):
     @property
     def readout(self) -> nn.Module | None:
         """The readout that predicts, None while the trained head does."""
-        return self.readouts[self.predictor] if self.predictor in self.readouts else None
+        return self.readouts[self.predictor] if self.predictor in self.readouts else None  # noqa: SIM401
 
     def attach_adapters(
         self, targets: Sequence[str] = ("attn.qkv",), terms: type = DenseTerms
@@ -169,4 +169,4 @@ def prefer_plain_attention(vit: nn.Module) -> None:
     if not torch.cuda.is_available():
         for module in vit.modules():
             if hasattr(module, "fused_attn"):
-                setattr(module, "fused_attn", False)
+                module.fused_attn = False

@@ -52,14 +52,10 @@ class Preprocess(nn.Module):
             return images
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             shape = tuple(images.shape)
-            raise DataError(
-                f"images must have shape (N, 1 or 3, H, W), but got {shape}"
-            )
+            raise DataError(f"images must have shape (N, 1 or 3, H, W), but got {shape}")
         raw = images.dtype == torch.uint8
         if not raw and not images.is_floating_point():
-            raise DataError(
-                f"images must be uint8 or floating point, but got {images.dtype}"
-            )
+            raise DataError(f"images must be uint8 or floating point, but got {images.dtype}")
         x = images.to(self.mean.dtype)
         if raw:  # normalise before resizing: linear, and cheaper on small images
             x = (x / 255 - self.mean) / self.std
@@ -83,13 +79,9 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 @functools.lru_cache(maxsize=32)
-def resize_matrix(
-    before: int, after: int, dtype: torch.dtype, device: torch.device
-) -> Tensor:
+def resize_matrix(before: int, after: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Give the matrix ``(after, before)`` that resizes a line of pixels."""
     with torch.inference_mode(False):  # it is kept, and training must be able to use it
         unit = torch.eye(before, dtype=torch.float64)[None, None]
-        lines = F.interpolate(
-            unit, (after, before), mode="bilinear", antialias=after < before
-        )
+        lines = F.interpolate(unit, (after, before), mode="bilinear", antialias=after < before)
         return lines[0, 0].to(device, dtype)

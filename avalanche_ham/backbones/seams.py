@@ -27,9 +27,7 @@ Prefix = Mapping[int, tuple[Tensor, Tensor]]
 Parallel = Mapping[int, Callable[[Tensor], Tensor]]
 
 
-def embed(
-    vit: VisionTransformer, images: Tensor, prompts: Tensor | None = None
-) -> Tensor:
+def embed(vit: VisionTransformer, images: Tensor, prompts: Tensor | None = None) -> Tensor:
     """Give the tokens that enter the first block, with prompts among them if there are any.
 
     Args:
@@ -60,11 +58,7 @@ def insert_prompts(vit: VisionTransformer, tokens: Tensor, prompts: Tensor) -> T
     Returns:
         Tokens ``(N, L + P, d)``; the prompts stand from ``vit.num_prefix_tokens`` on.
     """
-    if (
-        vit.pos_embed is not None
-        and vit.cls_token is not None
-        and not vit.no_embed_class
-    ):
+    if vit.pos_embed is not None and vit.cls_token is not None and not vit.no_embed_class:
         prompts = prompts + vit.pos_embed[:, :1]
     prompts = vit.norm_pre(vit.pos_drop(prompts)).to(tokens.dtype)
     first = vit.num_prefix_tokens  # class token and registers
@@ -139,7 +133,7 @@ def _check_block(vit: VisionTransformer, index: int, *, with_prefix: bool) -> No
         raise OptionError("block", f"from 0 to {len(vit.blocks) - 1}", index)
     block = vit.blocks[index]
     standard = isinstance(block, Block)
-    if not standard or with_prefix and not isinstance(block.attn, Attention):
+    if not standard or (with_prefix and not isinstance(block.attn, Attention)):
         kind = type(block.attn if standard else block).__name__
         raise HamError(f"backbone: block {index} cannot be opened, it has a {kind}")
 
@@ -154,9 +148,7 @@ def _run_block(
 ) -> Tensor:
     """Do what ``block(x)`` does, ``(N, L, d) -> (N, L, d)``, with its seams filled."""
     hidden = block.norm1(x)
-    attended = (
-        block.attn(hidden) if prefix is None else _attend(block.attn, hidden, *prefix)
-    )
+    attended = block.attn(hidden) if prefix is None else _attend(block.attn, hidden, *prefix)
     x = x + block.drop_path1(block.ls1(attended))
     x = x[:, :keep]
     branch = block.drop_path2(block.ls2(block.mlp(block.norm2(x))))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import tempfile
 import time
@@ -106,10 +107,7 @@ def _stream(stream: Any, encoder: nn.Module, folder: Path) -> list[Any]:
     place[order] = np.arange(len(order))
     whole = as_classification_dataset(StemFeatures(array, sorted(targets)))
     bounds = np.cumsum([0, *map(len, parts)])
-    return [
-        whole.subset(place[start:end].tolist())
-        for start, end in zip(bounds, bounds[1:])
-    ]
+    return [whole.subset(place[start:end].tolist()) for start, end in itertools.pairwise(bounds)]
 
 
 def _outputs(images: Subset, encoder: nn.Module, folder: Path) -> np.ndarray:
@@ -134,9 +132,7 @@ def _write(path: Path, images: Subset, encoder: nn.Module) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path.parent)
-    handle, partial = tempfile.mkstemp(
-        prefix=path.stem, suffix=".partial", dir=path.parent
-    )
+    handle, partial = tempfile.mkstemp(prefix=path.stem, suffix=".partial", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             for index, rows in enumerate(_compute(images, encoder)):
@@ -158,9 +154,7 @@ def _write(path: Path, images: Subset, encoder: nn.Module) -> None:
 def _compute(images: Subset, encoder: nn.Module) -> Iterator[np.ndarray]:
     """Give the stem's outputs, fp32, batch by batch."""
     stem, device = _stem_of(encoder), next(encoder.parameters()).device
-    with tqdm(
-        total=len(images), desc="stem outputs", unit="image", disable=None
-    ) as bar:
+    with tqdm(total=len(images), desc="stem outputs", unit="image", disable=None) as bar:
         for batch in _batches(images):
             outputs = stem(encoder.preprocess(batch.to(device)))
             yield outputs.float().cpu().numpy()

@@ -62,9 +62,7 @@ def decode(path: str, side: int, box: Box | None = None) -> np.ndarray:
             part = rgb.crop(_inside(box, image.size)) if box else rgb
             turn = TURNS.get(_orientation(image))
             upright = part if turn is None else part.transpose(turn)
-            square = ImageOps.fit(
-                upright, (side, side), method=Image.Resampling.BICUBIC
-            )
+            square = ImageOps.fit(upright, (side, side), method=Image.Resampling.BICUBIC)
     except DataError as error:
         raise DataError(f"{path} has {error}") from error
     except Exception as error:  # damaged files make PIL raise nearly anything

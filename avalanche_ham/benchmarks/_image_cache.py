@@ -38,9 +38,7 @@ def cache_folder() -> Path:
     return Path(root).expanduser().resolve() / "images"
 
 
-def cached_sets(
-    train: ImageFiles, test: ImageFiles, *, size: int
-) -> tuple[ImageSet, ImageSet]:
+def cached_sets(train: ImageFiles, test: ImageFiles, *, size: int) -> tuple[ImageSet, ImageSet]:
     """Open the decoded images of both parts; decode them first if that was not done.
 
     The images become RGB squares, as ``decode`` says. Where all images share one smaller

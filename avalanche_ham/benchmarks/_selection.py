@@ -49,9 +49,7 @@ def select_images(
         tested = _shuffled_rows(test, seed, "test")
     return {
         "train": Selection(train, [rows[:train_per_class] for rows in trained]),
-        "test": Selection(
-            train if holdout else test, [rows[:test_per_class] for rows in tested]
-        ),
+        "test": Selection(train if holdout else test, [rows[:test_per_class] for rows in tested]),
     }
 
 
@@ -63,9 +61,7 @@ def _shuffled_rows(images: ImageSet, seed: int, part: str) -> list[list[int]]:
     for name, rows in zip(images.classes, found):
         if not rows:
             raise DataError(f"the class {name} has no {part} images")
-    return [
-        _shuffled(rows, seed, part, name) for name, rows in zip(images.classes, found)
-    ]
+    return [_shuffled(rows, seed, part, name) for name, rows in zip(images.classes, found)]
 
 
 def _shuffled(rows: list[int], seed: int, part: str, name: str) -> list[int]:

@@ -47,9 +47,7 @@ def cifar100(
     if (root / "cifar100").is_dir():
         train, test = open_folder(root / "cifar100")
     else:
-        train, test = (
-            _from_torchvision(root, part, download) for part in (True, False)
-        )
+        train, test = (_from_torchvision(root, part, download) for part in (True, False))
     return class_incremental(train, test, name="cifar100", **split)
 
 

@@ -132,9 +132,7 @@ def class_incremental(
     )
     streams = {part: _datasets(found, tasks) for part, found in chosen.items()}
     scenario = with_classes_timeline(benchmark_from_datasets(**streams))
-    return Benchmark(
-        scenario.streams.values(), name=name, class_names=train.classes, tasks=tasks
-    )
+    return Benchmark(scenario.streams.values(), name=name, class_names=train.classes, tasks=tasks)
 
 
 def task_sizes(n_classes: int, n_tasks: int) -> list[int]:
@@ -161,12 +159,9 @@ def _draw_tasks(
     return [task.tolist() for task in torch.split(order, list(sizes))]
 
 
-def _datasets(
-    found: Selection, tasks: Sequence[Sequence[int]]
-) -> list[AvalancheDataset]:
+def _datasets(found: Selection, tasks: Sequence[Sequence[int]]) -> list[AvalancheDataset]:
     """Cut one Avalanche dataset per task; images keep their order in the data set."""
     whole = as_classification_dataset(found.images)
     return [
-        whole.subset(sorted(row for label in task for row in found.rows[label]))
-        for task in tasks
+        whole.subset(sorted(row for label in task for row in found.rows[label])) for task in tasks
     ]

@@ -62,9 +62,7 @@ def cub200(
     return class_incremental(train, test, name="cub200", **split)
 
 
-def _open_original(
-    root: Path, bounding_box: bool, size: int
-) -> tuple[ImageSet, ImageSet]:
+def _open_original(root: Path, bounding_box: bool, size: int) -> tuple[ImageSet, ImageSet]:
     folder = root / ORIGINAL
     if not folder.is_dir():
         raise DataError(

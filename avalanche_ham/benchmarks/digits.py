@@ -24,9 +24,7 @@ WHITE = 16  # the largest grey value of the original images
 TEST_EVERY = 4  # one image in so many of each class is a test image
 
 
-def digits(
-    *, data_root: str | PathLike[str] | None = None, **split: Unpack[Split]
-) -> Benchmark:
+def digits(*, data_root: str | PathLike[str] | None = None, **split: Unpack[Split]) -> Benchmark:
     """Split the ten digits into tasks; one image in four of each class is a test image.
 
     Args:

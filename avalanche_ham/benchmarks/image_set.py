@@ -63,9 +63,7 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
                 "there must be one target per image, but got "
                 f"{len(self.targets)} targets for {len(self._images)} images"
             )
-        if self.targets and not (
-            0 <= min(self.targets) and max(self.targets) < len(self.classes)
-        ):
+        if self.targets and not (min(self.targets) >= 0 and max(self.targets) < len(self.classes)):
             raise DataError(
                 f"targets must be below the number of classes ({len(self.classes)}), "
                 f"but range from {min(self.targets)} to {max(self.targets)}"

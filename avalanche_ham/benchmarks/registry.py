@@ -34,18 +34,14 @@ BENCHMARKS = {
     "tiny_imagenet": BenchmarkEntry(
         f"{_HERE}.tiny_imagenet:tiny_imagenet", 200, "Tiny-ImageNet, 64 px"
     ),
-    "cub200": BenchmarkEntry(
-        f"{_HERE}.cub200:cub200", 200, "CUB-200-2011, bird photographs"
-    ),
+    "cub200": BenchmarkEntry(f"{_HERE}.cub200:cub200", 200, "CUB-200-2011, bird photographs"),
     "image_folder": BenchmarkEntry(
         f"{_HERE}.image_folder:image_folder", None, "train/<class>/*, test/<class>/*", False
     ),
 }
 
 
-def create_benchmark(
-    name: str, *, data_root: str | PathLike[str], **options: Any
-) -> Benchmark:
+def create_benchmark(name: str, *, data_root: str | PathLike[str], **options: Any) -> Benchmark:
     """Create a benchmark by its name.
 
     Args:

@@ -1,0 +1,1 @@
+"""What is measured: accuracies, forgetting, transfer, and HAM's models side by side."""

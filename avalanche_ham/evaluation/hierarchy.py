@@ -40,9 +40,7 @@ def hierarchy(strategy: Any, experiences: Sequence[Any]) -> dict[str, Any] | Non
         return None
     adapters, groups = grouping.memory["adapters"], grouping.memory["groups"]
     alphas = [entry["alpha"] for entry in unpruned]
-    shared = [
-        scaled(grouping.factors(j), a) for j, a in enumerate(grouping.memory["alphas"])
-    ]
+    shared = [scaled(grouping.factors(j), a) for j, a in enumerate(grouping.memory["alphas"])]
     own = [scaled(entry["update"], a) for entry, a in zip(unpruned, alphas)]
     pruned = [scaled(update, a) for update, a in zip(adapters, alphas)]
     with strategy.evaluation_weights():
@@ -64,9 +62,7 @@ def scaled(update: Update, alpha: float) -> dict[str, LowRank]:
     return {name: LowRank(pair.a, alpha * pair.b) for name, pair in pairs.items()}
 
 
-def _each(
-    strategy: Any, updates: Sequence[Update], experiences: Sequence[Any]
-) -> list[float]:
+def _each(strategy: Any, updates: Sequence[Update], experiences: Sequence[Any]) -> list[float]:
     found = []
     for update, experience in zip(updates, experiences, strict=True):
         with strategy.adapters.merged(update):

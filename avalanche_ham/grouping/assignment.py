@@ -15,9 +15,7 @@ AssignmentRule = Callable[[Tensor], int | None]
 """Similarities to the groups ``(G,)`` -> index of a group, or None for a new one."""
 
 
-def assign_by_similarity(
-    similarities: Tensor, *, threshold: float, max_groups: int
-) -> int | None:
+def assign_by_similarity(similarities: Tensor, *, threshold: float, max_groups: int) -> int | None:
     """Join the most similar group, or open a new one (Sec. 3.2.2, text after Eq. 3).
 
     With ``j* = argmax_j sim_j``: join ``j*`` if ``sim_j* >= threshold``; else open a

@@ -63,9 +63,7 @@ class MembersMerger:
         check_within(name)
         row = WITHIN[name]
         if row is None:
-            raise NoMatchError(
-                "within: concatenation adds members up, it merges nothing"
-            )
+            raise NoMatchError("within: concatenation adds members up, it merges nothing")
         rule, self.weights = row
         self.merger = UpdateMerger(rule, space="factors")
 

@@ -30,9 +30,7 @@ class IncrementalHead(DynamicModule):
     classes: Tensor  # ids in the order of the rows, shape (seen,)
     like: Tensor
 
-    def __init__(
-        self, in_features: int, n_classes: int, *, train_old_rows: bool = False
-    ) -> None:
+    def __init__(self, in_features: int, n_classes: int, *, train_old_rows: bool = False) -> None:
         super().__init__()
         self.in_features, self.n_classes = in_features, n_classes
         self.train_old_rows = train_old_rows

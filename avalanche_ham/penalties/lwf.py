@@ -48,9 +48,7 @@ class LwFPenalty:
             features = self.teacher.encode(strategy.mb_x).features
             target = self.teacher.head(features)[:, old].float() / self.temperature
         student = strategy.mb_output[:, old].float() / self.temperature
-        loss = F.kl_div(
-            student.log_softmax(1), target.softmax(1), reduction="batchmean"
-        )
+        loss = F.kl_div(student.log_softmax(1), target.softmax(1), reduction="batchmean")
         return self.strength * loss
 
     def end(self, strategy: Any) -> None:

@@ -164,9 +164,7 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
         """Fill the adapter set's terms again from ``memory``, in arrival order."""
         self._merged = {}
         known: set[int] = set()
-        for update, group in zip(
-            self.memory["adapters"], self.memory["groups"], strict=True
-        ):
+        for update, group in zip(self.memory["adapters"], self.memory["groups"], strict=True):
             alpha = self.memory["alphas"][group]
             self._put(update, scale=alpha, to=group if group in known else None)
             known.add(group)
@@ -182,6 +180,4 @@ def _rows(change: LowRank | Tensor, slot: str) -> LowRank | Tensor:
 
 def _off_device(update: Update) -> Update:
     """Move past adapters to main memory: the device's does not grow with the tasks."""
-    return {
-        name: LowRank(*(t.cpu() for t in change)) for name, change in update.items()
-    }
+    return {name: LowRank(*(t.cpu() for t in change)) for name, change in update.items()}

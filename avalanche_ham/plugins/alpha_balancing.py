@@ -69,9 +69,7 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
             self.adapters.close()
             with torch.no_grad():  # its steps moved the groups' scalars, too
                 self.adapters.scales.copy_(torch.tensor(self._start[:-1]))
-        self.adapters.open(
-            self.make_branch, scale=self.alpha, train_scales=self.train_alphas
-        )
+        self.adapters.open(self.make_branch, scale=self.alpha, train_scales=self.train_alphas)
         self._start = self.adapters.scales.tolist()
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:

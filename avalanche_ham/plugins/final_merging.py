@@ -21,9 +21,7 @@ class FinalMergingPlugin(SupervisedPlugin, supports_distributed=True):
         update: gives the change to fold, asked at each evaluation; may give None.
     """
 
-    def __init__(
-        self, adapters: AdapterSet | None, *, update: Callable[[], Update | None]
-    ) -> None:
+    def __init__(self, adapters: AdapterSet | None, *, update: Callable[[], Update | None]) -> None:
         super().__init__()
         self.adapters, self.update = adapters, update
         self._outer: list[Any] = []  # what each evaluation found; they may be nested

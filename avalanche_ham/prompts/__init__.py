@@ -1,5 +1,4 @@
-"""Prompts for a frozen ViT: a pool among the tokens (L2P), prefixes in the attention
-(DualPrompt, CODA-Prompt)."""
+"""Prompts for a frozen ViT, among the tokens (L2P) or in the attention (the others)."""
 
 from avalanche_ham.prompts.decomposed import DecomposedPrompts
 from avalanche_ham.prompts.dual import DualPrompts

@@ -36,9 +36,7 @@ class PromptEncoder(nn.Module):
         super().__init__()
         if not isinstance(base, VitEncoder):
             kind = type(base).__name__
-            raise HamError(
-                f"model: its encoder must be a fresh VitEncoder, but it is a {kind}"
-            )
+            raise HamError(f"model: its encoder must be a fresh VitEncoder, but it is a {kind}")
         self.vit, self.preprocess, self.prompts = base.vit, base.preprocess, prompts
         self.num_features = base.num_features
         self.train(base.training)

@@ -48,9 +48,7 @@ class PromptPool(nn.Module):
         check_range("pull", pull, 0.0, float("inf"))
         self.top_n, self.pull = top_n, pull
         self.keys = nn.Parameter(torch.empty(pool_size, width).uniform_(-1, 1))
-        self.prompts = nn.Parameter(
-            torch.empty(pool_size, length, width).uniform_(-1, 1)
-        )
+        self.prompts = nn.Parameter(torch.empty(pool_size, length, width).uniform_(-1, 1))
 
     def forward(self, query: Tensor) -> Prompting:
         """Choose prompts ``(N, top_n * L, d)`` for queries ``(N, d)``."""

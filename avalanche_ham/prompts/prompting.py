@@ -38,9 +38,7 @@ def cosines(query: Tensor, keys: Tensor) -> Tensor:
     return F.normalize(query, dim=1) @ F.normalize(keys, dim=1).T
 
 
-def as_prefix(
-    prompts: Tensor, blocks: Sequence[int]
-) -> dict[int, tuple[Tensor, Tensor]]:
+def as_prefix(prompts: Tensor, blocks: Sequence[int]) -> dict[int, tuple[Tensor, Tensor]]:
     """Lay prompts out as the keys and values of some blocks.
 
     Element ``[n, i, s, p, h, c]`` becomes element ``[n, h, p, c]`` of the keys (s = 0) or the

@@ -27,19 +27,13 @@ def table_6(setup: Setup) -> Table:
         for space, name in (("delta", "products"), ("factors", "factors, as peft")):
             for merge in MERGES:
                 options = {"merge": merge, "space": space}
-                rows.append(
-                    _row(setup, f"{merge}, {name}", benchmark, n, head, options)
-                )
+                rows.append(_row(setup, f"{merge}, {name}", benchmark, n, head, options))
             options = {"merge": "linear", "space": space, "weights_rule": "mean"}
             label = f"linear, {name}, weights 1/G"
             rows.append(_row(setup, label, benchmark, n, head, options))
         blocks.append(Block(title, SCORES, tuple(rows), row_title="Merge"))
-    space = (
-        "the paper does not say in which space it merges; its values stand beside both"
-    )
-    return Table(
-        "6", "Table 6. Merging algorithm", tuple(blocks), slips=(*slips("6"), space)
-    )
+    space = "the paper does not say in which space it merges; its values stand beside both"
+    return Table("6", "Table 6. Merging algorithm", tuple(blocks), slips=(*slips("6"), space))
 
 
 def table_7(setup: Setup) -> Table:
@@ -54,9 +48,7 @@ def table_7(setup: Setup) -> Table:
     for benchmark, n, head, title in _places(setup):
         rows = [_fraction_row(setup, benchmark, n, head, keep) for keep in FRACTIONS]
         blocks.append(Block(title, columns, tuple(rows), row_title="Retained"))
-    notes = (
-        "stored parameters count heads too; the reduction is that of the adapters",
-    )
+    notes = ("stored parameters count heads too; the reduction is that of the adapters",)
     return Table("7", "Table 7. Retained fraction", tuple(blocks), notes, slips("7"))
 
 
@@ -89,9 +81,7 @@ def table_extra(setup: Setup) -> Table:
                 rows.append(_row(setup, HEADS[other], benchmark, n, other, {}, default))
         blocks.append(Block(title, columns, tuple(rows), row_title="Factor"))
         blocks.append(_two_tasks(setup, benchmark, head))
-    notes = (
-        "the paper only says that concatenation was best within a group, without numbers",
-    )
+    notes = ("the paper only says that concatenation was best within a group, without numbers",)
     return Table("extra", "Extra. One factor at a time", tuple(blocks), notes)
 
 
@@ -116,9 +106,7 @@ def _two_tasks(setup: Setup, benchmark: str, head: str) -> Block:
         "linear merge of products": {"assignment": "none"},
         "linear merge of factors": {"assignment": "none", "space": "factors"},
     }
-    rows = tuple(
-        _row(setup, label, benchmark, 2, head, way) for label, way in ways.items()
-    )
+    rows = tuple(_row(setup, label, benchmark, 2, head, way) for label, way in ways.items())
     title = f"{TITLES[benchmark]}, 2 tasks, {HEADS[head]}"
     return Block(title, SCORES, rows, row_title="Two adapters")
 
@@ -137,16 +125,10 @@ def _learning_rate(setup: Setup, benchmark: str) -> float:
     return resolve("ham", preset_values(setup.preset, benchmark, "ham"), own)["lr"]
 
 
-def _score(
-    setup: Setup, benchmark: str, n: int, head: str, options: dict[str, Any]
-) -> Score:
+def _score(setup: Setup, benchmark: str, n: int, head: str, options: dict[str, Any]) -> Score:
     runs = setup.runs("ham", benchmark=benchmark, n_tasks=n, head=head, **options)
     printed = None
-    if (
-        "merge" in options
-        and "weights_rule" not in options
-        and (benchmark, n) == ("cifar100", 10)
-    ):
+    if "merge" in options and "weights_rule" not in options and (benchmark, n) == ("cifar100", 10):
         printed = paper.MERGING.get(options["merge"])
     return Score(runs, number("aa"), printed, setup.has_data(benchmark))
 

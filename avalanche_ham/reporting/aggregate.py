@@ -46,9 +46,7 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float | None, float | N
     """Give mean and sample standard deviation (n - 1); None where they are undefined."""
     if not values:
         return None, None
-    return statistics.fmean(values), (
-        statistics.stdev(values) if len(values) > 1 else None
-    )
+    return statistics.fmean(values), (statistics.stdev(values) if len(values) > 1 else None)
 
 
 def average_of(cells: Sequence[Summary]) -> Summary:
@@ -78,11 +76,7 @@ def average_of(cells: Sequence[Summary]) -> Summary:
 def _average(pairs: Iterable[tuple[float, float | None]]) -> tuple[float, float | None]:
     means, deviations = zip(*pairs)
     known = [s for s in deviations if s is not None]
-    std = (
-        math.sqrt(sum(s * s for s in known)) / len(means)
-        if len(known) == len(means)
-        else None
-    )
+    std = math.sqrt(sum(s * s for s in known)) / len(means) if len(known) == len(means) else None
     return statistics.fmean(means), std
 
 

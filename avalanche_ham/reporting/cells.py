@@ -61,9 +61,7 @@ class Score:
         mean, std = mean_and_deviation(values)
         undefined = len(self.runs) - len(values) - missing - failed
         gone = self.no_data(archive)
-        return Summary(
-            mean, std, len(values), missing, failed, undefined, self.paper, no_data=gone
-        )
+        return Summary(mean, std, len(values), missing, failed, undefined, self.paper, no_data=gone)
 
 
 @dataclass(frozen=True)
@@ -98,9 +96,7 @@ class Difference:
         mean, std = mean_and_deviation(values)
         undefined = len(self.left.runs) - len(values) - missing
         gone = self.left.no_data(archive)
-        return Summary(
-            mean, std, len(values), missing, 0, undefined, self.paper, no_data=gone
-        )
+        return Summary(mean, std, len(values), missing, 0, undefined, self.paper, no_data=gone)
 
 
 @dataclass(frozen=True)
@@ -120,9 +116,7 @@ class Words:
         records = [archive.record(config) for config in self.runs]
         found = [self.say(record) for record in records if record is not None]
         words = ", ".join(dict.fromkeys(filter(None, found)))
-        return Summary(
-            n=len(found), missing=len(records) - len(found), text=words or None
-        )
+        return Summary(n=len(found), missing=len(records) - len(found), text=words or None)
 
 
 @dataclass(frozen=True)

@@ -58,9 +58,7 @@ def _score(
     metric: Metric,
     printed: dict[str, paper.Value],
 ) -> Score:
-    runs = setup.runs(
-        row.method, benchmark=benchmark, n_tasks=n, head=head, **row.options
-    )
+    runs = setup.runs(row.method, benchmark=benchmark, n_tasks=n, head=head, **row.options)
     value = printed.get(benchmark) if n == LENGTH else None
     return Score(runs, metric, value, data=setup.has_data(benchmark))
 
@@ -76,9 +74,7 @@ def figure_2(setup: Setup) -> Table:
             rows = tuple(
                 Row(
                     row.label,
-                    tuple(
-                        _length_cell(setup, row, benchmark, n, head) for n in lengths
-                    ),
+                    tuple(_length_cell(setup, row, benchmark, n, head) for n in lengths),
                     ranked=not row.is_bound,
                 )
                 for row in method_rows(setup, head=head, heads=(head,))
@@ -88,17 +84,13 @@ def figure_2(setup: Setup) -> Table:
     return Table("figure 2", "Figure 2. AA (%) over the number of tasks", tuple(blocks))
 
 
-def _length_cell(
-    setup: Setup, row: MethodRow, benchmark: str, n: int, head: str
-) -> Score:
+def _length_cell(setup: Setup, row: MethodRow, benchmark: str, n: int, head: str) -> Score:
     printed = None
     if row.in_paper and n == LENGTH:
         printed = paper.TABLE_1.get(row.method, {}).get(benchmark)
     elif row.method == "ham" and benchmark == "cifar100" and not row.options:
         printed = paper.HAM_BY_LENGTH.get(n)
-    runs = setup.runs(
-        row.method, benchmark=benchmark, n_tasks=n, head=head, **row.options
-    )
+    runs = setup.runs(row.method, benchmark=benchmark, n_tasks=n, head=head, **row.options)
     return Score(runs, number("aa"), printed, data=setup.has_data(benchmark))
 
 
@@ -116,8 +108,7 @@ def figure_3(setup: Setup) -> Table:
         for n in setup.lengths(benchmark, 10):
             for head in setup.head_names("linear"):
                 rows = [
-                    _time_row(setup, row, benchmark, n, head)
-                    for row in _timed_rows(setup, head)
+                    _time_row(setup, row, benchmark, n, head) for row in _timed_rows(setup, head)
                 ]
                 title = f"{TITLES[benchmark]}, {n} tasks, {HEADS[head]}"
                 blocks.append(Block(title, columns, tuple(rows)))
@@ -132,15 +123,11 @@ def _timed_rows(setup: Setup, head: str) -> list[MethodRow]:
     """List HAM, then what the paper times it against, then the rest."""
     listed = method_rows(setup, head=head, heads=(head,))
     rows = [row for row in listed if not (row.options or row.is_bound)]
-    return sorted(
-        rows, key=lambda r: FIGURE_3.index(r.method) if r.method in FIGURE_3 else 9
-    )
+    return sorted(rows, key=lambda r: FIGURE_3.index(r.method) if r.method in FIGURE_3 else 9)
 
 
 def _time_row(setup: Setup, row: MethodRow, benchmark: str, n: int, head: str) -> Row:
-    runs = setup.runs(
-        row.method, benchmark=benchmark, n_tasks=n, head=head, **row.options
-    )
+    runs = setup.runs(row.method, benchmark=benchmark, n_tasks=n, head=head, **row.options)
     data = setup.has_data(benchmark)
     cells = (
         Score(runs, training_seconds, data=data),

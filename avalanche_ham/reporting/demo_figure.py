@@ -112,9 +112,7 @@ def draw_similarities(axes: Axes, record: Mapping[str, Any]) -> None:
             axes.text(column, task, f"{shown:.{digits}f}", ha="center", va="center")
         _frame(axes, task, group, opens=group == len(seen[task]))
     axes.set_title("Similarity to the groups so far (Eq. 3)", loc="left")
-    axes.set_xticks(
-        range(table.shape[1]), [f"group {g + 1}" for g in range(table.shape[1])]
-    )
+    axes.set_xticks(range(table.shape[1]), [f"group {g + 1}" for g in range(table.shape[1])])
     axes.set_yticks(range(len(members)), [f"task {t + 1}" for t in range(len(members))])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -143,9 +141,7 @@ def draw_alphas(axes: Axes, groups: Mapping[str, Any]) -> None:
         colour, marker = GROUP_STYLES[group % len(GROUP_STYLES)]
         tasks = range(members.index(group), n_tasks)
         values = [after[t][group] for t in tasks]
-        axes.plot(
-            [t + 1 for t in tasks], values, "-", color=colour, marker=marker, lw=2
-        )
+        axes.plot([t + 1 for t in tasks], values, "-", color=colour, marker=marker, lw=2)
         axes.annotate(
             f"group {group + 1}", (n_tasks, values[-1]), xytext=(9, 0), va="center",
             textcoords="offset points", color=colour, weight="bold",

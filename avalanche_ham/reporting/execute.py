@@ -57,9 +57,7 @@ def execute(
         _in_processes(queue, resources, keep_state)
     else:
         for config in queue.take():
-            code = make_run(
-                config, queue.place(config), resources, keep_state=keep_state
-            )
+            code = make_run(config, queue.place(config), resources, keep_state=keep_state)
             queue.report(config, code, running=())
     return queue.problems
 
@@ -88,9 +86,7 @@ class Queue:
         """Give a run's folder."""
         return self.folder / identity_of(config).slug
 
-    def report(
-        self, config: RunConfig, code: int, *, running: Sequence[RunConfig]
-    ) -> None:
+    def report(self, config: RunConfig, code: int, *, running: Sequence[RunConfig]) -> None:
         """Say how a run ended, by its record, its note of failure or its exit code."""
         self.ended += 1
         folder = self.place(config)
@@ -131,9 +127,7 @@ def _in_processes(queue: Queue, resources: Resources, keep_state: bool) -> None:
             for process in [p for p in running if not p.is_alive()]:
                 process.join()
                 config = running.pop(process)
-                queue.report(
-                    config, process.exitcode or 0, running=list(running.values())
-                )
+                queue.report(config, process.exitcode or 0, running=list(running.values()))
     except KeyboardInterrupt:
         deadline = time.monotonic() + PATIENCE
         for process in running:  # a terminal has interrupted them too

@@ -55,8 +55,13 @@ def comma_separated(table: FilledTable) -> str:
             for column, cell, best in zip(block.columns, row.cells, row.best):
                 paper = cell.paper or ("", "")
                 writer.writerow(
-                    [block.title, row.label, column.title, cell.mean, cell.std, cell.n]
-                    + [
+                    [
+                        block.title,
+                        row.label,
+                        column.title,
+                        cell.mean,
+                        cell.std,
+                        cell.n,
                         cell.missing,
                         cell.failed,
                         int(cell.no_data),
@@ -80,18 +85,14 @@ def _grid(
     block: FilledBlock, *, bold: Callable[[str], str], clean: Callable[[str], str] = str
 ) -> list[list[str]]:
     """Lay a block out as words, heading first; a column with the paper's values beside it."""
-    beside = [
-        any(row.cells[i].paper for row in block.rows) for i in range(len(block.columns))
-    ]
+    beside = [any(row.cells[i].paper for row in block.rows) for i in range(len(block.columns))]
     head = [block.row_title]
     for column, has_paper in zip(block.columns, beside):
         head += [column.title, "paper"] if has_paper else [column.title]
     lines = [[clean(word) for word in head]]
     for row in block.rows:
         line = [clean(row.label)]
-        for column, cell, best, has_paper in zip(
-            block.columns, row.cells, row.best, beside
-        ):
+        for column, cell, best, has_paper in zip(block.columns, row.cells, row.best, beside):
             mean, rest = cell_words(cell, column)
             line.append((bold(clean(mean)) if best else clean(mean)) + clean(rest))
             if has_paper:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 from avalanche_ham.presets import preset_values
@@ -54,9 +54,7 @@ def identity_of(config: RunConfig) -> Identity:
         StateError: if its weights file cannot be read.
     """
     options = json.dumps(config.options, sort_keys=True)
-    backbone, digest = _resolved(
-        config.method, config.preset, config.benchmark, options
-    )
+    backbone, digest = _resolved(config.method, config.preset, config.benchmark, options)
     return Identity(
         config.method,
         get_method(config.method).head or config.head,
@@ -93,10 +91,8 @@ def identity_in(record: dict[str, Any]) -> Identity:
     )
 
 
-@lru_cache(maxsize=None)
-def _resolved(
-    method: str, preset: str, benchmark: str, options: str
-) -> tuple[str, str]:
+@cache
+def _resolved(method: str, preset: str, benchmark: str, options: str) -> tuple[str, str]:
     """Give a preset's backbone, and the hash of all hyper-parameters as ``Run`` sets them."""
     values, given = preset_values(preset, benchmark, method), json.loads(options)
     of_strategy, of_data = run_settings(method, values, given)
@@ -117,6 +113,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-@lru_cache(maxsize=None)
+@cache
 def _defaults(method: str) -> dict[str, Any]:
     return defaults(method) if method in METHODS else {}

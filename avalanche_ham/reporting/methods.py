@@ -55,9 +55,7 @@ class MethodRow:
         return self.method == "joint"
 
 
-def method_rows(
-    setup: Setup, *, head: str, heads: tuple[str, ...]
-) -> Iterator[MethodRow]:
+def method_rows(setup: Setup, *, head: str, heads: tuple[str, ...]) -> Iterator[MethodRow]:
     """List the rows of the block of one head.
 
     The merging baselines come twice, as in the paper (factors merged) and with their

@@ -39,9 +39,7 @@ def table_methods(setup: Setup) -> Table:
 
 
 def _row(setup: Setup, row: MethodRow, benchmark: str, n: int, head: str) -> Row:
-    runs = setup.runs(
-        row.method, benchmark=benchmark, n_tasks=n, head=head, **row.options
-    )
+    runs = setup.runs(row.method, benchmark=benchmark, n_tasks=n, head=head, **row.options)
     printed = n == LENGTH and row.in_paper
     tables = (paper.TABLE_1, paper.TABLE_2) if printed else ({}, {})
     aa, fm = (table.get(row.method, {}).get(benchmark) for table in tables)

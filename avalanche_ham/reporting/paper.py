@@ -147,9 +147,7 @@ SLIPS: dict[str, tuple[str, ...]] = {
         "task 0 stands in Group 1, though the first task opens the first group",
         "the text's 86.87 is the mean over group adapters, not an accuracy at 50 tasks",
     ),
-    "5": (
-        "the text speaks of a gain of 0.96 points at 20 tasks; the rows differ by 3.64",
-    ),
+    "5": ("the text speaks of a gain of 0.96 points at 20 tasks; the rows differ by 3.64",),
     "6": (),
     "7": (
         "a fraction of 0.9 has the very accuracy of 0.1, 83.12, and 2.7 less than 0.8",

@@ -62,9 +62,7 @@ def make_plan(
         elif identity in archive.failures and not retry:
             parts["failed"].append(config)
         else:
-            parts["missing" if setup.has_data(config.benchmark) else "gone"].append(
-                config
-            )
+            parts["missing" if setup.has_data(config.benchmark) else "gone"].append(config)
     parts["missing"].sort(key=lambda config: setup.seeds.index(config.seed))
     return Plan(*(tuple(part) for part in parts.values()))
 

@@ -41,9 +41,7 @@ def groups_table(setup: Setup) -> Table:
                 for row in method_rows(setup, head=head, heads=(head,)):
                     if row.options or row.is_bound:
                         continue
-                    runs = setup.runs(
-                        row.method, benchmark=benchmark, n_tasks=n, head=head
-                    )
+                    runs = setup.runs(row.method, benchmark=benchmark, n_tasks=n, head=head)
                     scores = (number("aa"), last_of("stored_parameters"))
                     data = setup.has_data(benchmark)
                     cells = tuple(Score(runs, score, data=data) for score in scores)
@@ -85,8 +83,7 @@ def _draw_map(axes: Any, record: Record) -> None:
     members, similarities = groups["members"], groups["similarities"]
     count = max(members) + 1
     matrix = [
-        [row[j] if j < len(row) else float("nan") for row in similarities]
-        for j in range(count)
+        [row[j] if j < len(row) else float("nan") for row in similarities] for j in range(count)
     ]
     known = [abs(v) for row in similarities for v in row] or [1.0]
     limit = max(max(known), 1e-6)
@@ -100,14 +97,10 @@ def _draw_map(axes: Any, record: Record) -> None:
         extent=(0.5, tasks + 0.5, count - 0.5, -0.5),
         interpolation="nearest",
     )
-    axes.plot(
-        range(1, tasks + 1), members, "o", color="black", fillstyle="none", markersize=4
-    )
+    axes.plot(range(1, tasks + 1), members, "o", color="black", fillstyle="none", markersize=4)
     axes.set_yticks(range(count), [f"group {j}" for j in range(count)])
     axes.grid(visible=False)
-    axes.set_title(
-        "cosine with each group (colour) and the group joined (ring)", loc="left"
-    )
+    axes.set_title("cosine with each group (colour) and the group joined (ring)", loc="left")
     axes.figure.colorbar(image, ax=axes, pad=0.02, fraction=0.05)
 
 

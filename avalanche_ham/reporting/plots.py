@@ -64,9 +64,7 @@ def _draw_lines(axes: Any, block: FilledBlock, lengths: list[int]) -> None:
         band = [(a, m, c.std) for (a, c), m in zip(points, y) if c.std is not None]
         if band:
             low, high = [m - s for _, m, s in band], [m + s for _, m, s in band]
-            axes.fill_between(
-                [b[0] for b in band], low, high, color=look.colour, alpha=0.15, lw=0
-            )
+            axes.fill_between([b[0] for b in band], low, high, color=look.colour, alpha=0.15, lw=0)
         ends.append(End(x[-1], y[-1], row.label, look.colour, row.label == HAM))
     ends += _draw_paper(axes, block, places)
     axes.set_xticks(places, [str(n) for n in lengths])
@@ -82,9 +80,7 @@ def _draw_paper(axes: Any, block: FilledBlock, places: list[float]) -> list[End]
     if not points:
         return []
     x, y = zip(*points)
-    axes.plot(
-        x, y, color=GREY, linestyle=":", marker="o", markerfacecolor="white", zorder=1
-    )
+    axes.plot(x, y, color=GREY, linestyle=":", marker="o", markerfacecolor="white", zorder=1)
     return [End(x[-1], y[-1], f"{HAM}, the paper's", GREY)]
 
 

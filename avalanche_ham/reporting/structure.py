@@ -44,9 +44,7 @@ def _arms(setup: Setup, benchmark: str, n: int, head: str) -> Row:
     printed = _values(paper.TABLE_3.get((benchmark, n), ()))
     similar, orthogonal = (
         Score(
-            setup.runs(
-                "ham", benchmark=benchmark, n_tasks=n, head=head, assignment=rule
-            ),
+            setup.runs("ham", benchmark=benchmark, n_tasks=n, head=head, assignment=rule),
             number("aa"),
             value,
             data=setup.has_data(benchmark),
@@ -75,9 +73,7 @@ def table_4(setup: Setup) -> Table:
 
 
 def _hierarchy_block(setup: Setup, benchmark: str, n: int, head: str) -> Block:
-    runs = setup.runs(
-        "ham", benchmark=benchmark, n_tasks=n, head=head, keep_unpruned=True
-    )
+    runs = setup.runs("ham", benchmark=benchmark, n_tasks=n, head=head, keep_unpruned=True)
     data = setup.has_data(benchmark)
     columns = (
         Column("group"),
@@ -88,15 +84,11 @@ def _hierarchy_block(setup: Setup, benchmark: str, n: int, head: str) -> Block:
         Column("merged"),
     )
     printed = paper.TABLE_4 if (benchmark, n) == ("cifar100", 10) else {}
-    rows = [
-        _task_row(runs, data, t, printed[t][1:] if printed else ()) for t in range(n)
-    ]
+    rows = [_task_row(runs, data, t, printed[t][1:] if printed else ()) for t in range(n)]
     rows.append(_task_row(runs, data, None, paper.TABLE_4_AVERAGE if printed else ()))
     before, after = (
         Score(runs, _millions(key), Value(value) if printed else None, data)
-        for key, value in zip(
-            ("parameters", "parameters_pruned"), paper.TABLE_4_PARAMETERS
-        )
+        for key, value in zip(("parameters", "parameters_pruned"), paper.TABLE_4_PARAMETERS)
     )
     gap = Fixed("")
     label = "parameters of all adapters, millions"
@@ -137,9 +129,7 @@ def _group_of(task: int) -> Callable[[Record], str]:
 
 
 def _millions(key: str) -> Callable[[Record], float | None]:
-    return lambda record: (
-        1e-6 * sum(record["hierarchy"][key]) if record.get("hierarchy") else None
-    )
+    return lambda record: 1e-6 * sum(record["hierarchy"][key]) if record.get("hierarchy") else None
 
 
 def table_5(setup: Setup) -> Table:
@@ -157,21 +147,15 @@ def table_5(setup: Setup) -> Table:
                 title = f"{TITLES[benchmark]}, {n} tasks, {HEADS[head]}"
                 blocks.append(Block(title, columns, rows, row_title="Groups"))
     lost = "the paper's second number of groups is lost in the text that we have"
-    return Table(
-        "5", "Table 5. Number of groups", tuple(blocks), slips=(*slips("5"), lost)
-    )
+    return Table("5", "Table 5. Number of groups", tuple(blocks), slips=(*slips("5"), lost))
 
 
 def _group_rows(setup: Setup, benchmark: str, n: int, head: str) -> tuple[Row, ...]:
-    few, more = (
-        paper.GROUPS.get(n, (None, None)) if benchmark == "cifar100" else (None, None)
-    )
+    few, more = paper.GROUPS.get(n, (None, None)) if benchmark == "cifar100" else (None, None)
     data = setup.has_data(benchmark)
     rows = []
     for groups in MORE_GROUPS.get(n, (1, 2, 5)):
-        runs = setup.runs(
-            "ham", benchmark=benchmark, n_tasks=n, head=head, max_groups=groups
-        )
+        runs = setup.runs("ham", benchmark=benchmark, n_tasks=n, head=head, max_groups=groups)
         printed = few if groups == paper.DEFAULT_GROUPS else None
         cells = (
             Words(runs, lambda record: str(len(record["groups"]["group_alphas"]))),

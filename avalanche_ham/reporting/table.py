@@ -119,10 +119,7 @@ def _fill_block(block: Block, archive: Archive) -> FilledBlock:
         columns.append(replace(columns[present[0]], title=f"Average ({names})"))
         for cells in grid:
             cells.append(average_of([cells[i] for i in present]))
-    best = [
-        _leaders(column, [c[i] for c in grid], block)
-        for i, column in enumerate(columns)
-    ]
+    best = [_leaders(column, [c[i] for c in grid], block) for i, column in enumerate(columns)]
     rows = tuple(
         FilledRow(row.label, tuple(cells), tuple(b[r] for b in best))
         for r, (row, cells) in enumerate(zip(block.rows, grid))

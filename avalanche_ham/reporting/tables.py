@@ -38,9 +38,7 @@ SHOWN = 12  # failures listed
 def make_table(table: Table, setup: Setup, archive: Archive) -> FilledTable:
     """Fill a table and put notes below it: what was run, on how much, and what is missing."""
     filled = fill(table, archive)
-    cells = [
-        cell for block in filled.blocks for row in block.rows for cell in row.cells
-    ]
+    cells = [cell for block in filled.blocks for row in block.rows for cell in row.cells]
     slips = table.slips if any(cell.paper for cell in cells) else ()
     about, gaps = _about(table, setup, archive), _gaps(table, setup, archive)
     return replace(filled, notes=(*about, *table.notes, *slips, *gaps))
@@ -69,9 +67,7 @@ def _about(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
         for words in (_precision(records), _single_classes(records)):
             if words:
                 yield f"{TITLES[benchmark]}, {n} tasks: {words}"
-    if backbone == "embedded" and any(
-        c.benchmark == "tiny_imagenet" for c in table.runs()
-    ):
+    if backbone == "embedded" and any(c.benchmark == "tiny_imagenet" for c in table.runs()):
         yield SEEN
 
 

@@ -12,9 +12,7 @@ from torch import nn
 def default_optimizer(*, lr: float, weight_decay: float) -> torch.optim.Optimizer:
     """Make the paper's AdamW; its parameters come with the first experience."""
     placeholder = nn.Parameter(torch.zeros(1))
-    return torch.optim.AdamW(
-        [placeholder], lr=lr, weight_decay=weight_decay, fused=True
-    )
+    return torch.optim.AdamW([placeholder], lr=lr, weight_decay=weight_decay, fused=True)
 
 
 def refill(

@@ -83,9 +83,7 @@ class InfLoRAStrategy(ContinualStrategy):
     def begin_task(self, experience: Any) -> None:
         """Choose A_t in what is free and open the adapter (Sec. 3.2)."""
         count = self.n_tasks or stream_length(experience)
-        self.energy = energy_threshold(
-            self.threshold, self.final_threshold, self.task, count
-        )
+        self.energy = energy_threshold(self.threshold, self.final_threshold, self.task, count)
         self._check_room()
         moments = self.input_moments(experience)
         factors = {
@@ -176,9 +174,7 @@ def stream_length(experience: Any) -> int:
     """
     stream = getattr(experience, "_origin_stream", None)
     if stream is None:
-        raise OptionError(
-            "n_tasks", "given: this experience belongs to no stream", None
-        )
+        raise OptionError("n_tasks", "given: this experience belongs to no stream", None)
     whole = getattr(stream, "benchmark", None)  # the stream itself may be a slice
     return len(getattr(whole, "train_stream", stream))
 

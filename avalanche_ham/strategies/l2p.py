@@ -69,8 +69,6 @@ class L2PStrategy(ContinualStrategy):
     def optimizer_step(self) -> None:
         """Clip the gradients, then take the step."""
         if self.clip_norm is not None:
-            trained = [
-                p for group in self.optimizer.param_groups for p in group["params"]
-            ]
+            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(trained, self.clip_norm)
         super().optimizer_step()

@@ -28,23 +28,13 @@ _WHOLE = {"trains": "network", "scope": "seen"}
 
 METHODS: dict[str, Method] = {
     "ham": Method("avalanche_ham.strategies.ham.HAMStrategy", "HAM, Sec. 3"),
-    "finetune": Method(
-        _SEQUENTIAL, "whole network, softmax over all seen classes", _WHOLE
-    ),
-    "ewc": Method(
-        _SEQUENTIAL, "Kirkpatrick et al. 2017", {**_WHOLE, "regulariser": "ewc"}
-    ),
+    "finetune": Method(_SEQUENTIAL, "whole network, softmax over all seen classes", _WHOLE),
+    "ewc": Method(_SEQUENTIAL, "Kirkpatrick et al. 2017", {**_WHOLE, "regulariser": "ewc"}),
     "lwf": Method(_SEQUENTIAL, "Li and Hoiem 2016", {**_WHOLE, "regulariser": "lwf"}),
-    "frozen": Method(
-        _SEQUENTIAL, "classifier on the frozen backbone", {"trains": "head"}
-    ),
+    "frozen": Method(_SEQUENTIAL, "classifier on the frozen backbone", {"trains": "head"}),
     "lora": Method(_SEQUENTIAL, "one LoRA, task after task", {"trains": "lora"}),
-    "lora_ewc": Method(
-        _SEQUENTIAL, "EWC on one LoRA", {"trains": "lora", "regulariser": "ewc"}
-    ),
-    "lora_lwf": Method(
-        _SEQUENTIAL, "LwF on one LoRA", {"trains": "lora", "regulariser": "lwf"}
-    ),
+    "lora_ewc": Method(_SEQUENTIAL, "EWC on one LoRA", {"trains": "lora", "regulariser": "ewc"}),
+    "lora_lwf": Method(_SEQUENTIAL, "LwF on one LoRA", {"trains": "lora", "regulariser": "lwf"}),
     "joint": Method(
         _SEQUENTIAL,
         "one LoRA on all tasks at once: the upper bound",
@@ -77,12 +67,8 @@ METHODS: dict[str, Method] = {
     "sd_lora_rr": Method(_SD_LORA, "Wu et al. 2025, reduced ranks", {"variant": "rr"}),
     "sd_lora_kd": Method(_SD_LORA, "Wu et al. 2025, merged directions", {"variant": "kd"}),
     "sema": Method(f"{_HERE}.sema.SEMAStrategy", "Wang et al. 2025"),
-    "ncm": Method(
-        _SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, head="ncm"
-    ),
-    "ridge": Method(
-        _SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, head="ridge"
-    ),
+    "ncm": Method(_SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, head="ncm"),
+    "ridge": Method(_SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, head="ridge"),
 }
 
 

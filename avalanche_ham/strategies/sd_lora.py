@@ -87,9 +87,7 @@ class SDLoRAStrategy(ContinualStrategy):
         if variant is not None and variant not in VARIANTS:
             raise UnknownNameError("variant", variant, VARIANTS)
         if variant == "kd" and reset_alphas:
-            allowed = (
-                "False with the variant kd, which keeps what it drops in the magnitudes"
-            )
+            allowed = "False with the variant kd, which keeps what it drops in the magnitudes"
             raise OptionError("reset_alphas", allowed, reset_alphas)
         if alpha_lr is not None:
             check_range("alpha_lr", alpha_lr, 0.0, float("inf"))
@@ -100,9 +98,7 @@ class SDLoRAStrategy(ContinualStrategy):
         self.variant, self.tolerance = variant, tolerance
         self.pairs = 1 if slots is None else len(slots)
         for name, layer in adapters.layers.items():
-            low_rank_branches(rank, slots=slots)(
-                name, layer
-            )  # says now if it cannot fit
+            low_rank_branches(rank, slots=slots)(name, layer)  # says now if it cannot fit
         super().__init__(model=model, **kwargs)
         self.alpha_lr = alpha_lr
         self.memory = {"directions": Archive(), "ranks": [], "residuals": []}

@@ -39,9 +39,7 @@ def cached_rows(
         path.parent.mkdir(parents=True, exist_ok=True)
         partial, counter = path.with_suffix(".partial"), path.with_suffix(".rows")
         start = int(counter.read_text()) if counter.exists() and partial.exists() else 0
-        rows = np.lib.format.open_memmap(
-            partial, "r+" if start else "w+", np.float16, shape
-        )
+        rows = np.lib.format.open_memmap(partial, "r+" if start else "w+", np.float16, shape)
         begun, next_report, first = time.monotonic(), save_seconds, start
         while start < shape[0]:
             stop = min(start + batch, shape[0])
@@ -59,7 +57,5 @@ def cached_rows(
         counter.unlink(missing_ok=True)
     found = np.load(path, mmap_mode="r")
     if found.shape != shape:
-        raise ValueError(
-            f"{path} has shape {found.shape}, not {shape}: a cache of other images"
-        )
+        raise ValueError(f"{path} has shape {found.shape}, not {shape}: a cache of other images")
     return found

@@ -55,9 +55,7 @@ def _split(state: dict[str, Tensor], limit: int) -> list[dict[str, Tensor]]:
     for name, tensor in state.items():
         size = tensor.nbytes
         if limit and size > limit:
-            raise ValueError(
-                f"max_part_size must be at least {size} ({name}), but got {limit}"
-            )
+            raise ValueError(f"max_part_size must be at least {size} ({name}), but got {limit}")
         if limit and used + size > limit:
             parts.append({})
             used = 0

@@ -33,9 +33,7 @@ class ImageSource:
         device: torch.device,
         seed: int,
     ) -> None:
-        self.train, self.test = (
-            torch.from_numpy(np.array(x)).to(device) for x in (train, test)
-        )
+        self.train, self.test = (torch.from_numpy(np.array(x)).to(device) for x in (train, test))
         self.size, self.seed = size, seed
 
     def batch(self, indices: Tensor, epoch: int) -> Tensor:

@@ -26,9 +26,7 @@ class Goals(NamedTuple):
 
     def mixed(self, partners: Tensor, share: float) -> Goals:
         """Blend with the goals of ``partners`` ``(N,)``: ``share`` own, the rest theirs."""
-        return Goals(
-            *(g if g is None else share * g + (1 - share) * g[partners] for g in self)
-        )
+        return Goals(*(g if g is None else share * g + (1 - share) * g[partners] for g in self))
 
 
 class Student(nn.Module):
@@ -104,20 +102,14 @@ def drop_tokens(tokens: Tensor, keep: float, random: torch.Generator | None) -> 
     patches = tokens.shape[1] - 1
     n = max(1, round(keep * patches))
     chosen = torch.randperm(patches, generator=random)[:n].sort().values + 1
-    return tokens[
-        :, torch.cat([torch.zeros(1, dtype=torch.long), chosen]).to(tokens.device)
-    ]
+    return tokens[:, torch.cat([torch.zeros(1, dtype=torch.long), chosen]).to(tokens.device)]
 
 
-def loss(
-    outputs: dict[str, Tensor], goals: Goals, weights: tuple[float, ...]
-) -> Tensor:
+def loss(outputs: dict[str, Tensor], goals: Goals, weights: tuple[float, ...]) -> Tensor:
     """Sum the errors by ``weights``: labels, teacher's answers and features, stem's features."""
     total = weights[0] * F.cross_entropy(outputs["labels"].float(), goals.labels)
     if goals.answers is not None:
-        total = total + weights[1] * F.cross_entropy(
-            outputs["answers"].float(), goals.answers
-        )
+        total = total + weights[1] * F.cross_entropy(outputs["answers"].float(), goals.answers)
         error = F.mse_loss(outputs["features"].float(), goals.features)
         total = total + weights[2] * error
     if "stem" in outputs:

@@ -124,8 +124,7 @@ class Trainer:
             return Goals(labels)
         rows = indices.numpy()
         answers, features = (
-            torch.from_numpy(x[rows]).float()
-            for x in (self.targets.logits, self.targets.features)
+            torch.from_numpy(x[rows]).float() for x in (self.targets.logits, self.targets.features)
         )
         features = (features - self.targets.mean) / self.targets.std
         return Goals(labels, answers.softmax(1).to(self.device), features.to(self.device))

@@ -11,9 +11,7 @@ from torch.nn import functional as F
 MEAN = STD = (0.5, 0.5, 0.5)  # of EfficientNet-Lite, and so of every network here
 
 
-def normalised(
-    images: Tensor, size: int, mean: Sequence[float], std: Sequence[float]
-) -> Tensor:
+def normalised(images: Tensor, size: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Resize uint8 images ``(N, 3, H, W)`` and normalise them, to ``(N, 3, size, size)``."""
     pixels = _scaled(images, mean, std)
     shrinks = size < min(images.shape[-2:])
@@ -48,9 +46,7 @@ def random_views(
     area, shape, x, y, coin = torch.rand(5, n, generator=generator)
     area = scale[0] + (scale[1] - scale[0]) * area
     stretch = ratio ** (shape - 0.5)  # square root of width / height
-    width, height = (area.sqrt() * stretch).clamp(max=1), (area.sqrt() / stretch).clamp(
-        max=1
-    )
+    width, height = (area.sqrt() * stretch).clamp(max=1), (area.sqrt() / stretch).clamp(max=1)
     grid = torch.zeros(n, 2, 3)
     grid[:, 0, 0] = width * (coin < 0.5).float().mul(2).sub(1)
     grid[:, 1, 1] = height

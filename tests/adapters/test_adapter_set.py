@@ -39,8 +39,7 @@ def test_targets_name_layers_by_suffix_and_state_dict_keys_of_the_network_stay(t
     assert list(adapters.layers) == expected
     after = vit.state_dict()
     assert all(
-        after[name] is not None and torch.equal(after[name], before[name])
-        for name in before
+        after[name] is not None and torch.equal(after[name], before[name]) for name in before
     )
     assert {n for n in after if n not in before} == {f"{n}.terms.stack" for n in expected}
     assert not any(p.requires_grad for p in vit.parameters())
@@ -85,7 +84,7 @@ def test_only_one_adapter_is_open_at_a_time():
 
 @pytest.mark.parametrize("kind", TERMS)
 def test_adding_onto_a_term_sums_it_and_sets_its_scale(kind):
-    network, adapters, terms = two_adapted(terms=kind)
+    _network, adapters, terms = two_adapted(terms=kind)
     more = random_update(2, seed=30)
     assert adapters.add(more, scale=0.2, to=0) == 0
     for name, layer in adapters.layers.items():
@@ -123,9 +122,7 @@ def test_the_total_is_the_whole_change_that_training_sees(kind, train_scales):
     open_random(adapters, train_scales=train_scales)
     for name, change in adapters.total().items():
         branch = adapters.layers[name].branch.factors().dense().detach()
-        expected = (
-            0.7 * terms[0][name].dense() - 1.3 * terms[1][name].dense() + 0.4 * branch
-        )
+        expected = 0.7 * terms[0][name].dense() - 1.3 * terms[1][name].dense() + 0.4 * branch
         torch.testing.assert_close(change, expected)
 
 

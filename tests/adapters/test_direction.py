@@ -37,9 +37,7 @@ def test_the_norm_of_the_product_equals_the_explicit_one():
 
 def test_the_product_of_norms_is_an_upper_bound():
     for change in random_update(2).values():
-        torch.testing.assert_close(
-            factor_norm(change), change.a.norm() * change.b.norm()
-        )
+        torch.testing.assert_close(factor_norm(change), change.a.norm() * change.b.norm())
         assert factor_norm(change) >= product_norm(change)
 
 
@@ -50,9 +48,7 @@ def test_each_slot_is_divided_by_its_own_norm(form):
     branch.b.data.normal_()
     change = branch.factors().detached()
     fixed = direction({"qkv": change}, pairs=2, form=form)["qkv"]
-    blocks = (change.b @ change.a).split(6), (fixed.b @ fixed.a).split(
-        6
-    )  # q, k, v rows
+    blocks = (change.b @ change.a).split(6), (fixed.b @ fixed.a).split(6)  # q, k, v rows
     for slot, k in ((0, 0), (2, 1)):
         norm = blocks[0][slot].norm()
         if form == "code":
@@ -95,18 +91,14 @@ def test_a_combination_of_old_directions_leaves_nothing():
         for n in first
     }
     coefficients, residual = express(gram_of([first, second, both]))
-    torch.testing.assert_close(
-        coefficients, torch.tensor([2.0, -1.0], dtype=torch.float64)
-    )
+    torch.testing.assert_close(coefficients, torch.tensor([2.0, -1.0], dtype=torch.float64))
     assert residual < 1e-8
 
 
 def test_twice_the_same_direction_is_no_trouble():
     one = direction(random_update(8))
     coefficients, residual = express(gram_of([one, one, one]))
-    torch.testing.assert_close(
-        coefficients.sum(), torch.tensor(1.0, dtype=torch.float64)
-    )
+    torch.testing.assert_close(coefficients.sum(), torch.tensor(1.0, dtype=torch.float64))
     assert residual < 1e-8
 
 

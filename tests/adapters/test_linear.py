@@ -39,9 +39,7 @@ def test_a_fresh_adapter_leaves_the_output_exactly_as_it_was():
 @pytest.mark.parametrize("kind", TERMS)
 @pytest.mark.parametrize("train_scales", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
-def test_forward_is_eq_2_as_one_dense_layer_and_as_a_loop_over_factors(
-    kind, train_scales, bias
-):
+def test_forward_is_eq_2_as_one_dense_layer_and_as_a_loop_over_factors(kind, train_scales, bias):
     network, adapters, terms = two_adapted(terms=kind, dtype=torch.float32, bias=bias)
     open_random(adapters, train_scales=train_scales)
     layer, x = network.first, inputs(dtype=torch.float32)
@@ -65,9 +63,7 @@ def test_gradients_are_those_of_the_naive_formula_and_frozen_tensors_get_none(ki
         name: tuple(p.detach().clone().requires_grad_() for p in layer.branch.factors())
         for name, layer in adapters.layers.items()
     }
-    alphas = [
-        torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.7, -1.3, 0.4)
-    ]
+    alphas = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.7, -1.3, 0.4)]
     F.mse_loss(naive_two_linears(network, x, terms, alphas, branch), target).backward()
     F.mse_loss(network(x), target).backward()
     expected_scales = torch.stack([alpha.grad for alpha in alphas])
@@ -134,9 +130,7 @@ def small_update_layer(magnitude: float):
     adapters.open(low_rank_branches(16))
     layer = adapters.layers["0"]
     with torch.no_grad():
-        layer.branch.b.copy_(
-            magnitude * torch.randn(layer.branch.b.shape, generator=generator)
-        )
+        layer.branch.b.copy_(magnitude * torch.randn(layer.branch.b.shape, generator=generator))
     x = torch.randn(64, 768, generator=generator)
     with torch.no_grad():
         effect = F.linear(x, layer.branch.factors().dense())
@@ -187,11 +181,9 @@ def test_autocast_output_is_close_to_fp32_with_terms_and_branch(kind):
 
 @pytest.mark.parametrize("kind", TERMS)
 def test_autocast_leaves_the_building_of_the_weight_exact(kind, monkeypatch):
-    network, adapters, _ = two_adapted(terms=kind, dtype=torch.float32)
+    network, _adapters, _ = two_adapted(terms=kind, dtype=torch.float32)
     used, real = [], F.linear
-    monkeypatch.setattr(
-        F, "linear", lambda x, w, b=None: (used.append(w), real(x, w, b))[1]
-    )
+    monkeypatch.setattr(F, "linear", lambda x, w, b=None: (used.append(w), real(x, w, b))[1])
     with torch.no_grad():
         in_bf16(lambda: network.first(inputs(dtype=torch.float32)))
         expected = network.first.combined(with_branch=False)

@@ -14,9 +14,7 @@ SHAPE = (5, 7)
 
 def test_the_dense_change_is_the_product_entry_by_entry():
     change = random_change(SHAPE, 3, seed=0)
-    torch.testing.assert_close(
-        dense(change), torch.tensor(product(change), dtype=torch.float64)
-    )
+    torch.testing.assert_close(dense(change), torch.tensor(product(change), dtype=torch.float64))
     assert change.rank == 3
 
 
@@ -51,9 +49,7 @@ def test_summing_leaves_the_updates_alone():
 
 
 def test_a_detached_copy_shares_neither_memory_nor_graph():
-    change = LowRank(
-        torch.randn(2, 3, requires_grad=True), torch.randn(4, 2, requires_grad=True)
-    )
+    change = LowRank(torch.randn(2, 3, requires_grad=True), torch.randn(4, 2, requires_grad=True))
     copy = change.detached()
     with torch.no_grad():
         change.a.zero_()

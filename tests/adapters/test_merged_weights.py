@@ -19,9 +19,7 @@ def test_merged_weights_are_entered_nested_and_left_bit_by_bit():
     network, adapters, _ = two_adapted(terms=DenseTerms)
     open_random(adapters)
     outer, inner = random_update(1, seed=50), {"first": random_update(1, seed=60)["first"]}
-    state = {
-        k: v.clone() for k, v in nn.ModuleList([network, adapters]).state_dict().items()
-    }
+    state = {k: v.clone() for k, v in nn.ModuleList([network, adapters]).state_dict().items()}
     before = network(inputs())
 
     def expected(update):

@@ -65,9 +65,7 @@ def test_rank_stabilised_scales_are_read(folder):
     stable = load_peft(folder)
     for name, rank in {"first": 2, "second": 3}.items():
         torch.testing.assert_close(stable[name].b, plain[name].b * rank**0.5)
-        torch.testing.assert_close(
-            stable[name].dense().double(), merged_by_peft(folder)[name]
-        )
+        torch.testing.assert_close(stable[name].dense().double(), merged_by_peft(folder)[name])
 
 
 def test_what_is_written_is_read_back_exactly_also_with_unequal_ranks(tmp_path):
@@ -97,9 +95,7 @@ def test_a_low_rank_change_wider_than_its_layer_is_reduced_without_loss(tmp_path
     read = load_peft(tmp_path / "lora")
     assert {name: pair.rank for name, pair in read.items()} == {"first": 6, "second": 6}
     for name in update:
-        torch.testing.assert_close(
-            read[name].dense(), update[name].dense(), atol=1e-5, rtol=1e-5
-        )
+        torch.testing.assert_close(read[name].dense(), update[name].dense(), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("rank", [0, 1, 3, 6])

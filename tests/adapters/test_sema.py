@@ -145,7 +145,7 @@ def test_fresh_adapters_change_nothing(encoder, model):
 
 def test_adapters_stand_in_parallel_with_the_mlp(encoder):
     torch.manual_seed(0)
-    for name, parameter in encoder.blocks.named_parameters():
+    for _name, parameter in encoder.blocks.named_parameters():
         parameter.data.normal_(std=0.1)
     encoder.grow(2)
     encoder.eval()
@@ -173,15 +173,13 @@ def test_the_penalty_is_the_new_descriptors_loss_in_their_phase(encoder):
     torch.testing.assert_close(encoding.penalty.detach(), sum(losses))
     assert not encoding.features.requires_grad
     encoding.penalty.backward()
-    assert {
-        n.split(".")[2] for n, p in encoder.named_parameters() if p.grad is not None
-    } == {"descriptors"}
+    assert {n.split(".")[2] for n, p in encoder.named_parameters() if p.grad is not None} == {
+        "descriptors"
+    }
 
 
 def test_wrong_options_are_errors(encoder, model):
-    with pytest.raises(
-        HamError, match="fresh VitEncoder, but it is a ExpandingEncoder"
-    ):
+    with pytest.raises(HamError, match="fresh VitEncoder, but it is a ExpandingEncoder"):
         ExpandingEncoder(encoder, hidden=4, descriptor_width=8, expandable=2)
     with pytest.raises(OptionError, match="hidden must be at least 1"):
         ExpandingEncoder(model.encoder, hidden=0, descriptor_width=8, expandable=2)

@@ -14,9 +14,7 @@ KINDS = (DenseTerms, LowRankTerms)
 
 
 def weight() -> torch.Tensor:
-    return torch.randn(
-        SHAPE, generator=torch.Generator().manual_seed(4), dtype=torch.float64
-    )
+    return torch.randn(SHAPE, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
 
 
 def three_terms(kind: type):
@@ -38,18 +36,14 @@ def test_terms_are_added_onto_the_weight_with_their_own_coefficients(kind):
         (1.25, changes[2]),
         (-2.0, changes[3]),
     ]
-    torch.testing.assert_close(
-        terms.onto(weight(), coefficients), dense_weight(weight(), scaled)
-    )
+    torch.testing.assert_close(terms.onto(weight(), coefficients), dense_weight(weight(), scaled))
 
 
 def test_dense_and_low_rank_terms_are_the_same_weight_and_the_same_gradient():
     results = []
     for kind in KINDS:
         terms, _ = three_terms(kind)
-        coefficients = torch.tensor(
-            [0.5, -2.0, 1.25], dtype=torch.float64, requires_grad=True
-        )
+        coefficients = torch.tensor([0.5, -2.0, 1.25], dtype=torch.float64, requires_grad=True)
         built = terms.onto(weight(), coefficients)
         probe = torch.linspace(-1, 1, built.numel(), dtype=torch.float64).view_as(built)
         (built * probe).sum().backward()

@@ -51,16 +51,12 @@ def test_batch_norms_stay_in_eval_mode(vit, images):
     vit(images)
     assert vit.blocks.training
     assert not any(module.training for module in stem.modules())
-    assert all(
-        torch.equal(value, before[name]) for name, value in stem.state_dict().items()
-    )
+    assert all(torch.equal(value, before[name]) for name, value in stem.state_dict().items())
 
 
 def test_gradients_reach_projection_and_blocks_but_not_the_stem(vit, images):
     stem_output = vit.patch_embed.backbone(images)
-    assert (
-        not stem_output.requires_grad
-    )  # nothing is recorded, so nothing is kept in memory
+    assert not stem_output.requires_grad  # nothing is recorded, so nothing is kept in memory
     vit(images).sum().backward()
     assert vit.patch_embed.proj.weight.grad.abs().sum() > 0
     assert vit.blocks[0].attn.qkv.weight.grad.abs().sum() > 0

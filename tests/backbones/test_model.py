@@ -10,9 +10,7 @@ from avalanche_ham import create_model
 from avalanche_ham.backbones import create_backbone
 from avalanche_ham.errors import HamError, NoMatchError, UnknownNameError
 
-IMAGES = torch.randint(
-    0, 256, (3, 3, 16, 16), generator=torch.Generator().manual_seed(0)
-).byte()
+IMAGES = torch.randint(0, 256, (3, 3, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
 
 
 def test_features_are_timm_s_own_on_the_preprocessed_images(model):
@@ -26,9 +24,7 @@ def test_features_are_timm_s_own_on_the_preprocessed_images(model):
 
 def test_a_vit_of_one_s_own_keeps_its_statistics_size_and_weights():
     vit = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1, num_classes=5)
-    expected = vit.forward_head(
-        vit.forward_features(torch.ones(1, 3, 32, 32)), pre_logits=True
-    )
+    expected = vit.forward_head(vit.forward_features(torch.ones(1, 3, 32, 32)), pre_logits=True)
     model = create_model(vit, n_classes=10)
     config = timm.data.resolve_data_config({}, model=vit)
     assert model.encoder.preprocess.size == (32, 32)
@@ -74,8 +70,7 @@ def test_targets_that_match_nothing_raise(model):
 def test_the_same_seed_makes_the_same_model_and_touches_no_global_state():
     state = torch.get_rng_state()
     one, two, other = (
-        create_model("tiny", n_classes=4, head="ridge", seed=s).state_dict()
-        for s in (1, 1, 2)
+        create_model("tiny", n_classes=4, head="ridge", seed=s).state_dict() for s in (1, 1, 2)
     )
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(one[name], two[name]) for name in one)
@@ -89,7 +84,5 @@ def test_a_model_from_a_name_is_the_one_from_the_same_backbone():
 
 
 def test_an_unknown_head_is_refused_with_the_nearest_name():
-    with pytest.raises(
-        UnknownNameError, match="head must be one of linear, ncm, ridge.*'ridge'"
-    ):
+    with pytest.raises(UnknownNameError, match="head must be one of linear, ncm, ridge.*'ridge'"):
         create_model("tiny", n_classes=4, head="rigde")

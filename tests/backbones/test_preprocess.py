@@ -16,18 +16,14 @@ MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
 def batch(height: int, width: int, channels: int = 3) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(
-        0, 256, (2, channels, height, width), generator=generator
-    ).byte()
+    return torch.randint(0, 256, (2, channels, height, width), generator=generator).byte()
 
 
 def torchvision(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     transform = v2.Compose(
         [
             v2.ToDtype(torch.float32, scale=True),
-            v2.Resize(
-                size, interpolation=v2.InterpolationMode.BILINEAR, antialias=True
-            ),
+            v2.Resize(size, interpolation=v2.InterpolationMode.BILINEAR, antialias=True),
             v2.Normalize(MEAN, STD),
         ]
     )
@@ -40,17 +36,13 @@ def torchvision(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 def test_bytes_are_scaled_resized_and_normalised_as_torchvision_does(shape):
     images = batch(*shape)
     ours = Preprocess((16, 16), MEAN, STD)(images)
-    torch.testing.assert_close(
-        ours, torchvision(images, (16, 16)), rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(ours, torchvision(images, (16, 16)), rtol=1e-4, atol=1e-5)
 
 
 def test_a_size_that_is_not_square_is_height_and_width():
     ours = Preprocess((16, 24), MEAN, STD)(batch(30, 30))
     assert ours.shape == (2, 3, 16, 24)
-    torch.testing.assert_close(
-        ours, torchvision(batch(30, 30), (16, 24)), rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(ours, torchvision(batch(30, 30), (16, 24)), rtol=1e-4, atol=1e-5)
 
 
 def test_shrinking_is_antialiased():
@@ -61,13 +53,9 @@ def test_shrinking_is_antialiased():
     assert (ours - rough).abs().max() > 0.5
 
 
-@pytest.mark.parametrize(
-    "shape", [(5, 7), (32, 32), (12, 40), (64, 20), (90, 33)], ids=str
-)
+@pytest.mark.parametrize("shape", [(5, 7), (32, 32), (12, 40), (64, 20), (90, 33)], ids=str)
 def test_resizing_by_matrices_equals_interpolation(shape):
-    images = torch.randn(
-        2, 3, *shape, generator=torch.Generator().manual_seed(0)
-    ).double()
+    images = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0)).double()
     images.requires_grad_()
     ours = resize(images, (24, 36))
     shrinks = shape[0] > 24 or shape[1] > 36
@@ -124,13 +112,9 @@ def test_its_constants_are_no_part_of_a_saved_state():
     assert not Preprocess((16, 16), MEAN, STD).state_dict()
 
 
-@pytest.mark.parametrize(
-    "shape", [(3, 16, 16), (2, 4, 16, 16), (2, 16, 16, 3), (2, 2, 3, 8, 8)]
-)
+@pytest.mark.parametrize("shape", [(3, 16, 16), (2, 4, 16, 16), (2, 16, 16, 3), (2, 2, 3, 8, 8)])
 def test_a_wrong_shape_is_refused_with_the_shape_in_the_message(shape):
-    with pytest.raises(
-        DataError, match=r"\(N, 1 or 3, H, W\), but got \(" + str(shape[0])
-    ):
+    with pytest.raises(DataError, match=r"\(N, 1 or 3, H, W\), but got \(" + str(shape[0])):
         Preprocess((16, 16), MEAN, STD)(torch.zeros(shape, dtype=torch.uint8))
 
 

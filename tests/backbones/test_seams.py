@@ -27,9 +27,7 @@ KINDS = {
 }
 
 
-def make_vit(
-    kind: str = "plain", *, fused: bool = False, **options
-) -> VisionTransformer:
+def make_vit(kind: str = "plain", *, fused: bool = False, **options) -> VisionTransformer:
     torch.manual_seed(0)
     vit = VisionTransformer(
         img_size=8, patch_size=4, embed_dim=12, depth=3, num_heads=3, num_classes=0,
@@ -44,9 +42,7 @@ def make_vit(
 
 
 def draw(*shape: int, seed: int = 0, dtype=torch.float32) -> torch.Tensor:
-    return torch.randn(
-        *shape, generator=torch.Generator().manual_seed(seed), dtype=dtype
-    )
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
 def draw_prefix(count: int, rows: int = 2, dtype=torch.float32) -> dict:
@@ -66,8 +62,8 @@ def test_empty_seams_change_no_bit(kind, bf16, fused):
         expected = vit.forward_features(images)
         assert torch.equal(run_blocks(vit, embed(vit, images)), expected)
         none = torch.zeros(4, 3, 0, 4)  # every block opened, with nothing to put in
-        filled = {index: (none, none) for index in range(3)}
-        silent = {index: torch.zeros_like for index in range(3)}
+        filled = dict.fromkeys(range(3), (none, none))
+        silent = dict.fromkeys(range(3), torch.zeros_like)
         opened = run_blocks(vit, embed(vit, images), prefix=filled, parallel=silent)
     assert opened.dtype == expected.dtype
     assert torch.equal(opened, expected)
@@ -77,18 +73,14 @@ def test_empty_seams_change_no_bit_of_a_hybrid():
     torch.manual_seed(0)
     vit = create_hybrid_vit(img_size=64, depth=2, embed_dim=12, num_heads=3).eval()
     images = draw(2, 3, 64, 64)
-    assert torch.equal(
-        run_blocks(vit, embed(vit, images)), vit.forward_features(images)
-    )
+    assert torch.equal(run_blocks(vit, embed(vit, images)), vit.forward_features(images))
 
 
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("kind", ["plain", "qk_norm", "layer_scale"])
 def test_filled_seams_equal_a_loop_over_images_and_heads(kind, fused):
     vit = make_vit(kind, fused=fused).double()
-    images, prompts = draw(2, 3, 8, 8, dtype=torch.float64), draw(
-        2, 3, 12, dtype=torch.float64
-    )
+    images, prompts = draw(2, 3, 8, 8, dtype=torch.float64), draw(2, 3, 12, dtype=torch.float64)
     prefix, branch = draw_prefix(2, dtype=torch.float64), nn.Linear(12, 12).double()
     tokens = embed(vit, images, prompts)
     actual = run_blocks(vit, tokens, prefix=prefix, parallel={1: branch, 2: branch})
@@ -110,9 +102,7 @@ def test_prefixes_hold_under_bf16(fused):
     )
     exact = run_blocks(vit, embed(vit, images), prefix=prefix)
     seen = []
-    handle = vit.blocks[0].attn.proj.register_forward_pre_hook(
-        lambda _, x: seen.append(x[0])
-    )
+    handle = vit.blocks[0].attn.proj.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
     with torch.autocast("cpu", torch.bfloat16):
         rounded = run_blocks(vit, embed(vit, images), prefix=prefix).float()
     handle.remove()
@@ -123,9 +113,7 @@ def test_prefixes_hold_under_bf16(fused):
 
 def test_a_shared_prefix_equals_one_for_each_image():
     vit, images, shared = make_vit(), draw(4, 3, 8, 8), draw_prefix(1)
-    repeated = {
-        b: tuple(t.repeat(4, 1, 1, 1) for t in pair) for b, pair in shared.items()
-    }
+    repeated = {b: tuple(t.repeat(4, 1, 1, 1) for t in pair) for b, pair in shared.items()}
     tokens = embed(vit, images)
     one, each = (run_blocks(vit, tokens, prefix=p) for p in (shared, repeated))
     assert torch.equal(one, each)
@@ -137,9 +125,7 @@ def test_prompts_stand_behind_class_token_and_registers():
     tokens, prompts = embed(vit, draw(2, 3, 8, 8)), draw(2, 4, 12)
     longer = insert_prompts(vit, tokens, prompts)
     assert torch.equal(longer[:, :3], tokens[:, :3])
-    assert torch.equal(
-        longer[:, 3:7], prompts
-    )  # no position: the class token has none either
+    assert torch.equal(longer[:, 3:7], prompts)  # no position: the class token has none either
     assert torch.equal(longer[:, 7:], tokens[:, 3:])
 
 
@@ -164,9 +150,7 @@ def test_a_block_that_is_not_there_is_an_error():
 def test_a_block_of_another_kind_is_an_error():
     vit = make_vit(block_fn=ParallelScalingBlock)
     images = draw(2, 3, 8, 8)
-    assert torch.equal(
-        run_blocks(vit, embed(vit, images)), vit.forward_features(images)
-    )
+    assert torch.equal(run_blocks(vit, embed(vit, images)), vit.forward_features(images))
     with pytest.raises(HamError, match="ParallelScalingBlock"):
         run_blocks(vit, embed(vit, images), parallel={0: torch.zeros_like})
 

@@ -48,9 +48,7 @@ def labels(stream):
 
 
 @torch.no_grad()
-def test_every_image_gives_the_same_features_at_the_same_place(
-    benchmark, hybrid_model, tmp_path
-):
+def test_every_image_gives_the_same_features_at_the_same_place(benchmark, hybrid_model, tmp_path):
     short = past_stem(benchmark, hybrid_model.encoder, tmp_path)
     for part in ("train_stream", "test_stream"):
         images, outputs = getattr(benchmark, part), getattr(short, part)
@@ -64,9 +62,7 @@ def test_every_image_gives_the_same_features_at_the_same_place(
             assert expected.std(0).max() > 1e-3  # images are told apart
 
 
-def test_the_benchmark_stays_the_same_but_for_its_images(
-    benchmark, hybrid_model, tmp_path
-):
+def test_the_benchmark_stays_the_same_but_for_its_images(benchmark, hybrid_model, tmp_path):
     before = torch.get_rng_state()
     short = past_stem(benchmark, hybrid_model.encoder, tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
@@ -88,17 +84,13 @@ def test_streams_of_other_lengths_share_the_files(benchmark, hybrid_model, tmp_p
 
 def test_a_second_call_computes_nothing(benchmark, hybrid_model, tmp_path, monkeypatch):
     first = past_stem(benchmark, hybrid_model.encoder, tmp_path)
-    monkeypatch.setattr(
-        stem_cache, "_compute", lambda *_: pytest.fail("computed again")
-    )
+    monkeypatch.setattr(stem_cache, "_compute", lambda *_: pytest.fail("computed again"))
     second = past_stem(benchmark, hybrid_model.encoder, tmp_path)
     assert torch.equal(samples(first.test_stream)[0], samples(second.test_stream)[0])
 
 
 @pytest.mark.parametrize("what", ["weights", "size", "normalisation"])
-def test_another_stem_or_input_gets_other_files(
-    what, benchmark, hybrid_model, tmp_path
-):
+def test_another_stem_or_input_gets_other_files(what, benchmark, hybrid_model, tmp_path):
     past_stem(benchmark, hybrid_model.encoder, tmp_path)
     encoder = hybrid_model.encoder
     if what == "weights":
@@ -133,9 +125,7 @@ def test_a_full_disk_means_images_a_warning_and_no_rubbish(
     assert result is benchmark and not files(tmp_path)
 
 
-def test_a_folder_that_cannot_be_made_means_images_and_a_warning(
-    benchmark, hybrid_model, tmp_path
-):
+def test_a_folder_that_cannot_be_made_means_images_and_a_warning(benchmark, hybrid_model, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.warns(UserWarning, match="Not a directory"):
         result = past_stem(benchmark, hybrid_model.encoder, tmp_path / "file" / "stem")
@@ -160,9 +150,7 @@ def small_embedded(monkeypatch, tmp_path):
 
 
 def smoke(method: str, head: str, *, cache: bool, **more):
-    config = RunConfig(
-        method=method, head=head, n_tasks=2, preset="smoke", backbone="embedded"
-    )
+    config = RunConfig(method=method, head=head, n_tasks=2, preset="smoke", backbone="embedded")
     return run(config, Resources(device="cpu", stem_cache=cache), show=False, **more)
 
 
@@ -180,9 +168,7 @@ def test_a_run_gives_the_same_accuracy_with_and_without(method, head, small_embe
     plain, short = (smoke(method, head, cache=cache) for cache in (False, True))
     assert files(small_embedded / "cache" / "stem")
     assert short["test_images"] == plain["test_images"]
-    step = 1.01 / min(
-        plain["test_images"]
-    )  # rounding may move one image over the border
+    step = 1.01 / min(plain["test_images"])  # rounding may move one image over the border
     for mine, theirs in zip(short["accuracy_matrix"], plain["accuracy_matrix"]):
         assert mine == pytest.approx(theirs, abs=step)
 

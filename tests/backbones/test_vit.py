@@ -44,9 +44,7 @@ def test_any_vit_of_timm_is_built_by_its_name():
 
 
 @pytest.mark.parametrize("ending", [".safetensors", ".pth"])
-def test_local_weights_replace_the_random_start_and_a_classifier_is_ignored(
-    tmp_path, ending
-):
+def test_local_weights_replace_the_random_start_and_a_classifier_is_ignored(tmp_path, ending):
     source = state_of(create_backbone("tiny", seed=5))
     path = tmp_path / f"weights{ending}"
     stored = {**source, "head.weight": torch.zeros(10, 48), "head.bias": torch.zeros(10)}
@@ -86,9 +84,7 @@ def test_weights_that_cannot_be_fetched_are_one_clear_line(monkeypatch):
         raise FileNotFoundError("no network\nat all")
 
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(
-        DataError, match="the weights of vit_tiny_patch16_224 are not in timm"
-    ):
+    with pytest.raises(DataError, match="the weights of vit_tiny_patch16_224 are not in timm"):
         create_backbone("vit_tiny_patch16_224")
 
 

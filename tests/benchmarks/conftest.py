@@ -58,9 +58,7 @@ def write_folder(noise: Callable[..., np.ndarray]) -> Callable[..., Path]:
 def make_images() -> Callable[..., ImageSet]:
     """Give a function for a set whose image number i is filled with the byte i."""
 
-    def make(
-        per_class: Sequence[int], classes: Sequence[str] | None = None
-    ) -> ImageSet:
+    def make(per_class: Sequence[int], classes: Sequence[str] | None = None) -> ImageSet:
         targets = [label for label, n in enumerate(per_class) for _ in range(n)]
         values = np.arange(len(targets)).astype(np.uint8).reshape(-1, 1, 1, 1)
         names = classes or [f"class {label:02}" for label in range(len(per_class))]

@@ -34,9 +34,7 @@ def files(tmp_path):
 @pytest.fixture
 def trusted(monkeypatch):
     """Let torchvision take the files without their checksums."""
-    monkeypatch.setattr(
-        torchvision.datasets.cifar, "check_integrity", lambda path, md5: True
-    )
+    monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda path, md5: True)
 
 
 def test_an_image_folder_comes_first(write_folder, files, trusted):
@@ -86,8 +84,6 @@ def test_a_failed_download_ends_with_one_clear_line(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("no route to host")
 
-    monkeypatch.setattr(
-        torchvision.datasets.cifar, "download_and_extract_archive", fail
-    )
+    monkeypatch.setattr(torchvision.datasets.cifar, "download_and_extract_archive", fail)
     with pytest.raises(DataError, match="no route to host"):
         cifar100(data_root=tmp_path, n_tasks=1, seed=1, download=True)

@@ -14,9 +14,7 @@ def sets(make_images):
 
 
 def split(sets, **options):
-    return class_incremental(
-        *sets, **{"n_tasks": 4, "seed": 3, "name": "fake"} | options
-    )
+    return class_incremental(*sets, **{"n_tasks": 4, "seed": 3, "name": "fake"} | options)
 
 
 def values(experience):
@@ -116,9 +114,7 @@ def test_a_limit_above_the_number_of_images_takes_all(sets):
 
 
 @pytest.mark.parametrize("holdout, held", [(0.25, 2), (0.01, 1), (0.8, 6)])
-def test_held_out_images_are_training_images_that_are_never_trained_on(
-    sets, holdout, held
-):
+def test_held_out_images_are_training_images_that_are_never_trained_on(sets, holdout, held):
     benchmark = split(sets, holdout=holdout)
     train, test = all_values(benchmark.train_stream), all_values(benchmark.test_stream)
     assert sorted(train + test) == list(range(80))

@@ -56,9 +56,7 @@ def test_the_original_layout_is_split_as_its_list_says(original):
 
 
 def test_bounding_boxes_leave_only_the_bird(original):
-    benchmark = cub200(
-        data_root=original, n_tasks=1, seed=1, size=30, bounding_box=True
-    )
+    benchmark = cub200(data_root=original, n_tasks=1, seed=1, size=30, bounding_box=True)
     x, _ = images(benchmark, "train_stream")
     values = torch.tensor([20, 40, 80, 100]).view(4, 1, 1, 1)
     assert (x[:, :, :15] == values).all() and (x[:, :, 15:] == values + 10).all()

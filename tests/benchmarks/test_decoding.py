@@ -43,7 +43,7 @@ def test_shrinking_is_antialiased(saved):
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255  # taking every n-th pixel would give black or white
     small = decode(saved(Image.fromarray(stripes)), 8)[:, :, 2:-2]
-    assert 120 < small.min() and small.max() < 136
+    assert small.min() > 120 and small.max() < 136
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1"])
@@ -83,9 +83,7 @@ def test_transparency_ends_sharply_when_the_image_is_made_smaller(saved):
     pixels[:, :, 0] = 255  # red everywhere, hidden outside the middle
     pixels[16:48, 16:48] = (0, 0, 255, 255)
     found = decode(saved(Image.fromarray(pixels)), 16).astype(int)
-    assert (
-        found[0] <= found[1] + 1
-    ).all()  # no red shines through, only blue and white
+    assert (found[0] <= found[1] + 1).all()  # no red shines through, only blue and white
 
 
 @pytest.mark.parametrize(
@@ -99,9 +97,7 @@ def test_transparency_ends_sharply_when_the_image_is_made_smaller(saved):
         pytest.param("I;16", 300, 300, marks=writes_16_bit_transparency),
     ],
 )
-def test_the_one_colour_that_stands_for_transparency_is_white(
-    mode, colour, transparent, saved
-):
+def test_the_one_colour_that_stands_for_transparency_is_white(mode, colour, transparent, saved):
     image = Image.new(mode, (6, 6), colour)
     if mode == "P":
         image.putpalette([value for i in range(256) for value in (i, 0, 90)])

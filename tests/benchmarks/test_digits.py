@@ -21,9 +21,7 @@ def images_and_labels(stream):
 def test_every_digit_is_in_one_part_once(benchmark):
     x_train, y_train = images_and_labels(benchmark.train_stream)
     x_test, y_test = images_and_labels(benchmark.test_stream)
-    found = sorted(
-        image[0].flatten().tolist() for image in torch.cat([x_train, x_test])
-    )
+    found = sorted(image[0].flatten().tolist() for image in torch.cat([x_train, x_test]))
     source = torch.from_numpy(load_digits().images * 255 / 16).round().long()
     assert found == sorted(image.flatten().tolist() for image in source)
     share = y_test.bincount() / (y_train.bincount() + y_test.bincount())
@@ -46,8 +44,7 @@ def test_images_are_grey_bytes_over_the_whole_range_with_their_labels(benchmark)
 def test_the_test_images_do_not_depend_on_the_seed(benchmark):
     other = digits(n_tasks=1, seed=2)
     first, second = (
-        sorted(images_and_labels(b.test_stream)[0].flatten(1).tolist())
-        for b in (benchmark, other)
+        sorted(images_and_labels(b.test_stream)[0].flatten(1).tolist()) for b in (benchmark, other)
     )
     assert first == second
 
@@ -92,9 +89,7 @@ def test_a_stock_avalanche_strategy_trains_evaluates_and_forgets():
 
 def test_the_evaluators_strict_checks_find_the_benchmark(benchmark):
     model = TinyLinear()
-    evaluator = EvaluationPlugin(
-        accuracy_metrics(stream=True), loggers=[], strict_checks=True
-    )
+    evaluator = EvaluationPlugin(accuracy_metrics(stream=True), loggers=[], strict_checks=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     strategy = Naive(model=model, optimizer=optimizer, evaluator=evaluator)
     strategy.eval_mb_size = 64

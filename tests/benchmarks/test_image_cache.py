@@ -65,9 +65,7 @@ def test_a_changed_time_or_size_is_noticed_without_a_look_at_the_bytes(
 
 
 @pytest.mark.parametrize("margin", [0, 40], ids=["plain", "with white margins"])
-def test_data_sets_that_differ_in_pixels_alone_are_not_confused(
-    margin, tmp_path, noise
-):
+def test_data_sets_that_differ_in_pixels_alone_are_not_confused(margin, tmp_path, noise):
     for seed in (1, 2):
         for part in ("train", "test"):
             path = tmp_path / f"set {seed}" / part / "ant" / "0.bmp"

@@ -63,9 +63,7 @@ def empty_train(root):
         (delete("train", "cat"), "same classes, but cat is in one only"),
     ],
 )
-def test_an_unusable_folder_ends_with_one_clear_line(
-    spoil, message, write_folder, tmp_path, cache
-):
+def test_an_unusable_folder_ends_with_one_clear_line(spoil, message, write_folder, tmp_path, cache):
     root = write_folder(tmp_path / "mine")
     spoil(root)
     with pytest.raises(DataError, match=message) as caught:

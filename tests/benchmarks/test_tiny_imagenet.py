@@ -52,9 +52,7 @@ def as_tensor(noise, seed):
     return torch.from_numpy(noise(seed, 64, 64))
 
 
-@pytest.mark.parametrize(
-    "line", ["val_0.PNG\tn99\t0\n", "val_0.PNG n01\n", "\n", "\xff"]
-)
+@pytest.mark.parametrize("line", ["val_0.PNG\tn99\t0\n", "val_0.PNG n01\n", "\n", "\xff"])
 def test_annotations_that_do_not_fit_end_with_one_clear_line(line, original):
     path = original / "tiny-imagenet-200" / "val" / "val_annotations.txt"
     path.write_text(line)

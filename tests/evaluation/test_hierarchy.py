@@ -47,15 +47,11 @@ def test_each_accuracy_is_that_of_the_weights_it_names(trained):
     for t, experience in enumerate(tests):
         entry, group = memory["unpruned"][t], memory["groups"][t]
         own = {n: entry["alpha"] * c.b @ c.a for n, c in entry["update"].items()}
-        pruned = {
-            n: entry["alpha"] * c.b @ c.a for n, c in memory["adapters"][t].items()
-        }
+        pruned = {n: entry["alpha"] * c.b @ c.a for n, c in memory["adapters"][t].items()}
         shared = {
             n: memory["alphas"][group]
             * sum(
-                u[n].b @ u[n].a
-                for u, g in zip(memory["adapters"], memory["groups"])
-                if g == group
+                u[n].b @ u[n].a for u, g in zip(memory["adapters"], memory["groups"]) if g == group
             )
             for n in own
         }
@@ -70,17 +66,13 @@ def test_each_accuracy_is_that_of_the_weights_it_names(trained):
 def test_parameters_are_those_before_and_after_pruning(trained):
     ham, tests = trained(keep_unpruned=True, keep=0.5)
     found = hierarchy(ham, tests)
-    full = sum(
-        c.a.numel() + c.b.numel() for c in ham.grouping.memory["adapters"][0].values()
-    )
+    full = sum(c.a.numel() + c.b.numel() for c in ham.grouping.memory["adapters"][0].values())
     assert found["parameters"] == [full] * 5
     assert found["parameters_pruned"] == [full // 2] * 5
 
 
 def test_one_task_per_group_without_pruning_is_the_same_thrice(trained):
-    ham, tests = trained(
-        keep_unpruned=True, keep=1.0, assignment="none", train_alphas=False
-    )
+    ham, tests = trained(keep_unpruned=True, keep=1.0, assignment="none", train_alphas=False)
     found = hierarchy(ham, tests)
     assert found["individual"] == found["pruned"] == found["group"]
 
@@ -93,11 +85,7 @@ def test_looking_leaves_the_model_as_it_was(trained):
     assert all(torch.equal(t, before[n]) for n, t in ham.model.state_dict().items())
 
 
-def test_there_is_nothing_to_say_without_the_unpruned_adapters(
-    trained, tiny_model, benchmark
-):
+def test_there_is_nothing_to_say_without_the_unpruned_adapters(trained, tiny_model, benchmark):
     ham, tests = trained()
     assert hierarchy(ham, tests) is None
-    assert (
-        hierarchy(SequentialStrategy(model=tiny_model(), evaluator=None), tests) is None
-    )
+    assert hierarchy(SequentialStrategy(model=tiny_model(), evaluator=None), tests) is None

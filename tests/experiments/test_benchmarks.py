@@ -37,7 +37,7 @@ def is_ratio(value: dict) -> bool:
 
 
 def test_steps_are_timed_over_tasks_and_drawn(run, monkeypatch, tmp_path, capsys):
-    found = run("benchmark_step", *"--backbone tiny --batch 2 --tasks 2,3,4".split())
+    found = run("benchmark_step", *["--backbone", "tiny", "--batch", "2", "--tasks", "2,3,4"])
     assert len(found["steps"]) == 2 + 3 * 7
     assert all(is_ratio(entry) for entry in found["steps"].values())
     assert found["steps"]["lora"]["median"] == 1
@@ -57,18 +57,29 @@ def test_steps_are_timed_over_tasks_and_drawn(run, monkeypatch, tmp_path, capsys
 
 
 def test_steps_are_timed_in_bf16(run):
-    words = "--backbone tiny --batch 2 --tasks 2,3 --precision bf16".split()
+    words = ["--backbone", "tiny", "--batch", "2", "--tasks", "2,3", "--precision", "bf16"]
     assert is_ratio(run("benchmark_step", *words)["growth ham"])
 
 
 def test_the_loop_is_timed(run):
-    found = run("benchmark_loop", *"--backbone tiny --batch 4 --steps 2".split())
+    found = run("benchmark_loop", *["--backbone", "tiny", "--batch", "4", "--steps", "2"])
     assert is_ratio(found["strategy / bare"])
     assert is_ratio(found["with metrics / strategy"])
 
 
 def test_inference_is_timed(run):
-    words = "--backbone tiny --batch 8 --tasks 3 --per-class 2 --steps 1".split()
+    words = [
+        "--backbone",
+        "tiny",
+        "--batch",
+        "8",
+        "--tasks",
+        "3",
+        "--per-class",
+        "2",
+        "--steps",
+        "1",
+    ]
     found = run("benchmark_inference", *words)
     for name in ("merged / plain timm", "all seen tasks / one pass", "bf16 / fp32"):
         assert is_ratio(found[name])
@@ -156,14 +167,12 @@ def test_a_fixed_sum_equals_all_adapters_added_to_the_weight(vit, kind):
     model = candidate(vit, kind, TASKS, RANK)
     for name, layer in model.adapters.layers.items():
         expected = layer.weight + sum(update[name].dense() for update in history)
-        torch.testing.assert_close(
-            layer.combined(with_branch=True), expected, rtol=1e-5, atol=1e-5
-        )
+        torch.testing.assert_close(layer.combined(with_branch=True), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_stem_cache_is_timed_and_changes_no_accuracy(run, monkeypatch):
     monkeypatch.setenv("AVALANCHE_HAM_CACHE", "replaced by the script")
-    words = "--backbone tiny --preset smoke --tasks 2 --steps 1".split()
+    words = ["--backbone", "tiny", "--preset", "smoke", "--tasks", "2", "--steps", "1"]
     found = run("benchmark_stem_cache", *words)
     assert found["images"]["aa"] == found["full cache"]["aa"]
     assert found["empty cache"]["seconds"] > 0

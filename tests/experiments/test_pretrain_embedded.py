@@ -63,7 +63,7 @@ def run(script, data, tmp_path, monkeypatch):
 
 def _weights(path):
     with safe_open(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+        return {name: file.get_tensor(name) for name in file}, file.metadata()
 
 
 HYBRID = ("--stem", "random", "--views", "2")
@@ -73,13 +73,9 @@ def test_hybrid_with_teacher_writes_weights_that_load(run, tmp_path):
     from avalanche_ham.backbones.embedded import hybrid_from_bytes
 
     run(tmp_path, *HYBRID)
-    records = [
-        json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()
-    ]
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == [2, 4, 6]
-    assert all(
-        record["loss"] > 0 and 0 <= record["validation"] <= 100 for record in records
-    )
+    assert all(record["loss"] > 0 and 0 <= record["validation"] <= 100 for record in records)
     vit = hybrid_from_bytes((tmp_path / "weights.safetensors").read_bytes())
     assert vit(torch.zeros(1, 3, 32, 32)).shape == (1, 48)
 

@@ -30,9 +30,7 @@ def records(tmp_path_factory):
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_script_makes_its_runs_and_its_output(
-    script, records, tmp_path, monkeypatch, capsys
-):
+def test_script_makes_its_runs_and_its_output(script, records, tmp_path, monkeypatch, capsys):
     figure = script.name.startswith("figure")
     out = tmp_path / "out" if figure else tmp_path / "table.csv"
     words = [str(script), *SMALL, "--run", "--records", str(records), "--out", str(out)]
@@ -43,9 +41,7 @@ def test_script_makes_its_runs_and_its_output(
     path = next(out.glob("*.csv")) if figure else out
     cells = list(csv.DictReader(path.read_text().splitlines()))
     assert any(cell["mean"] for cell in cells)
-    assert not any(
-        int(cell["missing"]) or int(cell["failed"]) for cell in cells if cell["mean"]
-    )
+    assert not any(int(cell["missing"]) or int(cell["failed"]) for cell in cells if cell["mean"])
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
@@ -65,9 +61,7 @@ def test_there_is_a_script_for_every_table_and_figure():
 
 
 def _table(records, *words):
-    return main(
-        ["table", "1", "--records", str(records), *SMALL, "--head", "linear", *words]
-    )
+    return main(["table", "1", "--records", str(records), *SMALL, "--head", "linear", *words])
 
 
 def test_half_a_table_is_finished_by_the_same_command(tmp_path, monkeypatch, capsys):
@@ -111,9 +105,7 @@ def test_dry_run_makes_nothing(tmp_path, capsys):
 
 
 def test_two_jobs_make_a_table(tmp_path, capsys):
-    assert (
-        _table(tmp_path, "--run", "--jobs", "2", "--out", str(tmp_path / "t.tex")) == 0
-    )
+    assert _table(tmp_path, "--run", "--jobs", "2", "--out", str(tmp_path / "t.tex")) == 0
     assert r"\begin{tabular}" in (tmp_path / "t.tex").read_text()
     assert "[2/2]" in capsys.readouterr().err
 
@@ -156,9 +148,7 @@ def test_a_config_file_stands_in_front_of_the_command_line(tmp_path, suffix):
     assert tables == {"options": {"steps": 2}}
 
 
-def test_a_config_file_sets_options_of_ham_run_and_the_command_line_wins(
-    tmp_path, capsys
-):
+def test_a_config_file_sets_options_of_ham_run_and_the_command_line_wins(tmp_path, capsys):
     pytest.importorskip("tomllib")
     path = tmp_path / "run.toml"
     path.write_text(

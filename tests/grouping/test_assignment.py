@@ -94,9 +94,7 @@ def test_rules_call_their_functions_with_their_options():
     by_similarity = assign_by_similarity(values, threshold=0.4, max_groups=3)
     assert Similarity(0.4, 3)(values) is by_similarity is None
     assert Similarity(0.2, 3)(values) == 0
-    assert (
-        Orthogonality(2)(values) == assign_by_orthogonality(values, max_groups=2) == 1
-    )
+    assert Orthogonality(2)(values) == assign_by_orthogonality(values, max_groups=2) == 1
 
 
 def test_a_rule_is_a_value_that_says_what_it_is():

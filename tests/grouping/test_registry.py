@@ -55,9 +55,7 @@ def test_unknown_names_are_refused():
 
 
 def _update(generator):
-    a, b = torch.randn(2, 5, generator=generator), torch.randn(
-        4, 2, generator=generator
-    )
+    a, b = torch.randn(2, 5, generator=generator), torch.randn(4, 2, generator=generator)
     return {"layer": LowRank(a, b)}
 
 
@@ -96,9 +94,7 @@ def test_ham_holds_the_same_change_as_factors_as_terms_and_after_a_rebuild(
     term = ham.adapters.term(0)[layer].clone()
     assert torch.allclose(ham.grouping.factors(0)[layer].dense(), term, atol=1e-6)
     assert (ham.grouping.factors(0)[layer].rank == 2) == (within != "concatenate")
-    twin = HAMStrategy(
-        model=tiny_model(), rank=2, evaluator=None, within=within, max_groups=1
-    )
+    twin = HAMStrategy(model=tiny_model(), rank=2, evaluator=None, within=within, max_groups=1)
     twin.load_state_tree(ham.state_tree())
     assert torch.equal(twin.adapters.term(0)[layer], term)
 

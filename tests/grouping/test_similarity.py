@@ -82,7 +82,5 @@ def test_a_layer_that_is_not_there_is_an_error():
     with pytest.raises(UnknownNameError, match="layer must be one of first, second"):
         similarities(random_update(0), [], "fist")
     group = {"first": random_update(1)["first"]}
-    with pytest.raises(
-        UnknownNameError, match="must be one of first, but got 'second'"
-    ):
+    with pytest.raises(UnknownNameError, match="must be one of first, but got 'second'"):
         similarities(random_update(0), [group], "second")

@@ -70,9 +70,7 @@ def test_weight_decay_and_momentum_leave_old_rows_bit_by_bit(make):
         new = head.weights[-1].clone()
         for _ in range(3):
             optimizer.zero_grad()
-            F.cross_entropy(
-                head(torch.randn(8, 6)), torch.full((8,), classes[0])
-            ).backward()
+            F.cross_entropy(head(torch.randn(8, 6)), torch.full((8,), classes[0])).backward()
             optimizer.step()
         now = [*list(head.weights)[:-1], *list(head.biases)[:-1]]
         assert all(torch.equal(p, q) for p, q in zip(now, old, strict=True))

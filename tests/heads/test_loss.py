@@ -38,9 +38,7 @@ def test_the_softmax_runs_over_the_classes_of_the_scope(scope, competing):
     loss = scoped(scope)
     logits = loss.head(3 * torch.randn(8, 6)).detach()
     targets = torch.tensor([0, 5, 9, 9, 5, 0, 5, 0])
-    assert float(loss(logits, targets)) == pytest.approx(
-        by_hand(logits, targets, competing)
-    )
+    assert float(loss(logits, targets)) == pytest.approx(by_hand(logits, targets, competing))
 
 
 @pytest.mark.parametrize(
@@ -88,9 +86,7 @@ def test_in_evaluation_all_seen_classes_compete(scope):
     loss.head.eval()
     logits = loss.head(torch.randn(4, 6)).detach()
     targets = torch.tensor([2, 0, 7, 9])
-    assert float(loss(logits, targets)) == pytest.approx(
-        by_hand(logits, targets, [0, 2, 5, 7, 9])
-    )
+    assert float(loss(logits, targets)) == pytest.approx(by_hand(logits, targets, [0, 2, 5, 7, 9]))
 
 
 def test_the_loss_of_16_bit_logits_is_computed_in_fp32():

@@ -59,11 +59,7 @@ def test_ridge_is_scikit_learn_s_ridge_on_the_same_lifted_features(projections):
 
     def lifted(x):
         unit = (x / x.norm(dim=1, keepdim=True)).double().numpy()
-        return (
-            np.maximum(unit @ readout.projection.double().numpy(), 0)
-            if projections
-            else unit
-        )
+        return np.maximum(unit @ readout.projection.double().numpy(), 0) if projections else unit
 
     h, one_hot = lifted(features), np.eye(CLASSES)[targets.numpy()]
     strength = 0.05 * np.mean(np.sum(h**2, axis=0))

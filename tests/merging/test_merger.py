@@ -68,9 +68,7 @@ def test_delta_space_merges_the_products_whatever_their_ranks(rule, oracle):
 )
 def test_factor_space_equals_peft(n, weights, rule, kind, options):
     updates = [random_update(seed, dtype=torch.float32) for seed in range(n)]
-    given = {"one": [1.0] * n, "mean": [1 / n] * n}.get(
-        weights, [1, -2, 0.3, 5, -1][:n]
-    )
+    given = {"one": [1.0] * n, "mean": [1 / n] * n}.get(weights, [1, -2, 0.3, 5, -1][:n])
     expected = merge_with_peft(updates, given, kind, **options)
     assert_same(merge(updates, rule, weights=given, space="factors"), expected)
     if weights == "mean":
@@ -83,9 +81,7 @@ def test_one_adapter_is_trimmed_where_peft_falls_back_to_linear():
     from_peft = merge_with_peft(updates, [1.0], "ties", density=0.3)
     assert_same(from_peft, merge(updates, Linear(), space="factors"))
     trimmed = merge(updates, Ties(0.3), space="factors")
-    assert int((trimmed["first"].a != 0).sum()) == int(
-        0.3 * updates[0]["first"].a.numel()
-    )
+    assert int((trimmed["first"].a != 0).sum()) == int(0.3 * updates[0]["first"].a.numel())
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
@@ -99,9 +95,7 @@ def test_a_running_merge_equals_the_list_at_every_step(rule, space, weights):
         expected = merge(updates[:n], rule, normalise=weights, space=space)
         assert_same(merger.result(weights), expected)
         explicit = 1.0 if weights == "one" else 1 / n
-        assert_same(
-            merge(updates[:n], rule, weights=[explicit] * n, space=space), expected
-        )
+        assert_same(merge(updates[:n], rule, weights=[explicit] * n, space=space), expected)
 
 
 @pytest.mark.parametrize("rule", [Linear(), Ties(1.0), MagMax(), Dare(1.0)], ids=str)
@@ -172,9 +166,7 @@ def test_dense_and_low_rank_changes_mix_in_delta_space():
 
 
 def test_results_are_cut_from_the_graph():
-    x = LowRank(
-        torch.ones(1, 2, requires_grad=True), torch.ones(3, 1, requires_grad=True)
-    )
+    x = LowRank(torch.ones(1, 2, requires_grad=True), torch.ones(3, 1, requires_grad=True))
     assert not merge([{"first": x}], Linear())["first"].requires_grad
     assert not merge([{"first": x}], Linear(), space="factors")["first"].a.requires_grad
 

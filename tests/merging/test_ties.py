@@ -36,8 +36,7 @@ def test_it_trims_elects_and_averages(tensors, n, density, majority):
 
 def test_the_two_elections_differ(tensors):
     total, frequency = (
-        run(Ties(1.0, majority), tensors, WEIGHTS)
-        for majority in ("total", "frequency")
+        run(Ties(1.0, majority), tensors, WEIGHTS) for majority in ("total", "frequency")
     )
     assert not torch.equal(total, frequency)
 

@@ -107,9 +107,7 @@ def test_unpruned_adapters_and_their_scalars_are_kept_if_asked():
     updates = [random_update(2, seed=k) for k in (1, 2)]
     for update, scales in zip(updates, ([0.9], [1.0, 0.3]), strict=True):
         train_by_hand(plugin, update, scales)
-    for stored, update, alpha in zip(
-        plugin.memory["unpruned"], updates, (0.9, 0.3), strict=True
-    ):
+    for stored, update, alpha in zip(plugin.memory["unpruned"], updates, (0.9, 0.3), strict=True):
         assert stored["alpha"] == pytest.approx(alpha)
         assert all(torch.equal(stored["update"][n].a, update[n].a) for n in update)
     assert "unpruned" not in grouping().memory

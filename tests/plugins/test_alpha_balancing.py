@@ -44,9 +44,7 @@ def test_the_scalars_have_a_learning_rate_of_their_own(benchmark, alpha_lr):
     strategy.train(benchmark.train_stream[0], eval_streams=[])
     log = strategy.balancing.memory["alphas"][0]
     moved = abs(log["end"][0] - log["start"][0])
-    assert (
-        moved == 0.0 if alpha_lr == 0.0 else moved > 0.1
-    )  # AdamW moves by about lr a step
+    assert moved == 0.0 if alpha_lr == 0.0 else moved > 0.1  # AdamW moves by about lr a step
 
 
 def test_a_negligible_scalar_is_warned_of_by_name(adapted):

@@ -17,9 +17,7 @@ def fed_by_hand(strategy, benchmark, name: str, tasks):
     with torch.no_grad(), strategy.evaluation_weights():
         for task in tasks:
             images, targets = zip(*benchmark.train_stream[task].dataset, strict=True)
-            readout.feed(
-                strategy.model.encode(torch.stack(images)).features, torch.tensor(targets)
-            )
+            readout.feed(strategy.model.encode(torch.stack(images)).features, torch.tensor(targets))
     return readout
 
 
@@ -38,14 +36,10 @@ def test_it_is_fed_with_the_merged_model_s_features_of_the_task(benchmark, name,
 
 
 def test_images_are_fed_as_they_are_without_the_training_s_augmentation(benchmark):
-    strategy = ham(
-        create_model("tiny", n_classes=10, head="ncm"), augment=lambda x: 255 - x
-    )
+    strategy = ham(create_model("tiny", n_classes=10, head="ncm"), augment=lambda x: 255 - x)
     strategy.train(benchmark.train_stream[0], eval_streams=[])
     expected = fed_by_hand(strategy, benchmark, "ncm", [0])
-    torch.testing.assert_close(
-        strategy.model.readout.sums, expected.sums, rtol=1e-4, atol=1e-3
-    )
+    torch.testing.assert_close(strategy.model.readout.sums, expected.sums, rtol=1e-4, atol=1e-3)
     assert float(strategy.model.readout.counts.sum()) == 24
 
 
@@ -55,9 +49,7 @@ def test_over_tasks_it_knows_all_classes_and_old_images_are_not_needed(benchmark
         strategy.train(experience, eval_streams=[])
     expected = fed_by_hand(strategy, benchmark, "ncm", [0, 1, 2])
     assert torch.equal(strategy.model.readout.counts, expected.counts)
-    torch.testing.assert_close(
-        strategy.model.readout.sums, expected.sums, rtol=1e-4, atol=1e-3
-    )
+    torch.testing.assert_close(strategy.model.readout.sums, expected.sums, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["ncm", "ridge"])

@@ -27,18 +27,14 @@ class Parts:
     def __init__(self, *, n_classes: int = 10, plugins=(), **grouping) -> None:
         self.model = create_model("tiny", n_classes=n_classes)
         self.adapters = self.model.attach_adapters()
-        self.balancing = AlphaBalancingPlugin(
-            self.adapters, rank=4, alpha=0.8, alpha_lr=0.05
-        )
+        self.balancing = AlphaBalancingPlugin(self.adapters, rank=4, alpha=0.8, alpha_lr=0.05)
         self.grouping = AdapterGroupingPlugin(self.adapters, **grouping)
         self.merging = FinalMergingPlugin(
             self.adapters, update=lambda: merge_groups(self.adapters, self.grouping)
         )
         self.strategy = Naive(
             model=self.model,
-            optimizer=torch.optim.AdamW(
-                self.model.parameters(), lr=1e-2, weight_decay=0.01
-            ),
+            optimizer=torch.optim.AdamW(self.model.parameters(), lr=1e-2, weight_decay=0.01),
             criterion=ScopedCrossEntropy(self.model.head, "current"),
             train_mb_size=8,
             train_epochs=2,
@@ -96,9 +92,7 @@ def test_only_the_open_adapter_the_alphas_and_the_newest_rows_move(benchmark):
     for t, experience in enumerate(benchmark.train_stream[:3]):
         parts.strategy.train(experience)
         expected = {"adapters.scales", f"head.tasks.{t}.weight", f"head.tasks.{t}.bias"}
-        expected |= {
-            f"encoder.vit.blocks.{b}.attn.qkv.branch.{f}" for b in range(3) for f in "ab"
-        }
+        expected |= {f"encoder.vit.blocks.{b}.attn.qkv.branch.{f}" for b in range(3) for f in "ab"}
         assert moved[-1] == expected
 
 

@@ -29,9 +29,7 @@ def make_prompts(tasks: int = 2, **options) -> DecomposedPrompts:
     return prompts
 
 
-def slow_prompt(
-    prompts: DecomposedPrompts, query: torch.Tensor, block: int
-) -> torch.Tensor:
+def slow_prompt(prompts: DecomposedPrompts, query: torch.Tensor, block: int) -> torch.Tensor:
     """sum_m cos(q * A_m, K_m) P_m, shape (L, d), for one query (d,)."""
     total = 0
     rows = (prompts.keys.rows(), prompts.attention.rows(), prompts.prompts.rows())
@@ -76,18 +74,14 @@ def test_encoder_equals_a_loop_over_images(tiny_model):
             mixed = slow_prompt(prompts, query, block)
             split = mixed.reshape(4, 3, 16).transpose(0, 1)  # (heads, L, d_h)
             prefix[block] = (split[:, :2], split[:, 2:])
-        torch.testing.assert_close(
-            features[n], slow_blocks(encoder.vit, tokens, prefix)[0]
-        )
+        torch.testing.assert_close(features[n], slow_blocks(encoder.vit, tokens, prefix)[0])
 
 
 def test_old_components_receive_no_gradient():
     prompts = make_prompts()
     before = [s.old.clone() for s in (prompts.keys, prompts.attention, prompts.prompts)]
     found = prompts(torch.randn(4, 12))
-    loss = sum(
-        (t * torch.randn_like(t)).sum() for pair in found.prefix.values() for t in pair
-    )
+    loss = sum((t * torch.randn_like(t)).sum() for pair in found.prefix.values() for t in pair)
     (loss + found.penalty).backward()
     optimizer = torch.optim.AdamW(prompts.parameters(), lr=0.1, weight_decay=0.5)
     optimizer.step()
@@ -113,9 +107,7 @@ def test_a_new_slice_is_orthonormal_to_itself_and_to_all_before():
         prompts.grow()
         for slices in (prompts.keys, prompts.attention, prompts.prompts):
             for block in range(2):
-                new, old = slices.new[:, block].flatten(1), slices.old[
-                    :, block
-                ].flatten(1)
+                new, old = slices.new[:, block].flatten(1), slices.old[:, block].flatten(1)
                 torch.testing.assert_close(new @ new.T, torch.eye(3), atol=1e-5, rtol=0)
                 assert (new @ old.T).abs().max() < 1e-5
 
@@ -139,9 +131,7 @@ def test_a_full_space_is_logged_once_and_survived(caplog):
         assert not caplog.records  # 12 components fit 12 dimensions
         prompts.grow()
         prompts.grow()
-    assert [
-        r.message.startswith("15 components do not fit") for r in caplog.records
-    ] == [True]
+    assert [r.message.startswith("15 components do not fit") for r in caplog.records] == [True]
     new = prompts.keys.new[:, 0]
     torch.testing.assert_close(new @ new.T, torch.eye(3), atol=1e-5, rtol=0)
     new = prompts.prompts.new[:, 0].flatten(1)  # longer rows still have room

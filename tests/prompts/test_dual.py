@@ -72,9 +72,7 @@ def test_evaluation_takes_the_expert_of_the_nearest_key():
 
 
 def test_training_uses_and_pulls_the_newest_expert():
-    prompts, query = make_prompts(pull=0.5).double(), torch.randn(
-        4, 6, dtype=torch.float64
-    )
+    prompts, query = make_prompts(pull=0.5).double(), torch.randn(4, 6, dtype=torch.float64)
     found = prompts(query)
     pulls = [slow_cosine(q, prompts.keys.new[0]) for q in query]
     torch.testing.assert_close(found.penalty, -0.5 * sum(pulls) / 4)
@@ -98,10 +96,7 @@ def test_encoder_equals_a_loop_over_images(encoder, training):
             *prompts.general,
             *prompts.experts.rows()[task],
         ]  # (2, L, heads, d_h) each
-        prefix = {
-            b: tuple(kv.transpose(0, 1) for kv in layer)
-            for b, layer in enumerate(layers)
-        }
+        prefix = {b: tuple(kv.transpose(0, 1) for kv in layer) for b, layer in enumerate(layers)}
         torch.testing.assert_close(features[n], slow_blocks(vit, tokens, prefix)[0])
 
 
@@ -130,9 +125,7 @@ def test_blocks_past_the_depth_are_left_out():
 
 
 def test_no_block_left_for_experts_is_an_error():
-    with pytest.raises(
-        OptionError, match="general_blocks must be from 0 to 1, but got 2"
-    ):
+    with pytest.raises(OptionError, match="general_blocks must be from 0 to 1, but got 2"):
         make_prompts(depth=2)
 
 

@@ -12,9 +12,7 @@ from avalanche_ham.prompts import PromptEncoder, PromptPool
 
 def make_pool(**options) -> PromptPool:
     torch.manual_seed(0)
-    return PromptPool(
-        **{"width": 6, "pool_size": 5, "length": 2, "top_n": 3, **options}
-    )
+    return PromptPool(**{"width": 6, "pool_size": 5, "length": 2, "top_n": 3, **options})
 
 
 @pytest.fixture
@@ -76,9 +74,7 @@ def test_encoder_equals_a_loop_over_images(encoder):
         query = slow_blocks(vit, tokens)[0]
         scores = [slow_cosine(query, key) for key in encoder.prompts.keys]
         best = sorted(range(10), key=lambda m: -scores[m])[:2]
-        prompts = (
-            torch.cat([encoder.prompts.prompts[m] for m in best]) + vit.pos_embed[0, 0]
-        )
+        prompts = torch.cat([encoder.prompts.prompts[m] for m in best]) + vit.pos_embed[0, 0]
         longer = torch.cat([tokens[:1], prompts, tokens[1:]])
         mean = sum(slow_blocks(vit, longer)[1 : 1 + 6]) / 6
         torch.testing.assert_close(features[n], mean)
@@ -111,9 +107,7 @@ def test_the_vit_stays_in_eval_mode(encoder):
 def test_bf16_changes_no_choice(encoder):
     encoder.eval()
     chosen = []
-    encoder.prompts.register_forward_hook(
-        lambda _, __, found: chosen.append(found.tokens)
-    )
+    encoder.prompts.register_forward_hook(lambda _, __, found: chosen.append(found.tokens))
     exact = encoder(images(8)).features
     with torch.autocast("cpu", torch.bfloat16):
         rounded = encoder(images(8)).features.float()
@@ -128,7 +122,5 @@ def test_prompts_on_prompts_are_an_error(encoder):
 
 
 def test_more_choices_than_prompts_are_an_error():
-    with pytest.raises(
-        OptionError, match="top_n must be at least 1 and at most 5, but got 6"
-    ):
+    with pytest.raises(OptionError, match="top_n must be at least 1 and at most 5, but got 6"):
         make_pool(top_n=6)

@@ -44,9 +44,7 @@ def made_up(config, **values) -> dict:
             "members": [t % 2 for t in range(n)],
             "similarities": [[0.1, -0.1][: min(t, 2)] for t in range(n)],
             "group_alphas": [1.0, 1.1],
-            "alphas": [
-                {"start": [1.0], "end": [1.0] * min(t + 1, 3)} for t in range(n)
-            ],
+            "alphas": [{"start": [1.0], "end": [1.0] * min(t + 1, 3)} for t in range(n)],
         },
         **values,
     }

@@ -27,11 +27,7 @@ def test_table_3_advantage_is_paired_by_seed(with_setup, archive_of):
         ("orthogonality", 3): 0.0,
     }
     runs = {(c.options["assignment"], c.seed): c for c in table.runs()}
-    row = (
-        fill(table, archive_of(*[(runs[k], {"aa": v}) for k, v in aa.items()]))
-        .blocks[0]
-        .rows[0]
-    )
+    row = fill(table, archive_of(*[(runs[k], {"aa": v}) for k, v in aa.items()])).blocks[0].rows[0]
     gain = row.cells[2]
     assert (gain.mean, gain.std, gain.n) == (2.5, statistics.stdev([1, 4]), 2)
     assert [cell.paper.mean for cell in row.cells] == [82.45, 81.47, 0.98]
@@ -54,9 +50,7 @@ def test_table_4_reads_the_hierarchy(with_setup, archive_of):
     block = fill(table, archive_of((config, {"hierarchy": hierarchy}))).blocks[0]
     assert [cell.text for cell in block.rows[1].cells][:1] == ["1"]
     average = _row(block, "average").cells
-    assert [c.mean for c in average[1:]] == pytest.approx(
-        [51.0, 40.0, 70.0, 19.0, 30.0]
-    )
+    assert [c.mean for c in average[1:]] == pytest.approx([51.0, 40.0, 70.0, 19.0, 30.0])
     assert (average[1].paper.mean, average[4].paper.mean) == (84.13, 2.74)
     assert [c.mean for c in block.rows[-1].cells[1:3]] == pytest.approx([1.0, 0.6])
 
@@ -64,12 +58,7 @@ def test_table_4_reads_the_hierarchy(with_setup, archive_of):
 def test_a_table_4_record_without_hierarchy_is_there_but_has_no_numbers(with_setup, archive_of):
     table = TABLES["4"](with_setup(seeds=(1,)))
     config = next(iter(table.runs()))
-    cell = (
-        fill(table, archive_of((config, {"hierarchy": None})))
-        .blocks[0]
-        .rows[0]
-        .cells[1]
-    )
+    cell = fill(table, archive_of((config, {"hierarchy": None}))).blocks[0].rows[0].cells[1]
     assert (cell.mean, cell.missing, cell.undefined) == (None, 0, 1)
 
 
@@ -105,9 +94,7 @@ def test_table_6_varies_algorithm_space_and_weights(with_setup, archive_of):
 
 def test_table_7_has_ten_fractions_with_the_paper_beside_six(with_setup, archive_of):
     table = TABLES["7"](with_setup(seeds=(1,)))
-    assert [c.options["keep"] for c in table.runs()][::3] == [
-        i / 10 for i in range(10, 0, -1)
-    ]
+    assert [c.options["keep"] for c in table.runs()][::3] == [i / 10 for i in range(10, 0, -1)]
     rows = fill(table, archive_of()).blocks[0].rows
     assert sum(row.cells[3].paper is not None for row in rows) == 6
     assert _row_of(rows, "0.6").cells[2].text == "3.54 M"

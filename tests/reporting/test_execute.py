@@ -92,9 +92,7 @@ def test_a_run_whose_folder_cannot_be_made_fails_alone(tmp_path, capsys):
     assert "FileExistsError" in capsys.readouterr().err
 
 
-def test_a_failure_that_cannot_be_noted_is_said_with_its_cause(
-    tmp_path, monkeypatch, capsys
-):
+def test_a_failure_that_cannot_be_noted_is_said_with_its_cause(tmp_path, monkeypatch, capsys):
     def fail(*args, **options):
         raise RuntimeError("out of memory")
 
@@ -115,9 +113,7 @@ def test_bad_input_is_reported_but_not_noted_as_a_result(tmp_path):
     assert read_archive(tmp_path).failures == {}
 
 
-def test_a_half_finished_run_goes_on_and_ends_with_the_same_matrix(
-    tmp_path, monkeypatch
-):
+def test_a_half_finished_run_goes_on_and_ends_with_the_same_matrix(tmp_path, monkeypatch):
     config = replace(SMOKE, n_tasks=4)
     whole = run(config, Resources(threads=1), show=False)
 
@@ -132,9 +128,7 @@ def test_a_half_finished_run_goes_on_and_ends_with_the_same_matrix(
     assert not (folder / LOCK).exists() and not (folder / FAILURE).exists()
     monkeypatch.undo()
     trained = []
-    monkeypatch.setattr(
-        one_run, "_count", lambda folder: lambda r: trained.append(r.tasks_done())
-    )
+    monkeypatch.setattr(one_run, "_count", lambda folder: lambda r: trained.append(r.tasks_done()))
     problems, archive = _execute([config], tmp_path, jobs=0)
     assert problems == [] and trained == [3, 4]
     assert archive.record(config)["accuracy_matrix"] == whole["accuracy_matrix"]

@@ -51,9 +51,7 @@ def test_figure_2_draws_a_line_a_band_and_a_name_for_each_method(drawn):
     assert len(axes.collections) == 3  # bands over two seeds
     names = {text.get_text() for text in axes.texts}
     assert names == {"HAM", "Fine-tuning", "one LoRA", "HAM, the paper's"}
-    assert axes.lines[0].get_xdata()[1] == pytest.approx(
-        1.30103
-    )  # 20 tasks, on a log scale
+    assert axes.lines[0].get_xdata()[1] == pytest.approx(1.30103)  # 20 tasks, on a log scale
 
 
 def test_figure_2_asks_for_the_lengths_that_a_data_set_can_have(with_setup):

@@ -12,9 +12,7 @@ SLIPPED = {("finetune", 1.65), ("coda_prompt", 42.09)}
 
 
 def _row_means(table: paper.Table) -> dict[str, float]:
-    return {
-        m: sum(row[d].mean for d in paper.DATA_SETS) / 3 for m, row in table.items()
-    }
+    return {m: sum(row[d].mean for d in paper.DATA_SETS) / 3 for m, row in table.items()}
 
 
 def test_averages_of_table_1_check_but_for_the_two_known_slips():
@@ -28,9 +26,7 @@ def test_averages_of_table_1_check_but_for_the_two_known_slips():
 
 def test_all_averages_of_table_2_check():
     for method, mean in _row_means(paper.TABLE_2).items():
-        assert mean == pytest.approx(
-            paper.TABLE_2[method][paper.AVERAGE].mean, abs=0.011
-        )
+        assert mean == pytest.approx(paper.TABLE_2[method][paper.AVERAGE].mean, abs=0.011)
 
 
 @pytest.mark.parametrize("table", [paper.TABLE_1, paper.TABLE_2], ids=["AA", "FM"])
@@ -46,10 +42,7 @@ def test_tables_1_and_2_have_the_same_thirteen_methods():
 
 
 def test_highlights_as_the_paper_states_them():
-    best = {
-        d: max(paper.TABLE_1, key=lambda m: paper.TABLE_1[m][d].mean)
-        for d in paper.DATA_SETS
-    }
+    best = {d: max(paper.TABLE_1, key=lambda m: paper.TABLE_1[m][d].mean) for d in paper.DATA_SETS}
     assert best == {"cifar100": "ham", "cub200": "ham", "tiny_imagenet": "sema"}
     assert paper.TABLE_1["ham"]["cifar100"] == (71.78, 2.24)
     assert paper.TABLE_2["ham"]["tiny_imagenet"] == (5.32, 0.45)

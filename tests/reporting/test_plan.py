@@ -83,8 +83,7 @@ def test_an_old_record_without_a_new_option_counts_as_its_default(archive_of):
 
 def test_runs_on_one_image_folder_are_not_those_on_another(with_setup, shelf, tmp_path):
     first, second = (
-        with_setup(benchmarks=("image_folder",), data_root=str(tmp_path / name))
-        for name in "ab"
+        with_setup(benchmarks=("image_folder",), data_root=str(tmp_path / name)) for name in "ab"
     )
     for setup, names in ((first, ("ant", "bee")), (second, ("ant", "cat"))):
         for name in (f"{part}/{name}" for part in ("train", "test") for name in names):

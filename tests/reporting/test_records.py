@@ -36,9 +36,7 @@ def test_all_records_below_a_folder_are_read_in_the_order_of_their_paths(tmp_pat
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_an_append_that_is_cut_short_leaves_the_lines_before_it(
-    tmp_path, monkeypatch, call
-):
+def test_an_append_that_is_cut_short_leaves_the_lines_before_it(tmp_path, monkeypatch, call):
     path = tmp_path / "records.jsonl"
     append_record(path, record("first"))
 

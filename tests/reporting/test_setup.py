@@ -33,9 +33,7 @@ def test_a_wrong_choice_is_refused_before_anything_runs(with_setup, wrong, error
 
 
 def test_options_reach_the_methods_that_have_them_and_the_factor_wins(with_setup):
-    setup = with_setup(
-        options={"keep": 0.5, "steps": 7}, method_options={"ham": {"steps": 9}}
-    )
+    setup = with_setup(options={"keep": 0.5, "steps": 7}, method_options={"ham": {"steps": 9}})
     ham = setup.runs("ham", benchmark="digits", n_tasks=5, head="linear", keep=0.9)[0]
     lora = setup.runs("lora", benchmark="digits", n_tasks=5, head="linear")[0]
     assert ham.options == {"keep": 0.9, "steps": 9}

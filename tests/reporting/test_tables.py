@@ -19,9 +19,7 @@ def _row(block, label):
     return next(row for row in block.rows if row.label == label)
 
 
-def test_table_1_shows_mean_deviation_paper_and_averages_what_is_there(
-    setup, archive_of
-):
+def test_table_1_shows_mean_deviation_paper_and_averages_what_is_there(setup, archive_of):
     table = TABLES["1"](setup)
     values = {
         ("ham", "cifar100", 1): 40.0,
@@ -37,7 +35,7 @@ def test_table_1_shows_mean_deviation_paper_and_averages_what_is_there(
     (block,) = filled.blocks
     titles = [column.title for column in block.columns]
     assert titles[-1] == "Average (CIFAR-100, Tiny-ImageNet)"
-    ham, cub, tiny, average = _row(block, "HAM").cells
+    ham, cub, _tiny, average = _row(block, "HAM").cells
     assert (ham.mean, ham.std, ham.n) == (42.0, statistics.stdev([40, 44]), 2)
     assert ham.paper == Value(71.78, 2.24)
     assert cub.no_data and cub.mean is None and cub.paper == Value(55.17, 1.04)
@@ -48,16 +46,12 @@ def test_table_1_shows_mean_deviation_paper_and_averages_what_is_there(
     assert finetune[2].mean is None and finetune[3].mean is None
     assert _row(block, "HAM").best == (False,) * 4  # nothing else has both seeds
     assert any("5 of 12 finished in 19 min, 7 missing" in note for note in filled.notes)
-    assert any(
-        "not under the data root: CUB-200 (4 runs)" in note for note in filled.notes
-    )
+    assert any("not under the data root: CUB-200 (4 runs)" in note for note in filled.notes)
     assert any("5000 test images" in note for note in filled.notes)
 
 
 @pytest.mark.parametrize(("single", "said"), [(0, []), (2, ["CIFAR-100, 50 tasks: 2"])])
-def test_tasks_of_one_class_are_named_where_they_changed_the_loss(
-    single, said, setup, archive_of
-):
+def test_tasks_of_one_class_are_named_where_they_changed_the_loss(single, said, setup, archive_of):
     table = TABLES["1"](setup)
     run = next(c for c in table.runs() if (c.method, c.benchmark) == ("ham", "cifar100"))
     scopes = ["seen_frozen"] * single + ["current"] * (50 - single)
@@ -77,12 +71,8 @@ def test_paper_values_stand_only_beside_fifty_tasks(with_setup, archive_of):
     assert [cell.paper is not None for cell in ham] == [False, True] * 3
 
 
-def test_best_forgetting_is_the_smallest_and_the_bound_never_leads(
-    with_setup, archive_of
-):
-    setup = with_setup(
-        methods=("ham", "lora", "joint"), benchmarks=("cifar100",), seeds=(1,)
-    )
+def test_best_forgetting_is_the_smallest_and_the_bound_never_leads(with_setup, archive_of):
+    setup = with_setup(methods=("ham", "lora", "joint"), benchmarks=("cifar100",), seeds=(1,))
     values = {"ham": 5.0, "lora": 9.0, "joint": None}
     table = TABLES["2"](setup)
     archive = archive_of(*[(c, {"fm": values[c.method]}) for c in table.runs()])
@@ -93,9 +83,7 @@ def test_best_forgetting_is_the_smallest_and_the_bound_never_leads(
         archive_of(
             *[
                 (c, {"aa": 90.0 - i})
-                for i, c in enumerate(
-                    sorted(table.runs(), key=lambda c: c.method != "joint")
-                )
+                for i, c in enumerate(sorted(table.runs(), key=lambda c: c.method != "joint"))
             ]
         ),
     ).blocks[0]
@@ -103,9 +91,7 @@ def test_best_forgetting_is_the_smallest_and_the_bound_never_leads(
 
 
 def test_two_heads_are_two_blocks_and_a_readout_stands_in_its_own(with_setup):
-    setup = with_setup(
-        heads=("linear", "ridge"), methods=("ham", "frozen", "ncm", "ridge")
-    )
+    setup = with_setup(heads=("linear", "ridge"), methods=("ham", "frozen", "ncm", "ridge"))
     first, second = TABLES["1"](setup).blocks
     assert [row.cells[0].runs[0].method for row in first.rows] == [
         "ham",
@@ -142,16 +128,14 @@ def test_failed_runs_are_shown_as_such(with_setup, shelf):
 def test_records_from_elsewhere_make_a_missing_run_a_dash(with_setup, archive_of):
     setup = with_setup(benchmarks=("cub200",), seeds=(1,))
     table = TABLES["1"](setup)
-    finetune, ham = table.runs()
+    _finetune, ham = table.runs()
     empty = fill(table, archive_of()).blocks[0]
     assert all(row.cells[0].no_data for row in empty.rows)
     some = fill(table, archive_of((ham, {}))).blocks[0]
     assert not any(row.cells[0].no_data for row in some.rows)
 
 
-def test_methods_table_has_all_numbers_of_a_run_beside_the_paper_at_50_tasks(
-    shelf, with_setup
-):
+def test_methods_table_has_all_numbers_of_a_run_beside_the_paper_at_50_tasks(shelf, with_setup):
     setup = with_setup(seeds=(1,), methods=("ham",), heads=("linear",))
     table = TABLES["methods"](setup)
     ten, fifty = table.blocks
@@ -172,8 +156,6 @@ def test_rates_of_single_methods_are_told(with_setup, monkeypatch):
     setup = with_setup(seeds=(1,), methods=("ham", "l2p"), heads=("linear",))
     notes = make_table(TABLES["1"](setup), setup, Archive()).notes
     assert any("0.0003 for ham" in note for note in notes)
-    other = with_setup(
-        seeds=(1,), methods=("ham",), heads=("linear",), options={"lr": 1e-3}
-    )
+    other = with_setup(seeds=(1,), methods=("ham",), heads=("linear",), options={"lr": 1e-3})
     notes = make_table(TABLES["1"](other), other, Archive()).notes
     assert not any("one grid" in note for note in notes)

@@ -58,14 +58,10 @@ def test_loggers_and_metrics_run_on_every_kind_of_benchmark(any_benchmark, tmp_p
     strategy = ham(evaluator=evaluator, eval_every=1)
     rows = []
     for t in range(2):
-        strategy.train(
-            any_benchmark.train_stream[t], eval_streams=[any_benchmark.test_stream]
-        )
+        strategy.train(any_benchmark.train_stream[t], eval_streams=[any_benchmark.test_stream])
         metrics = strategy.eval(any_benchmark.test_stream[: t + 1])
         with strategy.evaluation_weights():
-            rows.append(
-                accuracy_row(strategy, list(any_benchmark.test_stream[: t + 1])).accuracy
-            )
+            rows.append(accuracy_row(strategy, list(any_benchmark.test_stream[: t + 1])).accuracy)
     evaluator.loggers[1].close()
     stream = next(v for k, v in metrics.items() if k.startswith("Top1_Acc_Stream/eval"))
     assert stream == pytest.approx(sum(rows[1]) / 2)
@@ -80,9 +76,7 @@ def test_loggers_and_metrics_run_on_every_kind_of_benchmark(any_benchmark, tmp_p
 
 @pytest.mark.parametrize("method", ["ham", "lora", "finetune", "lwf", "ewc", "ncm"])
 def test_methods_learn_on_every_kind_of_benchmark(any_benchmark, method):
-    strategy = make(
-        method, {"steps": 3, "lr": 1e-3}, head="ncm" if method == "ncm" else "linear"
-    )
+    strategy = make(method, {"steps": 3, "lr": 1e-3}, head="ncm" if method == "ncm" else "linear")
     for experience in any_benchmark.train_stream[:2]:
         strategy.train(experience, eval_streams=[])
     seen = strategy.model.head.classes.tolist()

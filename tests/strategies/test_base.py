@@ -34,9 +34,7 @@ def test_the_optimiser_holds_exactly_what_trains_now(benchmark, method):
         groups = strategy.optimizer.param_groups
         ids = [id(p) for group in groups for p in group["params"]]
         assert len(ids) == len(set(ids))
-        held.append(
-            (set(ids), {id(p) for p in strategy.model.parameters() if p.requires_grad})
-        )
+        held.append((set(ids), {id(p) for p in strategy.model.parameters() if p.requires_grad}))
 
     strategy = make(method, plugins=[Watch(before_training_iteration=look)])
     optimizer = strategy.optimizer
@@ -69,12 +67,8 @@ def test_ham_s_optimiser_holds_the_new_adapter_the_scalars_and_the_newest_rows(b
     assert held[0] != held[-1]
 
 
-@pytest.mark.parametrize(
-    "method", ["ham", "lora", "frozen", "linear", "lora_ewc", "lora_lwf"]
-)
-def test_frozen_weights_are_bit_identical_after_training_and_new_ones_move(
-    benchmark, method
-):
+@pytest.mark.parametrize("method", ["ham", "lora", "frozen", "linear", "lora_ewc", "lora_lwf"])
+def test_frozen_weights_are_bit_identical_after_training_and_new_ones_move(benchmark, method):
     steps: list[dict] = []
     watch = Watch(
         before_training_exp=lambda s: steps.append(state_of(s.model)),
@@ -95,9 +89,7 @@ def test_frozen_weights_are_bit_identical_after_training_and_new_ones_move(
     final = state_of(strategy.model)
     frozen = {n for n in original if n.startswith("encoder.") and ".branch." not in n}
     frozen = {n for n in frozen if ".terms." not in n}
-    assert len(frozen) > 30 and not any(
-        not torch.equal(original[n], final[n]) for n in frozen
-    )
+    assert len(frozen) > 30 and not any(not torch.equal(original[n], final[n]) for n in frozen)
 
 
 def test_a_user_s_own_optimiser_keeps_its_settings_and_loses_its_old_state(benchmark):
@@ -211,9 +203,7 @@ def test_training_follows_from_its_seed_alone_and_leaves_the_user_s_random_state
         strategy = ham(seed=seed)
         for experience in benchmark.train_stream[:2]:
             strategy.train(experience, eval_streams=[])
-        assert (
-            torch.equal(torch.get_rng_state(), before[0]) and random.getstate() == before[1]
-        )
+        assert torch.equal(torch.get_rng_state(), before[0]) and random.getstate() == before[1]
         results.append(state_of(strategy.model))
     assert not differing(results[0], results[1])
     assert differing(results[0], results[2])

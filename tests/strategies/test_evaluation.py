@@ -18,9 +18,7 @@ EXPERIENCE_ACCURACY = "Top1_Acc_Exp/eval_phase/test_stream/Exp{:03d}"
 def learned(method: str, benchmark, *, evaluate: str = "never") -> tuple[dict, object]:
     """Train two experiences, evaluating between the steps or not; all weights and memory."""
     periodic = (
-        {"eval_every": 1, "peval_mode": evaluate}
-        if evaluate in ("epoch", "iteration")
-        else {}
+        {"eval_every": 1, "peval_mode": evaluate} if evaluate in ("epoch", "iteration") else {}
     )
     strategy = make(method, {"steps": 4}, **periodic)
     for t, experience in enumerate(benchmark.train_stream[:2]):
@@ -64,9 +62,7 @@ def plain_model(strategy, update):
     plain = create_model("tiny", n_classes=10)
     plain.head.load_state_dict(source.head.state_dict())
     weights = source.encoder.vit.state_dict()
-    plain.encoder.vit.load_state_dict(
-        {n: weights[n] for n in plain.encoder.vit.state_dict()}
-    )
+    plain.encoder.vit.load_state_dict({n: weights[n] for n in plain.encoder.vit.state_dict()})
     for name, change in (update or {}).items():
         dense = change if isinstance(change, torch.Tensor) else change.b @ change.a
         plain.encoder.vit.get_submodule(name).weight.data += dense
@@ -75,9 +71,7 @@ def plain_model(strategy, update):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_avalanche_s_accuracy_our_row_and_a_plain_merged_model_agree(benchmark, method):
-    evaluator = silent(
-        accuracy_metrics(experience=True, stream=True), loss_metrics(stream=True)
-    )
+    evaluator = silent(accuracy_metrics(experience=True, stream=True), loss_metrics(stream=True))
     strategy = make(method, evaluator=evaluator)
     for experience in benchmark.train_stream[:3]:
         strategy.train(experience, eval_streams=[])
@@ -95,9 +89,7 @@ def test_avalanche_s_accuracy_our_row_and_a_plain_merged_model_agree(benchmark, 
             logits, torch.tensor(targets), reduction="none"
         ).tolist()
     assert row.accuracy == by_hand
-    assert [metrics[EXPERIENCE_ACCURACY.format(t)] for t in range(3)] == pytest.approx(
-        by_hand
-    )
+    assert [metrics[EXPERIENCE_ACCURACY.format(t)] for t in range(3)] == pytest.approx(by_hand)
     assert metrics[STREAM_ACCURACY] == pytest.approx(sum(by_hand) / 3)
     loss = metrics["Loss_Stream/eval_phase/test_stream"]
     assert loss == pytest.approx(sum(losses) / len(losses), rel=1e-4)
@@ -139,15 +131,11 @@ def test_periodic_evaluation_inside_a_task_sees_the_open_adapter_as_one_more_gro
         group, alpha = strategy.adapters.term(0), strategy.adapters.scales.tolist()
         for name, layer in strategy.adapters.layers.items():
             branch = layer.branch.factors()
-            expected = (
-                layer.weight + alpha[0] * group[name] + alpha[1] * branch.b @ branch.a
-            )
+            expected = layer.weight + alpha[0] * group[name] + alpha[1] * branch.b @ branch.a
             torch.testing.assert_close(layer.merged, expected.detach())
         seen.append(strategy.step)
 
-    strategy = ham(
-        eval_every=1, peval_mode="iteration", plugins=[Watch(before_eval_exp=compare)]
-    )
+    strategy = ham(eval_every=1, peval_mode="iteration", plugins=[Watch(before_eval_exp=compare)])
     for experience in benchmark.train_stream[:2]:
         strategy.train(experience, eval_streams=[benchmark.test_stream[:1]])
     assert set(seen) == {1, 2, 3, 4}
@@ -197,9 +185,7 @@ def test_evaluating_under_evaluation_weights_leaves_them_as_they_were(benchmark,
 
 
 @pytest.mark.parametrize("eval_every, epochs", [(1, 1), (2, 3), (1, 2), (0, 1)])
-def test_train_ends_with_an_evaluation_of_what_the_task_has_become(
-    benchmark, eval_every, epochs
-):
+def test_train_ends_with_an_evaluation_of_what_the_task_has_become(benchmark, eval_every, epochs):
     evaluator = silent(accuracy_metrics(stream=True))
     budget = {"steps": None, "epochs": epochs}
     common = {"evaluator": evaluator, "eval_every": eval_every}

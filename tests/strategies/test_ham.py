@@ -15,9 +15,7 @@ from avalanche_ham.merging import MagMax, Ties
 from avalanche_ham.state import count_stored, load_tree, save_tree
 
 PER_ADAPTER = 3 * 4 * (48 + 144)  # three blocks, rank 4, width 48 -> fused qkv 144
-IMAGES = torch.randint(
-    0, 256, (6, 3, 8, 8), generator=torch.Generator().manual_seed(1)
-).byte()
+IMAGES = torch.randint(0, 256, (6, 3, 8, 8), generator=torch.Generator().manual_seed(1)).byte()
 
 
 def trained(benchmark, n_tasks: int = 3, **options):
@@ -95,9 +93,7 @@ def test_the_factor_space_merge_is_peft_s_linear(benchmark):
     strategy = trained(benchmark, space="factors", **apart)
     alphas = strategy.adapters.scales.tolist()
     config = peft.LoraConfig(r=4, lora_alpha=4, target_modules=["qkv"])
-    model = peft.get_peft_model(
-        create_model("tiny", n_classes=10).encoder.vit, config, "t0"
-    )
+    model = peft.get_peft_model(create_model("tiny", n_classes=10).encoder.vit, config, "t0")
     for name in ("t1", "t2"):
         model.add_adapter(name, config)
     for t, update in enumerate(strategy.grouping.memory["adapters"]):
@@ -116,9 +112,7 @@ def test_the_factor_space_merge_is_peft_s_linear(benchmark):
 
 def test_merging_scales_each_group_by_its_alpha(benchmark):
     strategy = trained(benchmark, max_groups=2, similarity_threshold=2.0)
-    alphas, terms = strategy.adapters.scales.tolist(), [
-        strategy.adapters.term(j) for j in (0, 1)
-    ]
+    alphas, terms = strategy.adapters.scales.tolist(), [strategy.adapters.term(j) for j in (0, 1)]
     assert alphas[0] != alphas[1] and 1.0 not in alphas
     for name, change in strategy.inference_update().items():
         expected = alphas[0] * terms[0][name] + alphas[1] * terms[1][name]
@@ -148,18 +142,14 @@ def test_the_description_tells_groups_similarities_and_alphas_of_every_task(benc
         3,
         3,
     ]
-    assert described["group_alphas"] == pytest.approx(
-        trained(benchmark).adapters.scales.tolist()
-    )
+    assert described["group_alphas"] == pytest.approx(trained(benchmark).adapters.scales.tolist())
     for t, log in enumerate(described["alphas"]):
         assert log["start"][-1] == 1.0 and log["end"] != log["start"]
         assert len(log["end"]) == min(t, 2) + 1
 
 
 @pytest.mark.parametrize("slots", [None, ("q", "v")])
-def test_a_saved_state_brings_the_same_predictions_and_the_same_future(
-    benchmark, tmp_path, slots
-):
+def test_a_saved_state_brings_the_same_predictions_and_the_same_future(benchmark, tmp_path, slots):
     strategy = trained(benchmark, n_tasks=2, slots=slots)
     save_tree(tmp_path, strategy.state_tree())
     fresh = ham(slots=slots)
@@ -221,9 +211,7 @@ def test_ties_lets_the_scaled_groups_vote(benchmark, majority):
     with torch.no_grad():
         strategy.adapters.scales.copy_(torch.tensor([3.0, -0.1]))
     for name, change in strategy.inference_update().items():
-        scaled = [
-            alpha * strategy.adapters.term(j)[name] for j, alpha in enumerate([3.0, -0.1])
-        ]
+        scaled = [alpha * strategy.adapters.term(j)[name] for j, alpha in enumerate([3.0, -0.1])]
         torch.testing.assert_close(change, slow_ties(scaled, majority), atol=1e-7, rtol=1e-5)
 
 

@@ -100,17 +100,11 @@ def test_second_moments_are_of_the_layers_own_inputs(make, benchmark):
     vit = strategy.model.encoder.vit
     images = torch.stack([image for image, *_ in experience.dataset])
     with torch.no_grad():
-        tokens = vit._pos_embed(
-            vit.patch_embed(strategy.model.encoder.preprocess(images))
-        )
+        tokens = vit._pos_embed(vit.patch_embed(strategy.model.encoder.preprocess(images)))
         x = vit.blocks[0].norm1(tokens).flatten(0, 1).double()
     expected = x.T @ x / len(x)
-    torch.testing.assert_close(
-        moments["blocks.0.attn.qkv"], expected, rtol=1e-4, atol=1e-5
-    )
-    assert not any(
-        layer._forward_pre_hooks for layer in strategy.adapters.layers.values()
-    )
+    torch.testing.assert_close(moments["blocks.0.attn.qkv"], expected, rtol=1e-4, atol=1e-5)
+    assert not any(layer._forward_pre_hooks for layer in strategy.adapters.layers.values())
 
 
 def test_exhausted_room_is_said_once_and_training_goes_on(make, benchmark):
@@ -168,9 +162,7 @@ def test_the_number_of_tasks_comes_from_the_stream_or_the_option(make, benchmark
 def test_a_hundred_tasks_in_bounded_memory(make):
     stream = many_tasks(100)
     strategy = make(n_classes=200, steps=1, train_mb_size=4)
-    bound = LAYERS * (
-        WIDTH * WIDTH // 2 + 2 * WIDTH * WIDTH
-    )  # a basis, and rows k and v
+    bound = LAYERS * (WIDTH * WIDTH // 2 + 2 * WIDTH * WIDTH)  # a basis, and rows k and v
     for experience in stream.train_stream:
         strategy.train(experience)
         assert count_stored(strategy.memory) <= bound

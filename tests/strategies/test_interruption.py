@@ -43,9 +43,7 @@ def interrupt_at(task, step):
 
 @pytest.mark.parametrize("task", [0, 1])
 @pytest.mark.parametrize("method", METHODS)
-def test_an_interrupted_task_trained_again_ends_as_if_nothing_had_happened(
-    benchmark, method, task
-):
+def test_an_interrupted_task_trained_again_ends_as_if_nothing_had_happened(benchmark, method, task):
     whole, broken = (
         make(method, head="linear,ridge", plugins=plugins)
         for plugins in ([], [interrupt_at(task, 2)])

@@ -104,16 +104,12 @@ def test_penalties_of_method_and_encoder_are_added_in_training_only(benchmark):
 
     losses = []
     watch = Watch(
-        before_backward=lambda s: losses.append(
-            (s.loss.detach(), s.mb_output.detach(), s.mb_y)
-        ),
+        before_backward=lambda s: losses.append((s.loss.detach(), s.mb_output.detach(), s.mb_y)),
         after_eval_iteration=lambda s: losses.append((s.loss, s.mb_output, s.mb_y)),
     )
     strategy = Penalised(staged=lambda s: [Phase(steps=1)], plugins=[watch], scope="seen")
     encode = strategy.model.encode
-    strategy.model.encode = lambda images: encode(images)._replace(
-        penalty=torch.tensor(5.0)
-    )
+    strategy.model.encode = lambda images: encode(images)._replace(penalty=torch.tensor(5.0))
     strategy.train(benchmark.train_stream[0], eval_streams=[])
     strategy.eval(benchmark.test_stream[:1])
     extras = []

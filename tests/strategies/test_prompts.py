@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from avalanche.benchmarks import nc_benchmark
@@ -22,13 +24,11 @@ STRATEGIES = {
     "dual_prompt": (DualPromptStrategy, {}),
     "coda_prompt": (CodaPromptStrategy, {"components": 1}),
 }
-PER_TASK = (
-    {  # prompt entries that a task adds on the tiny ViT: width 48, 3 blocks, 3 heads
-        "l2p": 0,
-        "dual_prompt": 1 * 2 * 5 * 48 + 48,  # one block is left for experts, and a key
-        "coda_prompt": 3 * (8 * 48 + 48 + 48),  # blocks x (P, K, A)
-    }
-)
+PER_TASK = {  # prompt entries that a task adds on the tiny ViT: width 48, 3 blocks, 3 heads
+    "l2p": 0,
+    "dual_prompt": 1 * 2 * 5 * 48 + 48,  # one block is left for experts, and a key
+    "coda_prompt": 3 * (8 * 48 + 48 + 48),  # blocks x (P, K, A)
+}
 TRAINED = {  # prompt entries that train on each task
     "l2p": 10 * 5 * 48 + 10 * 48,
     "dual_prompt": PER_TASK["dual_prompt"] + 2 * 2 * 5 * 48,  # and the general prefix
@@ -135,9 +135,7 @@ def test_every_trainable_gets_a_gradient(name, make, benchmark):
 
 
 @each_method
-def test_reload_gives_the_same_predictions_and_goes_on_alike(
-    name, make, benchmark, tmp_path
-):
+def test_reload_gives_the_same_predictions_and_goes_on_alike(name, make, benchmark, tmp_path):
     strategy = make(name, seed=4)
     for experience in benchmark.train_stream[:2]:
         strategy.train(experience)
@@ -181,7 +179,7 @@ def test_a_hundred_tasks(name, make, hundred_tasks):
     for experience in hundred_tasks.train_stream:
         strategy.train(experience)
         sizes.append(prompt_entries(strategy))
-    assert {b - a for a, b in zip(sizes, sizes[1:])} == {PER_TASK[name]}
+    assert {b - a for a, b in itertools.pairwise(sizes)} == {PER_TASK[name]}
     assert strategy.n_trainable == TRAINED[name] + 2 * 48 + 2
     assert len(accuracy_row(strategy, hundred_tasks.test_stream).accuracy) == 100
     assert logits(strategy).isfinite().all()
@@ -199,9 +197,7 @@ def hundred_tasks():
         pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
         return ImageSet(pixels, targets=targets, classes=[str(c) for c in range(200)])
 
-    return class_incremental(
-        images(2), images(1), n_tasks=100, seed=0, name="made_up_200"
-    )
+    return class_incremental(images(2), images(1), n_tasks=100, seed=0, name="made_up_200")
 
 
 @each_method
@@ -217,9 +213,7 @@ def test_wrong_options_are_errors(make):
         make("l2p", clip_norm=0)
     with pytest.raises(OptionError, match="prompt_length must be an even number"):
         make("coda_prompt", prompt_length=3)
-    with pytest.raises(
-        UnknownNameError, match="schedule must be one of constant, cosine"
-    ):
+    with pytest.raises(UnknownNameError, match="schedule must be one of constant, cosine"):
         make("coda_prompt", schedule="cosin")
 
 
@@ -228,9 +222,7 @@ def test_gradients_are_clipped(name, make, benchmark):
     norms = []
 
     def measure(strategy):
-        gradients = [
-            p.grad for g in strategy.optimizer.param_groups for p in g["params"]
-        ]
+        gradients = [p.grad for g in strategy.optimizer.param_groups for p in g["params"]]
         norms.append(torch.cat([g.flatten() for g in gradients]).norm())
 
     strategy = make(name, clip_norm=1e-3, plugins=[AfterUpdate(measure)])

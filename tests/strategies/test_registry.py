@@ -48,9 +48,7 @@ def test_options_are_those_of_the_base_and_of_the_class_without_what_is_fixed(me
 
 
 def test_an_unknown_method_is_refused_with_the_nearest():
-    with pytest.raises(
-        UnknownNameError, match="method must be one of .*did you mean 'finetune'"
-    ):
+    with pytest.raises(UnknownNameError, match="method must be one of .*did you mean 'finetune'"):
         get_method("finetun")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from streams import classic, logits, many_tasks
@@ -136,9 +138,7 @@ def test_kd_drops_what_old_directions_explain(make, benchmark):
 
 
 @each_form
-def test_reload_gives_the_same_predictions_and_goes_on_alike(
-    form, make, benchmark, tmp_path
-):
+def test_reload_gives_the_same_predictions_and_goes_on_alike(form, make, benchmark, tmp_path):
     strategy = make(form, seed=4)
     for experience in benchmark.train_stream[:3]:
         strategy.train(experience)
@@ -169,7 +169,7 @@ def test_a_hundred_tasks_grow_linearly(form, make):
         strategy.train(experience)
         memory = {k: v for k, v in strategy.memory.items() if k != "gram"}
         sizes.append(count_stored(memory))
-    steps = {b - a for a, b in zip(sizes[10:], sizes[11:], strict=False)}
+    steps = {b - a for a, b in itertools.pairwise(sizes[10:])}
     rank = strategy.memory["ranks"][-1]
     assert steps == {LAYERS * 4 * WIDTH * rank}
     assert strategy.adapters.n_terms == 99

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from streams import classic, logits, many_tasks
@@ -206,7 +208,7 @@ def test_a_hundred_tasks_with_expansions_grow_linearly(make):
         strategy.train(experience)
         sizes.append(sum(p.numel() for p in strategy.encoder.blocks.parameters()))
     adapter, descriptor = 2 * 48 * 4 + 4 + 48, 2 * 48 * 8 + 8 + 48
-    grown = {b - a for a, b in zip(sizes, sizes[1:], strict=False)}
+    grown = {b - a for a, b in itertools.pairwise(sizes)}
     assert grown == {adapter + descriptor + 48 + 1}  # and a router row
     assert strategy.describe()["adapters"] == {"0": 1, "1": 1, "2": 100}
     assert logits(strategy).isfinite().all()
@@ -221,9 +223,7 @@ def test_wrong_options_are_errors(make):
         SEMAStrategy(model=make().model)
 
 
-def test_stopping_early_in_the_functional_phase_still_trains_the_descriptors(
-    make, benchmark
-):
+def test_stopping_early_in_the_functional_phase_still_trains_the_descriptors(make, benchmark):
     strategy, phases = make(expandable=2), []
 
     class StopAtOnce:

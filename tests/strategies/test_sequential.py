@@ -117,9 +117,7 @@ def test_the_number_of_trainable_parameters_is_told(benchmark, method, count):
 
 
 @pytest.mark.parametrize("method", ["lora", "finetune", "ewc", "lora_lwf", "frozen"])
-def test_a_saved_state_brings_the_same_predictions_and_the_same_future(
-    benchmark, tmp_path, method
-):
+def test_a_saved_state_brings_the_same_predictions_and_the_same_future(benchmark, tmp_path, method):
     strategy = trained(method, benchmark)
     save_tree(tmp_path, strategy.state_tree())
     fresh = make(method)
@@ -131,9 +129,7 @@ def test_a_saved_state_brings_the_same_predictions_and_the_same_future(
 
 
 def test_only_the_whole_network_is_stored_whole(benchmark):
-    names = {
-        m: set(trained(m, benchmark).state_tree()["model"]) for m in ("lora", "finetune")
-    }
+    names = {m: set(trained(m, benchmark).state_tree()["model"]) for m in ("lora", "finetune")}
     weight = "encoder.vit.blocks.0.mlp.fc1.weight"
     assert weight in names["finetune"] and weight not in names["lora"]
     assert "encoder.vit.blocks.0.attn.qkv.branch.a" in names["lora"]
