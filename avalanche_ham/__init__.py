@@ -17,7 +17,7 @@ _HOME = {  # public name -> module; imported on first use, because Avalanche tak
     "SequentialStrategy": "strategies.sequential",
     "create_benchmark": "benchmarks",
     "create_model": "backbones",
-    "load_records": "reporting.records",
+    "load_records": "runs.records",
 }
 __all__ = sorted(_HOME)
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from avalanche_ham.plugins import AdapterGroupingPlugin as AdapterGroupingPlugin
     from avalanche_ham.plugins import AlphaBalancingPlugin as AlphaBalancingPlugin
     from avalanche_ham.plugins import FinalMergingPlugin as FinalMergingPlugin
-    from avalanche_ham.reporting.records import load_records as load_records
+    from avalanche_ham.runs.records import load_records as load_records
     from avalanche_ham.strategies.ham import HAMStrategy as HAMStrategy
     from avalanche_ham.strategies.sequential import SequentialStrategy as SequentialStrategy
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from avalanche_ham.cli import main
+from avalanche_ham.cli.main import main
 
 sys.exit(main())

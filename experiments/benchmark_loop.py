@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from avalanche_ham import SequentialStrategy, create_benchmark, create_model
-from avalanche_ham.backbones.stem_cache import find_stem, past_stem
+from avalanche_ham.runs.stem_cache import find_stem, past_stem
 
 
 def bare_loop(strategy: SequentialStrategy, data: TensorDataset, steps: int) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from timing import options, report
 
-from avalanche_ham.run_config import Resources, RunConfig
-from avalanche_ham.runner import run
+from avalanche_ham.runs.config import Resources, RunConfig
+from avalanche_ham.runs.runner import run
 
 
 def main() -> None:

@@ -14,13 +14,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from avalanche_ham.reporting.archive import Archive, read_archive
-from avalanche_ham.reporting.execute import execute
 from avalanche_ham.reporting.methods import REFERENCES
 from avalanche_ham.reporting.paper import METHODS
-from avalanche_ham.reporting.plan import make_plan, together
 from avalanche_ham.reporting.setup import Setup
-from avalanche_ham.run_config import Resources, RunConfig
+from avalanche_ham.runs.archive import Archive, read_archive
+from avalanche_ham.runs.config import Resources, RunConfig
+from avalanche_ham.runs.execute import execute
+from avalanche_ham.runs.plan import make_plan, together
 
 GRID = (2e-4, 1e-3, 5e-3)
 SMALLER = 4e-5  # for a method that does best at the smallest of them

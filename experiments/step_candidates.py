@@ -22,7 +22,7 @@ from avalanche_ham.adapters import (
     LowRankTerms,
     low_rank_branches,
 )
-from avalanche_ham.adapters.direction import direction
+from avalanche_ham.strategies.sd_lora.direction import direction
 
 LOOPS = {"sd_lora_loop": looped_sd_lora, "sd_lora_released": rebound_sd_lora}
 FAST = ("ham", "inflora", "o_lora", "sd_lora")  # the package's own

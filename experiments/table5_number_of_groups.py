@@ -7,7 +7,7 @@ Ours: see experiments/README.md
 
 import sys
 
-from avalanche_ham.cli import main
+from avalanche_ham.cli.main import main
 
 if __name__ == "__main__":
     fixed = ["table", "5", "--records", "experiments/results"]

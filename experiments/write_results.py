@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from avalanche_ham.cli import main as ham
+from avalanche_ham.cli.main import main as ham
 
 BOTH = "--head linear,ridge --seeds 1"  # a later --seeds wins
 CIFAR = f"--benchmark cifar100 {BOTH}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from avalanche_ham.runner import Resources, Run, RunConfig, run
+from avalanche_ham.runs.runner import Resources, Run, RunConfig, run
 from avalanche_ham.strategies._base import ContinualStrategy
 
 CONFIG = RunConfig(preset="smoke", n_tasks=3, head="linear,ridge", options={"rank": 4})

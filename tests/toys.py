@@ -11,8 +11,8 @@ from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
 from torch import Tensor
 
 from avalanche_ham import HAMStrategy, create_model
-from avalanche_ham.run_config import RunConfig
-from avalanche_ham.settings import build_strategy, resolve
+from avalanche_ham.runs.config import RunConfig
+from avalanche_ham.runs.settings import build_strategy, resolve
 
 SMOKE = RunConfig(
     method="ham",

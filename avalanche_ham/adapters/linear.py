@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,15 @@ from torch.nn import functional as F
 from avalanche_ham.adapters.terms import DenseTerms, LowRankTerms
 from avalanche_ham.errors import NoMatchError
 
-if TYPE_CHECKING:
-    from avalanche_ham.adapters.adapter_set import AdapterSet
+
+class ScalarOwner(Protocol):
+    """Whose scalars the layers of one network look up: its ``AdapterSet``."""
+
+    scales: nn.Parameter
+
+    @property
+    def n_terms(self) -> int:
+        """Number of frozen terms."""
 
 
 class AdaptedLinear(nn.Linear):
@@ -26,7 +33,7 @@ class AdaptedLinear(nn.Linear):
     The scalars belong to the ``AdapterSet``; the layer only looks them up.
     """
 
-    def __init__(self, base: nn.Linear, owner: AdapterSet, terms: type) -> None:
+    def __init__(self, base: nn.Linear, owner: ScalarOwner, terms: type) -> None:
         bias = base.bias is not None
         super().__init__(base.in_features, base.out_features, bias, device="meta")
         self.weight, self.bias = base.weight, base.bias

@@ -1,4 +1,4 @@
-"""Sec. 3.2.2: which group a trained adapter joins, and the group's scalar."""
+"""Sec. 3.2.2: which group a trained adapter joins, what is pruned, and the group's scalar."""
 
 from avalanche_ham.grouping.assignment import (
     AssignmentRule,
@@ -7,7 +7,7 @@ from avalanche_ham.grouping.assignment import (
     assign_by_orthogonality,
     assign_by_similarity,
 )
-from avalanche_ham.grouping.consolidation import running_mean
+from avalanche_ham.grouping.consolidation import prune_update, running_mean
 from avalanche_ham.grouping.similarity import cosine_similarity, similarities
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "assign_by_orthogonality",
     "assign_by_similarity",
     "cosine_similarity",
+    "prune_update",
     "running_mean",
     "similarities",
 ]

@@ -1,4 +1,4 @@
-"""Sec. 3.2.2: the scalar of a group that one more adapter joins.
+"""Sec. 3.2.2: what becomes of an adapter that joins a group: pruned, and its scalar averaged.
 
 Its matrices are concatenated (Eq. 6) by ``adapters.concatenate``.
 """
@@ -10,9 +10,33 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from avalanche_ham.adapters.low_rank import LowRank, Update
 from avalanche_ham.errors import check_range
+from avalanche_ham.magnitude import keep_largest
 
 Scalar = TypeVar("Scalar", float, Tensor)
+
+
+def prune_update(update: Update, keep: float) -> dict[str, LowRank | Tensor]:
+    """Prune each matrix of an update with its own threshold (Sec. 3.2.2, Eq. 5).
+
+    A low-rank change has two matrices, A and B; a dense change has one.
+
+    Args:
+        update: layer name -> change.
+        keep: the fraction of each matrix that survives, in [0, 1].
+
+    Raises:
+        OptionError: if ``keep`` is outside [0, 1].
+    """
+    pruned: dict[str, LowRank | Tensor] = {}
+    for name, change in update.items():
+        if isinstance(change, LowRank):
+            a, b = keep_largest(change.a, keep), keep_largest(change.b, keep)
+            pruned[name] = LowRank(a, b)
+        else:
+            pruned[name] = keep_largest(change, keep)
+    return pruned
 
 
 def running_mean(alpha_group: Scalar, members: int, alpha_new: Scalar) -> Scalar:

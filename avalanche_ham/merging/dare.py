@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from avalanche_ham.errors import check_range
+from avalanche_ham.magnitude import drop_and_rescale
 from avalanche_ham.merging.linear import Linear
 from avalanche_ham.merging.rule import MergeRule, TensorMerger
-from avalanche_ham.pruning import drop_and_rescale
 from avalanche_ham.seeding import generator
 
 

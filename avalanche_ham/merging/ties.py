@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from avalanche_ham.errors import UnknownNameError, check_range
+from avalanche_ham.magnitude import largest
 from avalanche_ham.merging.rule import aligned
-from avalanche_ham.pruning import largest
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from avalanche_ham.adapters import AdapterSet, LowRank, Update, concatenate
 from avalanche_ham.adapters.branch import SLOTS
 from avalanche_ham.errors import OptionError, check_range
 from avalanche_ham.grouping import running_mean, similarities
+from avalanche_ham.grouping.consolidation import prune_update
 from avalanche_ham.grouping.registry import MembersMerger, check_within, make_assignment
-from avalanche_ham.pruning import prune_update
 from avalanche_ham.state import Archive
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from avalanche_ham.presets import preset_values
 from avalanche_ham.reporting import paper
 from avalanche_ham.reporting.cells import Difference, Fixed, Score, last_of, number
 from avalanche_ham.reporting.methods import HEADS
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.setup import TITLES, Setup
 from avalanche_ham.reporting.table import Block, Column, Row, Table, slips
-from avalanche_ham.settings import resolve
+from avalanche_ham.runs.presets import preset_values
+from avalanche_ham.runs.settings import resolve
 
 MERGES = ("linear", "ties", "dare", "dare_ties", "magmax")
 FRACTIONS = tuple(tenth / 10 for tenth in range(10, 0, -1))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from avalanche_ham.reporting.aggregate import Summary, mean_and_deviation
-from avalanche_ham.reporting.archive import Archive, Record
 from avalanche_ham.reporting.paper import Value
-from avalanche_ham.run_config import RunConfig
+from avalanche_ham.runs.archive import Archive, Record
+from avalanche_ham.runs.config import RunConfig
 
 Metric = Callable[[Record], "float | None"]
 

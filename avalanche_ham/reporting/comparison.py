@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from avalanche_ham.reporting import paper
-from avalanche_ham.reporting.archive import Record
 from avalanche_ham.reporting.cells import Metric, Score, number
 from avalanche_ham.reporting.methods import HEADS, MethodRow, method_rows
 from avalanche_ham.reporting.setup import TITLES, Setup
 from avalanche_ham.reporting.table import Block, Column, Row, Table, slips
+from avalanche_ham.runs.archive import Record
 
 LENGTH = 50  # tasks, in the paper's Tables 1 and 2
 LENGTHS = (10, 20, 50, 100)  # in its Figure 2; not every data set has as many classes

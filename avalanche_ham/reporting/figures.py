@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from avalanche_ham.reporting.archive import Archive
 from avalanche_ham.reporting.comparison import figure_2, figure_3
 from avalanche_ham.reporting.formats import comma_separated
 from avalanche_ham.reporting.plot_groups import groups_table, plot_groups
 from avalanche_ham.reporting.plots import plot_lengths, plot_times
 from avalanche_ham.reporting.style import save, styled
 from avalanche_ham.reporting.table import FilledTable, Table
+from avalanche_ham.runs.archive import Archive
 
 FIGURES = {
     "2": figure_2,

@@ -8,7 +8,6 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from avalanche_ham.reporting.archive import Archive, Record
 from avalanche_ham.reporting.cells import Score, last_of, number
 from avalanche_ham.reporting.comparison import LENGTH
 from avalanche_ham.reporting.methods import HEADS, LABELS, method_rows
@@ -23,6 +22,7 @@ from avalanche_ham.reporting.style import (
     new_figure,
 )
 from avalanche_ham.reporting.table import Block, Column, Row, Table
+from avalanche_ham.runs.archive import Archive, Record
 
 HAM = LABELS["ham"]
 

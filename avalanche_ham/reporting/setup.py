@@ -10,10 +10,10 @@ from typing import Any
 from avalanche_ham.benchmarks.registry import BENCHMARKS
 from avalanche_ham.errors import OptionError, UnknownNameError, check_range
 from avalanche_ham.heads import HEADS
-from avalanche_ham.presets import preset_values
 from avalanche_ham.reporting.paper import DATA_SETS
-from avalanche_ham.run_config import BENCHMARK_OPTIONS, RunConfig, data_label
-from avalanche_ham.settings import defaults
+from avalanche_ham.runs.config import BENCHMARK_OPTIONS, RunConfig, data_label
+from avalanche_ham.runs.presets import preset_values
+from avalanche_ham.runs.settings import defaults
 from avalanche_ham.strategies.registry import METHODS, get_method
 
 TITLES = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from avalanche_ham.reporting import paper
-from avalanche_ham.reporting.archive import Record
 from avalanche_ham.reporting.cells import Cell, Difference, Fixed, Score, Words, number
 from avalanche_ham.reporting.methods import HEADS
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.setup import TITLES, Setup
 from avalanche_ham.reporting.table import Block, Column, Row, Table, slips
-from avalanche_ham.run_config import RunConfig
+from avalanche_ham.runs.archive import Record
+from avalanche_ham.runs.config import RunConfig
 
 KINDS = ("individual", "pruned", "group", "merged")
 MORE_GROUPS = {10: (1, 2, 5), 20: (1, 2, 5, 10)}

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from avalanche_ham.reporting import paper
 from avalanche_ham.reporting.aggregate import Summary, average_of
-from avalanche_ham.reporting.archive import Archive
 from avalanche_ham.reporting.cells import Cell
-from avalanche_ham.run_config import RunConfig
+from avalanche_ham.runs.archive import Archive
+from avalanche_ham.runs.config import RunConfig
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from avalanche_ham.presets import METHOD_OVERRIDES, preset_values
 from avalanche_ham.reporting.ablations import table_6, table_7, table_extra
 from avalanche_ham.reporting.aggregate import sampling_error
-from avalanche_ham.reporting.archive import Archive, Record
 from avalanche_ham.reporting.comparison import table_1, table_2
 from avalanche_ham.reporting.overview import table_methods
-from avalanche_ham.reporting.plan import describe, make_plan, time_taken
 from avalanche_ham.reporting.setup import TITLES, Setup
 from avalanche_ham.reporting.structure import table_3, table_4, table_5
 from avalanche_ham.reporting.table import FilledTable, Table, fill
+from avalanche_ham.runs.archive import Archive, Record
+from avalanche_ham.runs.plan import describe, make_plan, time_taken
+from avalanche_ham.runs.presets import METHOD_OVERRIDES, preset_values
 
 TABLES: dict[str, Callable[[Setup], Table]] = {
     "1": table_1,

@@ -18,10 +18,11 @@ class Method(NamedTuple):
     fixed: Mapping[str, Any] = {}
     defaults: Mapping[str, Any] = {}  # where they differ from the class's
     head: str | None = None  # a method that is nothing but its readout
+    numbers: int = 1  # raised by whoever changes what the method computes: another run then
 
 
 _HERE = "avalanche_ham.strategies"
-_SD_LORA = f"{_HERE}.sd_lora.SDLoRAStrategy"
+_SD_LORA = f"{_HERE}.sd_lora.strategy.SDLoRAStrategy"
 _SEQUENTIAL = "avalanche_ham.strategies.sequential.SequentialStrategy"
 _MERGED = "avalanche_ham.strategies.merged_adapters.MergedAdaptersStrategy"
 _WHOLE = {"trains": "network", "scope": "seen"}
@@ -53,10 +54,12 @@ METHODS: dict[str, Method] = {
         {"merge": "dare_ties"},
         {"weights_rule": "one"},
     ),
-    "l2p": Method(f"{_HERE}.l2p.L2PStrategy", "Wang et al. 2022, CVPR"),
-    "dual_prompt": Method(f"{_HERE}.dual_prompt.DualPromptStrategy", "Wang et al. 2022, ECCV"),
-    "coda_prompt": Method(f"{_HERE}.coda_prompt.CodaPromptStrategy", "Smith et al. 2023"),
-    "inflora": Method(f"{_HERE}.inflora.InfLoRAStrategy", "Liang and Li 2024"),
+    "l2p": Method(f"{_HERE}.prompts.l2p.L2PStrategy", "Wang et al. 2022, CVPR"),
+    "dual_prompt": Method(
+        f"{_HERE}.prompts.dual_prompt.DualPromptStrategy", "Wang et al. 2022, ECCV"
+    ),
+    "coda_prompt": Method(f"{_HERE}.prompts.coda_prompt.CodaPromptStrategy", "Smith et al. 2023"),
+    "inflora": Method(f"{_HERE}.inflora.strategy.InfLoRAStrategy", "Liang and Li 2024"),
     "sd_lora": Method(_SD_LORA, "Wu et al. 2025, as in the paper"),
     "sd_lora_code": Method(
         _SD_LORA,
@@ -66,7 +69,7 @@ METHODS: dict[str, Method] = {
     ),
     "sd_lora_rr": Method(_SD_LORA, "Wu et al. 2025, reduced ranks", {"variant": "rr"}),
     "sd_lora_kd": Method(_SD_LORA, "Wu et al. 2025, merged directions", {"variant": "kd"}),
-    "sema": Method(f"{_HERE}.sema.SEMAStrategy", "Wang et al. 2025"),
+    "sema": Method(f"{_HERE}.sema.strategy.SEMAStrategy", "Wang et al. 2025"),
     "ncm": Method(_SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, head="ncm"),
     "ridge": Method(_SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, head="ridge"),
 }

@@ -7,7 +7,7 @@ import torch
 from sklearn.neighbors import NearestCentroid
 
 from avalanche_ham.evaluation.forward_transfer import class_mean_accuracy, forward_transfer
-from avalanche_ham.runner import Resources, RunConfig, run
+from avalanche_ham.runs.runner import Resources, RunConfig, run
 from avalanche_ham.strategies.sequential import SequentialStrategy
 
 

@@ -87,7 +87,7 @@ def test_random_weights_have_the_embedded_shape_and_another_stem(monkeypatch, tm
 def test_results_are_written_from_records_without_a_run(tmp_path, capsys):
     import write_results
 
-    from avalanche_ham.cli import main
+    from avalanche_ham.cli.main import main
 
     records, out = tmp_path / "records", tmp_path / "out"
     words = "table methods --run --preset smoke --benchmark digits --tasks 5 --seeds 1"

@@ -63,7 +63,7 @@ def run(script, data, tmp_path, monkeypatch):
 
 def _weights(path):
     with safe_open(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file}, file.metadata()
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
 
 
 HYBRID = ("--stem", "random", "--views", "2")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from avalanche_ham.cli import main
-from avalanche_ham.presets import preset_values
-from avalanche_ham.reporting.archive import read_archive
+from avalanche_ham.cli.main import main
 from avalanche_ham.reporting.setup import Setup
+from avalanche_ham.runs.archive import read_archive
+from avalanche_ham.runs.presets import preset_values
 
 
 def test_committed_tables_are_what_their_commands_print(experiments, capsys):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from avalanche_ham.cli import main
-from avalanche_ham.config_file import expand
+from avalanche_ham.cli.config_file import expand
+from avalanche_ham.cli.main import main
 from avalanche_ham.errors import HamError
-from avalanche_ham.reporting import one_run
+from avalanche_ham.runs import one_run
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SCRIPTS = sorted([*EXPERIMENTS.glob("table*.py"), *EXPERIMENTS.glob("figure*.py")])

@@ -6,10 +6,10 @@ import statistics
 
 import pytest
 
-from avalanche_ham.presets import preset_values
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.table import fill
 from avalanche_ham.reporting.tables import TABLES
+from avalanche_ham.runs.presets import preset_values
 
 
 def _row(block, label):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from avalanche_ham.reporting.archive import read_archive
 from avalanche_ham.reporting.cells import Difference, Score, number
-from avalanche_ham.run_config import RunConfig
+from avalanche_ham.runs.archive import read_archive
+from avalanche_ham.runs.config import RunConfig
 
 CONFIG = RunConfig(method="ham", benchmark="digits", n_tasks=2, preset="smoke")
 RUNS = tuple(replace(CONFIG, seed=seed) for seed in range(1, 6))

@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from avalanche_ham.reporting.archive import Archive
 from avalanche_ham.reporting.figures import FIGURES, draw
 from avalanche_ham.reporting.plots import plot_lengths, plot_times
 from avalanche_ham.reporting.style import look_of, spread
 from avalanche_ham.reporting.table import fill
 from avalanche_ham.reporting.tables import make_table
+from avalanche_ham.runs.archive import Archive
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from avalanche_ham.reporting.aggregate import Summary
-from avalanche_ham.reporting.archive import Archive
 from avalanche_ham.reporting.cells import Fixed
 from avalanche_ham.reporting.table import Block, Column, Row, Table, fill
+from avalanche_ham.runs.archive import Archive
 
 
 class Given(Fixed):

@@ -6,12 +6,12 @@ import statistics
 
 import pytest
 
-from avalanche_ham.presets import METHOD_OVERRIDES
 from avalanche_ham.reporting import paper
-from avalanche_ham.reporting.archive import Archive, read_archive
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.table import fill
 from avalanche_ham.reporting.tables import TABLES, make_table
+from avalanche_ham.runs.archive import Archive, read_archive
+from avalanche_ham.runs.presets import METHOD_OVERRIDES
 from avalanche_ham.strategies.registry import METHODS
 
 

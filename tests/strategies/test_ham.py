@@ -12,7 +12,8 @@ from avalanche_ham import create_model
 from avalanche_ham.adapters.branch import LowRankBranch
 from avalanche_ham.errors import NoMatchError, OptionError, UnknownNameError
 from avalanche_ham.merging import MagMax, Ties
-from avalanche_ham.state import count_stored, load_tree, save_tree
+from avalanche_ham.runs.saving import load_tree, save_tree
+from avalanche_ham.state import count_stored
 
 PER_ADAPTER = 3 * 4 * (48 + 144)  # three blocks, rank 4, width 48 -> fused qkv 144
 IMAGES = torch.randint(0, 256, (6, 3, 8, 8), generator=torch.Generator().manual_seed(1)).byte()

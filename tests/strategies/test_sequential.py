@@ -10,7 +10,7 @@ from toys import differing, make, silent, state_of
 from avalanche_ham import SequentialStrategy, create_model
 from avalanche_ham.backbones.hybrid import create_hybrid_vit
 from avalanche_ham.errors import HamError, OptionError, UnknownNameError
-from avalanche_ham.state import load_tree, save_tree
+from avalanche_ham.runs.saving import load_tree, save_tree
 
 
 def trained(method: str, benchmark, n_tasks: int = 2, **options):

@@ -1,0 +1,136 @@
+"""The command ``ham``: demo, run, table, figure, list, export."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import NoReturn
+
+from avalanche_ham.errors import HamError
+
+DATA_ROOT = "~/.cache/avalanche_ham"
+OWN_PARSERS = {  # commands whose options are not known before their first words are read
+    "run": "one method on one benchmark",
+    "table": "a table of the paper, from records; makes what is missing with --run",
+    "figure": "a figure of the paper, likewise",
+}
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line and exits with code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage."""
+        raise HamError(message)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; gives the exit code: 0, or 2 for bad input."""
+    words = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):  # not every terminal has a plus-minus sign
+        if hasattr(stream, "reconfigure"):  # not so in a notebook
+            stream.reconfigure(errors="replace")
+    # Avalanche asks for a solver that none of our methods needs
+    warnings.filterwarnings("ignore", message="no QP solver found")
+    try:
+        return _dispatch(words)
+    except HamError as error:
+        print(f"ham: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a folder that cannot be written, a file in a folder's place
+        print(f"ham: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "ham: stopped; `ham demo`, or `ham run` with --resume, goes on",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def _dispatch(words: list[str]) -> int:
+    parser = OneLineParser(prog="ham", description=__doc__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    demo = commands.add_parser("demo", help="HAM against fine-tuning on digits, in a minute")
+    demo.add_argument("--out", type=Path, help="folder for records.jsonl, demo.png and state")
+    for name, text in OWN_PARSERS.items():
+        commands.add_parser(name, help=text, add_help=False)
+    listing = commands.add_parser("list", help="what there is to choose from")
+    listing.add_argument("what", choices=("methods", "benchmarks", "backbones"))
+    export = commands.add_parser("export", help="write a run's adapters for peft")
+    export.add_argument("run", type=Path, metavar="OUT", help="folder of a run")
+    export.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new folder")
+    export.add_argument("--what", default="merged", help="merged, groups or tasks")
+    if words[:1] and words[0] in OWN_PARSERS:
+        return _dispatch_own(words)
+    args = parser.parse_args(words)
+    if args.command == "demo":
+        check_place("out", args.out)
+        from avalanche_ham.cli.demo import demo as run_demo
+
+        run_demo(args.out)
+    elif args.command == "list":
+        _list(args.what)
+    elif args.command == "export":
+        check_place("to", args.to)
+        from avalanche_ham.runs.export import export as run_export
+
+        for folder in run_export(args.run, args.to, kind=args.what):
+            print(folder)
+    else:
+        parser.print_help()
+    return 0
+
+
+def _dispatch_own(words: list[str]) -> int:
+    if words[0] == "run":
+        from avalanche_ham.cli.config_file import expand
+        from avalanche_ham.cli.run import run_method
+
+        return run_method(expand(words[1:], tables=())[0])
+    from avalanche_ham.cli.reports import report
+
+    return report(words)
+
+
+def _list(what: str) -> None:
+    """Print names and descriptions; needs no Avalanche and no torch."""
+    if what == "methods":
+        from avalanche_ham.strategies.registry import METHODS
+
+        rows = {name: method.source for name, method in METHODS.items()}
+    elif what == "benchmarks":
+        from avalanche_ham.benchmarks.registry import BENCHMARKS
+
+        rows = {name: row.summary for name, row in BENCHMARKS.items()}
+    else:
+        from avalanche_ham.backbones.names import BACKBONES
+
+        rows = {
+            **BACKBONES,
+            "<name>": "any vision transformer of timm, with its own weights",
+        }
+    width = max(map(len, rows))
+    for name, text in rows.items():
+        print(f"{name:{width}}  {text}")
+
+
+def check_place(option: str, folder: Path | None) -> None:
+    """Say now, not after the work, that a folder cannot be made or written.
+
+    Raises:
+        HamError: if so; None is fine.
+    """
+    if folder is None:
+        return
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    if not nearest.is_dir():
+        what = "a file, not a folder"
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        what = "not writable"
+    else:
+        return
+    raise HamError(f"{option}: {nearest} is {what}")

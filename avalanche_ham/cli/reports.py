@@ -1,0 +1,123 @@
+"""``ham table`` and ``ham figure``: read records, make what is missing, write the result."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from avalanche_ham.cli.config_file import expand
+from avalanche_ham.cli.report_options import check, make_parser, make_setup
+from avalanche_ham.errors import OptionError
+
+
+def report(words: list[str]) -> int:
+    """Run ``ham table ...`` or ``ham figure ...``; gives the exit code.
+
+    0, or 1 if a run failed in this call.
+
+    Args:
+        words: the command line from ``table`` or ``figure`` on.
+
+    Raises:
+        HamError: for bad input, before anything runs.
+    """
+    kind = words[0]
+    words, tables = expand(words[1:])
+    args = make_parser(kind).parse_args(words)
+    style = check(kind, args)
+    from avalanche_ham.reporting.figures import FIGURES
+    from avalanche_ham.reporting.tables import TABLES
+    from avalanche_ham.runs.archive import read_archive
+
+    setup = make_setup(args, tables)
+    table = (TABLES if kind == "table" else FIGURES)[args.name](setup)
+    archive = read_archive(args.records, must_exist=not args.run)
+    try:
+        problems = _run(table, setup, archive, args) if args.run else []
+    except KeyboardInterrupt:
+        print("ham: stopped; the same command goes on", file=sys.stderr)
+        return 130
+    if args.dry_run:
+        return 0
+    _write(style, table, setup, archive, args)
+    if problems:
+        print(f"ham: {len(problems)} runs failed, such as {problems[0]}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _run(table: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list[str]:
+    """Make the missing runs, or only list them; gives what went wrong."""
+    from avalanche_ham.runs.archive import read_archive
+    from avalanche_ham.runs.execute import execute
+    from avalanche_ham.runs.plan import make_plan, together
+
+    _check_runs(table, setup)
+    plan = make_plan(table.runs(), archive, setup, retry=args.retry)
+    resources = _resources(args)
+    _announce(plan, archive, args)
+    if args.dry_run or not plan.missing:
+        return []
+    options = {"resources": resources, "jobs": args.jobs, "keep_state": args.keep_state}
+    problems = execute(together(plan.missing), args.records, archive, **options)
+    found = read_archive(args.records, must_exist=False)
+    archive.records, archive.failures = found.records, found.failures
+    return problems
+
+
+def _check_runs(table: Any, setup: Any) -> None:
+    """Say now what every run would find by itself."""
+    from avalanche_ham.backbones.vit import check_backbone
+    from avalanche_ham.benchmarks.registry import BENCHMARKS
+
+    if setup.backbone is not None:
+        check_backbone(setup.backbone, pretrained=setup.weights is None)
+    for config in table.runs():
+        classes = BENCHMARKS[config.benchmark].n_classes
+        if classes is not None and config.n_tasks > classes:
+            allowed = f"at most {classes} on {config.benchmark}, its number of classes"
+            raise OptionError("tasks", allowed, config.n_tasks)
+
+
+def _resources(args: argparse.Namespace) -> Any:
+    from avalanche_ham.runs.config import Resources
+
+    names = ("data_root", "device", "threads", "download")
+    resources = Resources(**{name: getattr(args, name) for name in names})
+    if args.device != "auto":
+        resources.torch_device()  # says now if there is no such device
+    return resources
+
+
+def _announce(plan: Any, archive: Any, args: argparse.Namespace) -> None:
+    """Say what is missing and how long it will take; a dry run also lists it."""
+    from avalanche_ham.runs.plan import describe, time_left, together
+
+    trainings = together(plan.missing)
+    lines = [describe(config) for config in trainings] if args.dry_run else []
+    left = time_left(trainings, archive, jobs=args.jobs)
+    counts = f"{len(plan.missing)} runs missing, {len(plan.finished)} finished"
+    if len(trainings) < len(plan.missing):
+        counts += f", {len(trainings)} trainings as heads share them"
+    lines.append(f"{counts}; left: {left}")
+    if plan.failed:
+        lines.append(f"{len(plan.failed)} have failed; --retry makes them again")
+    if plan.without_data:
+        lines.append(f"{len(plan.without_data)} more have no data under {args.data_root}")
+    print("\n".join(lines), file=sys.stdout if args.dry_run else sys.stderr)
+
+
+def _write(style: str, table: Any, setup: Any, archive: Any, args: argparse.Namespace) -> None:
+    from avalanche_ham.reporting.figures import draw
+    from avalanche_ham.reporting.formats import FORMATS
+    from avalanche_ham.reporting.tables import make_table
+
+    filled = make_table(table, setup, archive)
+    if style == "figure":
+        print(*draw(args.name, filled, table, archive, args.out), sep="\n")
+    elif args.out is None:
+        print(FORMATS[style](filled), end="")
+    else:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(FORMATS[style](filled), encoding="utf-8")
+        print(args.out)

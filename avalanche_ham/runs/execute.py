@@ -1,0 +1,170 @@
+"""Make the missing runs of a table, in this process or in several at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from avalanche_ham.runs.archive import Archive
+from avalanche_ham.runs.config import Resources, RunConfig
+from avalanche_ham.runs.identity import identity_in, identity_of
+from avalanche_ham.runs.one_run import make_run, note_failure, outcome
+from avalanche_ham.runs.plan import describe, duration, time_left
+
+INTERRUPTED = 130
+PATIENCE = 5  # seconds that interrupted processes have to end by themselves
+
+
+def execute(
+    runs: Sequence[RunConfig],
+    folder: Path,
+    archive: Archive,
+    *,
+    resources: Resources,
+    jobs: int = 1,
+    keep_state: bool = False,
+) -> list[str]:
+    """Make runs, each in ``folder/<slug>/``, and say after each how far it is.
+
+    A run that another process is making is left to it; a half-finished one goes on where
+    it stopped. A run that fails is noted in its folder and does not stop the others.
+
+    Args:
+        runs: not finished yet; see ``together`` for those that share their training.
+        folder: of all records.
+        archive: brought up to date here, for the estimates.
+        resources: data, device, and the threads of each process.
+        jobs: number of processes, each of which makes one run and ends, so that its peak
+            memory is its own; 0 makes all runs in this process.
+        keep_state: keep the state of finished runs, see ``make_run``.
+
+    Returns:
+        What went wrong, a line for each run.
+    """
+    if jobs > 1 and resources.threads is None:
+        resources = replace(resources, threads=max(1, (os.cpu_count() or 1) // jobs))
+    queue = Queue(list(runs), folder, archive, max(1, jobs))
+    if jobs:
+        _in_processes(queue, resources, keep_state)
+    else:
+        for config in queue.take():
+            code = make_run(config, queue.place(config), resources, keep_state=keep_state)
+            queue.report(config, code, running=())
+    return queue.problems
+
+
+@dataclass
+class Queue:
+    """The runs still to make, how many have ended, and what went wrong."""
+
+    waiting: list[RunConfig]
+    folder: Path
+    archive: Archive
+    jobs: int
+    ended: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Count the runs."""
+        self.total = len(self.waiting)
+
+    def take(self) -> Any:
+        """Yield the waiting runs in order."""
+        while self.waiting:
+            yield self.waiting.pop(0)
+
+    def place(self, config: RunConfig) -> Path:
+        """Give a run's folder."""
+        return self.folder / identity_of(config).slug
+
+    def report(self, config: RunConfig, code: int, *, running: Sequence[RunConfig]) -> None:
+        """Say how a run ended, by its record, its note of failure or its exit code."""
+        self.ended += 1
+        folder = self.place(config)
+        if code < 0:  # killed, so it could not leave a note
+            note_failure(config, folder, f"the process was ended by signal {-code}")
+        records, error = outcome(folder)
+        if records:
+            self.archive.records.update({identity_in(r): r for r in records})
+            seconds = sum(records[0]["train_seconds"]) + sum(records[0]["eval_seconds"])
+            scores = ", ".join(f"{r['head']} {r['aa']:.2f} %" for r in records)
+            said = f"AA {scores} in {duration(seconds)}"
+        elif code:
+            said = f"failed: {error or f'exit code {code}'}"
+            self.problems.append(f"{describe(config)}: {said}")
+        else:
+            said = f"another process has it, see {folder / 'lock'}"
+        left = time_left([*self.waiting, *running], self.archive, jobs=self.jobs)
+        line = f"[{self.ended}/{self.total}] {describe(config)}: {said}; left: {left}"
+        print(f"{time.strftime('%H:%M')} {line}", file=sys.stderr, flush=True)
+
+
+def _in_processes(queue: Queue, resources: Resources, keep_state: bool) -> None:
+    """Keep ``jobs`` processes busy until no run waits."""
+    context = _process_context()
+    running: dict[Any, RunConfig] = {}
+    show = queue.jobs == 1  # two progress bars would overwrite each other
+    waiting = queue.take()
+    previous = _interrupt_on_termination()
+    try:
+        while queue.waiting or running:
+            while queue.waiting and len(running) < queue.jobs:
+                config = next(waiting)
+                args = (config, queue.place(config), resources, keep_state, show)
+                process = context.Process(target=_child, args=args)
+                process.start()
+                running[process] = config
+            multiprocessing.connection.wait([process.sentinel for process in running])
+            for process in [p for p in running if not p.is_alive()]:
+                process.join()
+                config = running.pop(process)
+                queue.report(config, process.exitcode or 0, running=list(running.values()))
+    except KeyboardInterrupt:
+        deadline = time.monotonic() + PATIENCE
+        for process in running:  # a terminal has interrupted them too
+            process.join(max(0, deadline - time.monotonic()))
+            process.terminate()  # a run is left as after any kill: it can go on
+            process.join()
+        raise
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _interrupt_on_termination() -> Any:
+    """Make a ``kill`` stop the processes too, as Ctrl-C does; gives the handler replaced."""
+    if threading.current_thread() is not threading.main_thread():
+        return None  # only the main thread may set handlers
+    return signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _process_context() -> Any:
+    """Processes forked from a server that has the imports behind it and computes nothing.
+
+    Where no process can be forked (Windows) each is started anew.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    # else torch's search for a GPU would initialise CUDA in the server and spoil its children
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([make_run.__module__])
+    return context
+
+
+def _child(
+    config: RunConfig, folder: Path, resources: Resources, keep_state: bool, show: bool
+) -> None:
+    try:
+        sys.exit(make_run(config, folder, resources, keep_state=keep_state, show=show))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

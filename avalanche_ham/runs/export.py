@@ -1,0 +1,127 @@
+"""From a run's folder to peft LoRA folders and a head that anything can read."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from avalanche_ham.adapters.peft_format import save_peft
+from avalanche_ham.backbones import create_model
+from avalanche_ham.errors import HamError, NoMatchError, StateError, UnknownNameError
+from avalanche_ham.runs.saving import MAIN, load_tree
+from avalanche_ham.runs.settings import build_strategy
+
+KINDS = ("merged", "groups", "tasks")
+
+
+def load_strategy(folder: Path) -> Any:
+    """Rebuild a run's strategy, as it was after its latest task, without its data.
+
+    Raises:
+        StateError: if the folder holds no complete state.
+    """
+    tree = _saved(folder)
+    identity = tree["identity"]
+    model = create_model(
+        identity["backbone"],
+        n_classes=tree["n_classes"],
+        head=identity["head"],
+        weights=identity["weights"],
+        seed=identity["seed"],
+    )
+    values = {k: v for k, v in identity["hyperparameters"].items() if k in tree["options"]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an evaluator without loggers is meant
+        strategy = build_strategy(
+            identity["method"],
+            values,
+            model=model,
+            seed=identity["seed"],
+            evaluator=None,
+        )
+    strategy.load_state_tree(tree["strategy"])
+    strategy.model.eval()
+    return strategy
+
+
+def _saved(folder: Path) -> dict[str, Any]:
+    try:
+        tree = load_tree(folder / "state")
+    except StateError as error:
+        if (folder / "state" / MAIN).exists():
+            raise
+        kept = "ham table keeps a state only with --keep-state"
+        raise StateError(f"{error}; {kept}") from error
+    if "identity" not in tree:
+        raise StateError(f"{folder / 'state'} is not the state of a run")
+    return tree
+
+
+def export(folder: Path, to: Path, *, kind: str = "merged") -> list[Path]:
+    """Write a run's adapters as peft LoRA folders, with the head beside them.
+
+    ``merged`` writes the update that evaluation uses into ``to`` itself, ``groups`` one
+    folder per HAM group, scaled by its alpha, ``tasks`` one per task's pruned adapter.
+
+    Raises:
+        UnknownNameError: if the kind is none of these.
+        NoMatchError: if the method keeps nothing of that kind.
+        StateError: if the run's folder holds no complete state.
+        HamError: if ``to`` holds files already.
+    """
+    if kind not in KINDS:
+        raise UnknownNameError("what", kind, KINDS)
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise HamError(f"to: {to} is not empty")
+    identity = _saved(folder)["identity"]
+    strategy = load_strategy(folder)
+    updates = _updates(strategy, kind)
+    vit = strategy.model.encoder.vit
+    written = []
+    for name, update in updates.items():
+        save_peft(vit, update, to / name, backbone=identity["backbone"])
+        written.append(to / name)
+    save_file(_head(strategy.model), to / "head.safetensors")
+    (to / "run.json").write_text(json.dumps(identity, indent=2) + "\n")
+    return written
+
+
+def _updates(strategy: Any, kind: str) -> dict[str, Any]:
+    if kind == "merged":
+        merged = strategy.inference_update() if strategy.adapters is not None else None
+        if merged is None:
+            raise NoMatchError("export: this method folds nothing into the weights")
+        return {"": merged}
+    grouping = getattr(strategy, "grouping", None)
+    if grouping is None:
+        raise NoMatchError(f"export: only ham keeps {kind}")
+    if kind == "tasks":
+        return {f"task-{t:03d}": u for t, u in enumerate(grouping.memory["adapters"])}
+    alphas = grouping.memory["alphas"]
+    return {
+        f"group-{j}": {
+            name: pair._replace(b=alpha * pair.b) for name, pair in grouping.factors(j).items()
+        }
+        for j, alpha in enumerate(alphas)
+    }
+
+
+def _head(model: Any) -> dict[str, Tensor]:
+    """The trained head's rows for all seen classes, and what each fed readout predicts with."""
+    head = model.head
+    tensors = {
+        "weight": torch.cat(list(head.weights)).detach(),
+        "bias": torch.cat(list(head.biases)).detach(),
+        "classes": head.classes,
+    }
+    for name, readout in model.readouts.items():
+        if readout.is_fed:
+            parts = readout.solution().items()
+            tensors.update({f"{name}.{part}": tensor for part, tensor in parts})
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}

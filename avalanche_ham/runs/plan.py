@@ -1,0 +1,175 @@
+"""Which runs a table still needs, and how long they will take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from avalanche_ham.heads import HEADS
+from avalanche_ham.reporting.setup import Setup
+from avalanche_ham.runs.archive import Archive, Record
+from avalanche_ham.runs.config import RunConfig
+from avalanche_ham.runs.identity import Identity, identity_of
+
+LIKENESS = (  # what an estimate is taken from, the most alike first
+    ("method", "benchmark", "preset", "backbone", "n_tasks"),
+    ("method", "benchmark", "preset", "backbone"),
+    ("benchmark", "preset", "backbone"),
+    ("preset", "backbone"),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a table, each once, by what is known of them.
+
+    Attributes:
+        finished: they have a record.
+        failed: they failed and are not tried again unless asked for.
+        missing: to be made, one seed of everything before the next seed.
+        without_data: to be made, but their data set is not there.
+    """
+
+    finished: tuple[RunConfig, ...]
+    failed: tuple[RunConfig, ...]
+    missing: tuple[RunConfig, ...]
+    without_data: tuple[RunConfig, ...]
+
+
+def make_plan(
+    runs: Iterable[RunConfig], archive: Archive, setup: Setup, *, retry: bool = False
+) -> Plan:
+    """Sort runs into finished, failed and missing.
+
+    Args:
+        runs: of one or more tables; equal ones are taken once.
+        archive: what is known.
+        setup: tells where the data are.
+        retry: count failed runs as missing.
+    """
+    once: dict[Identity, RunConfig] = {}
+    for config in runs:
+        once.setdefault(identity_of(config), config)
+    parts: dict[str, list[RunConfig]] = {
+        "finished": [],
+        "failed": [],
+        "missing": [],
+        "gone": [],
+    }
+    for identity, config in once.items():
+        if identity in archive.records:
+            parts["finished"].append(config)
+        elif identity in archive.failures and not retry:
+            parts["failed"].append(config)
+        else:
+            parts["missing" if setup.has_data(config.benchmark) else "gone"].append(config)
+    parts["missing"].sort(key=lambda config: setup.seeds.index(config.seed))
+    return Plan(*(tuple(part) for part in parts.values()))
+
+
+def together(runs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
+    """Let runs that differ in nothing but the head be one: it trains once and serves all.
+
+    Args:
+        runs: in the order in which they are to be made.
+
+    Returns:
+        As many runs as there are trainings; ``head`` lists the heads, ``linear`` first.
+    """
+    heads: dict[Identity, list[str]] = {}
+    firsts: dict[Identity, RunConfig] = {}
+    for config in runs:
+        identity = identity_of(config)
+        key = identity._replace(head="")
+        heads.setdefault(key, []).append(identity.head)
+        firsts.setdefault(key, config)
+    order = list(HEADS)
+    return tuple(
+        replace(firsts[key], head=",".join(sorted(names, key=order.index)))
+        for key, names in heads.items()
+    )
+
+
+def estimate(config: RunConfig, archive: Archive) -> float | None:
+    """Guess a run's seconds from finished ones of the same method, or else of any.
+
+    Training is taken as proportional to the tasks where a task has a fixed number of steps,
+    as constant where it has epochs. Evaluation after task t covers t of T tasks: (T + 1) / 2
+    times the last one, all in all.
+
+    Returns:
+        Seconds, or None if nothing finished resembles it.
+    """
+    wanted = identity_of(config)
+    known = list(archive.records.items())
+    for keys in LIKENESS:
+        alike = [
+            record
+            for identity, record in known
+            if all(getattr(identity, k) == getattr(wanted, k) for k in keys)
+        ]
+        if alike:
+            return sum(_scaled_seconds(r, config.n_tasks) for r in alike) / len(alike)
+    return None
+
+
+def _scaled_seconds(record: Record, n_tasks: int) -> float:
+    training = sum(record["train_seconds"])
+    per_task = record["hyperparameters"].get("steps") is not None
+    if per_task and len(record["train_seconds"]) > 1:
+        training *= n_tasks / record["n_tasks"]
+    return training + record["eval_seconds"][-1] * (n_tasks + 1) / 2
+
+
+def time_left(runs: Sequence[RunConfig], archive: Archive, *, jobs: int) -> str:
+    """Say how long runs will take with so many processes.
+
+    Runs that resemble nothing finished count as much as the mean of the others, and their
+    number is said.
+    """
+    guesses = [estimate(config, archive) for config in runs]
+    known = [guess for guess in guesses if guess is not None]
+    if not runs:
+        return "nothing"
+    if not known:
+        return "an unknown time (no finished run resembles them)"
+    seconds = sum(known) / len(known) * len(runs) / max(1, min(jobs, len(runs)))
+    unknown = len(guesses) - len(known)
+    tail = f" ({unknown} of {len(runs)} resemble no finished run)" if unknown else ""
+    return f"about {duration(seconds)}{tail}"
+
+
+def time_taken(runs: Sequence[RunConfig], archive: Archive) -> str:
+    """Say how long finished runs trained and evaluated; a training of several heads counts once."""
+    trainings = set()  # heads that shared a training have its seconds in common, to the last bit
+    for config in runs:
+        record = archive.record(config)
+        if record is not None:
+            seconds = (*record["train_seconds"], *record["eval_seconds"])
+            trainings.add((identity_of(config)._replace(head=""), seconds))
+    return duration(sum(sum(seconds) for _, seconds in trainings))
+
+
+def duration(seconds: float) -> str:
+    """Say a time in its two largest units."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def describe(config: RunConfig) -> str:
+    """Say in words which run this is."""
+    identity = identity_of(config)
+    factor = ", ".join(f"{k}={v}" for k, v in sorted(config.options.items()))
+    words = (
+        identity.method,
+        f"{identity.head.replace(',', ' and ')} head",
+        identity.benchmark,
+        f"{identity.n_tasks} tasks",
+        f"seed {identity.seed}",
+        factor,
+    )
+    return ", ".join(word for word in words if word)

@@ -1,0 +1,78 @@
+"""What a finished run leaves: its record."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import psutil
+import torch
+
+from avalanche_ham.evaluation.forward_transfer import forward_transfer
+from avalanche_ham.evaluation.hierarchy import hierarchy
+from avalanche_ham.evaluation.metrics import summary
+from avalanche_ham.runs.records import versions
+
+
+def make_record(run: Any, head: str) -> dict[str, Any]:
+    """Give the record of a finished ``Run`` for one of its heads: one JSON object."""
+    n, measured = run.config.n_tasks, run.measured
+    matrix = square(measured["rows"][head], n)
+    own = [row[-1] for row in measured["rows"][head]]
+    complete = not run.joint
+    a_t = measured["a_t"] if head == "linear" else []
+    run.strategy.model.predictor = head
+    return {
+        **run.identity(head),
+        "scope": measured["scopes"],
+        "versions": versions(),
+        "device": _device_name(run.strategy.device),
+        "test_images": [len(e.dataset) for e in run.benchmark.test_stream],
+        "accuracy_matrix": matrix,
+        "accuracy_task_known": square(measured["task_known"][head], n),
+        **summary(matrix),
+        "fwt": forward_transfer(measured["before"], measured["untouched"]),
+        "a_t": 100 * sum(a_t) / n if len(a_t) == n else None,
+        "a_t_merged": 100 * sum(own) / n if complete else None,
+        "train_seconds": measured["train_seconds"],
+        "eval_seconds": measured["eval_seconds"],
+        "trainable_parameters": measured["trainable_parameters"],
+        "stored_parameters": measured["stored_parameters"][head],
+        "peak_memory_mb": _peak_memory_mb(run.strategy.device),
+        "groups": run.strategy.describe(),
+        "hierarchy": hierarchy(run.strategy, list(run.benchmark.test_stream)),
+    }
+
+
+def square(rows: list[list[float]], n: int) -> list[list[float | None]]:
+    """Fill rows of a triangular matrix up to ``n`` by ``n``; None where nothing was seen yet."""
+    full: list[list[float | None]] = [[*row, *[None] * (n - len(row))] for row in rows]
+    unseen: list[list[float | None]] = [[None] * n for _ in range(n - len(rows))]
+    return unseen + full
+
+
+def state_of_head(tree: dict[str, Any], head: str) -> dict[str, Any]:
+    """Leave out of a state what only other heads need."""
+    kept = {
+        name: tensor
+        for name, tensor in tree["model"].items()
+        if not name.startswith("readouts.") or name.startswith(f"readouts.{head}.")
+    }
+    return {**tree, "model": kept}
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset / 2**20
+    import resource  # Windows lacks it
+
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {torch.get_num_threads()} threads"

@@ -1,0 +1,120 @@
+"""What survives a task, on disk: safetensors with a JSON tree, no pickle, written atomically."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors.torch import load, save
+from torch import Tensor
+
+from avalanche_ham.adapters.low_rank import LowRank
+from avalanche_ham.errors import StateError
+from avalanche_ham.runs.files import write_atomically
+from avalanche_ham.state import Archive
+
+FORMAT = "avalanche_ham.state.1"
+MAIN = "state.safetensors"
+
+
+def save_tree(folder: Path, tree: dict[str, Any]) -> None:
+    """Write a nested dict or list of tensors, updates, numbers and strings to a folder.
+
+    Items of an ``Archive`` go to files of their own, written once; then the main file
+    replaces the old one in one rename. Killed at any moment, the folder holds the old state
+    or the new one.
+
+    Args:
+        folder: made if it does not exist.
+        tree: keys are strings; leaves are tensors, ``LowRank``, numbers, strings or None.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, Tensor] = {}
+    skeleton = _strip(tree, "", tensors, folder)
+    write_atomically(folder / MAIN, _pack(skeleton, tensors))
+
+
+def load_tree(folder: Path) -> dict[str, Any]:
+    """Read what ``save_tree`` wrote. Nothing in the files is executed.
+
+    Raises:
+        StateError: if a file is missing, truncated, changed or of another format.
+    """
+    return _unpack(folder / MAIN, folder, None)
+
+
+def _strip(node: Any, path: str, tensors: dict[str, Tensor], folder: Path) -> Any:
+    """Replace tensors by references; collect them under their paths."""
+    if isinstance(node, Tensor):
+        tensors[path] = node.detach().cpu().contiguous().clone()
+        return {"$tensor": path}
+    if isinstance(node, LowRank):
+        return {
+            "$low_rank": [_strip(t, f"{path}/{i}", tensors, folder) for i, t in enumerate(node)]
+        }
+    if isinstance(node, dict):
+        return {k: _strip(v, f"{path}/{k}", tensors, folder) for k, v in node.items()}
+    if isinstance(node, Archive):
+        return {"$archive": _archive(node, path, folder)}
+    if isinstance(node, (list, tuple)):
+        return [_strip(v, f"{path}/{i}", tensors, folder) for i, v in enumerate(node)]
+    return node
+
+
+def _archive(items: Archive, path: str, folder: Path) -> list[list[str]]:
+    stem = path.strip("/").replace("/", "-")
+    names = [f"{stem}-{index:04d}.safetensors" for index in range(len(items))]
+    for index, name in enumerate(names):
+        if index < len(items.hashes) and (folder / name).exists():
+            continue
+        tensors: dict[str, Tensor] = {}
+        data = _pack(_strip(items[index], "", tensors, folder), tensors)
+        write_atomically(folder / name, data)
+        items.hashes[index : index + 1] = [hashlib.sha256(data).hexdigest()]
+    return [[name, digest] for name, digest in zip(names, items.hashes, strict=True)]
+
+
+def _pack(skeleton: Any, tensors: dict[str, Tensor]) -> bytes:
+    return save(tensors, metadata={"format": FORMAT, "tree": json.dumps(skeleton)})
+
+
+def _unpack(path: Path, folder: Path, digest: str | None) -> Any:
+    try:
+        data = path.read_bytes()
+        tensors = load(data)
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+    except FileNotFoundError as error:
+        raise StateError(f"the saved state in {folder} lacks {path.name}") from error
+    except (OSError, safetensors.SafetensorError) as error:
+        raise StateError(f"{path} is truncated or no saved state: {error}") from error
+    if header.get("format") != FORMAT:
+        raise StateError(f"{path} is not a saved state of this package")
+    if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+        raise StateError(f"{path} has changed since it was written")
+    try:
+        return _dress(json.loads(header["tree"]), tensors, folder)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, StateError):
+            raise
+        raise StateError(f"{path} is damaged: {type(error).__name__} {error}") from error
+
+
+def _dress(node: Any, tensors: dict[str, Tensor], folder: Path) -> Any:
+    """Put tensors back in place of their references."""
+    if isinstance(node, list):
+        return [_dress(v, tensors, folder) for v in node]
+    if not isinstance(node, dict):
+        return node
+    if "$tensor" in node:
+        return tensors[node["$tensor"]]
+    if "$low_rank" in node:
+        return LowRank(*(_dress(v, tensors, folder) for v in node["$low_rank"]))
+    if "$archive" in node:
+        items = Archive(_unpack(folder / Path(n).name, folder, d) for n, d in node["$archive"])
+        items.hashes = [digest for _, digest in node["$archive"]]
+        return items
+    return {k: _dress(v, tensors, folder) for k, v in node.items()}

@@ -1,0 +1,77 @@
+"""CODA-Prompt: prefixes mixed from components that grow by an orthonormal slice a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from avalanche_ham.backbones.model import ContinualModel
+from avalanche_ham.errors import UnknownNameError
+from avalanche_ham.strategies._base import ContinualStrategy
+from avalanche_ham.strategies._loop import Phase
+from avalanche_ham.strategies.prompts import DecomposedPrompts, PromptEncoder
+
+SCHEDULES = ("cosine", "constant")
+
+
+class CodaPromptStrategy(ContinualStrategy):
+    """Train the task's slice of components, keys and attention, and the newest head rows.
+
+    Smith et al., CODA-Prompt, CVPR 2023, Sec. 4. Earlier components take part in every prefix
+    as constants; stored parameters grow linearly. Nothing is selected, so evaluation needs no
+    guess of the task. Each image costs two passes of the ViT.
+
+    The authors train with Adam at 1e-3, no weight decay, batch 128, 20 epochs on CIFAR-100,
+    the rate falling along a quarter of a cosine, epoch by epoch; here it falls along half a
+    cosine, step by step, from ``lr``, which is the comparison's, as for every method.
+
+    Args:
+        model: from ``create_model``; its encoder is replaced by one with prompts.
+        components: new components of each task, from 1 to the width of the ViT (paper: 100 over
+            ten tasks). Once all tasks' components outnumber the width, new slices are
+            orthogonal within themselves only; the log says so.
+        prompt_length: rows of a component, even: one half keys, one half values.
+        blocks: blocks with a prefix, from the first on, at least 1; cut to the ViT's depth.
+        ortho: weight of the orthogonality penalty, at least 0 (paper: 0.1).
+        schedule: of the learning rate, ``cosine`` or ``constant``.
+        kwargs: of ``ContinualStrategy``.
+
+    Raises:
+        OptionError, UnknownNameError: if an argument is outside its range.
+        HamError: if the model's encoder carries prompts already.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: ContinualModel,
+        components: int = 10,
+        prompt_length: int = 8,
+        blocks: int = 5,
+        ortho: float = 0.1,
+        schedule: str = "cosine",
+        **kwargs: Any,
+    ) -> None:
+        if schedule not in SCHEDULES:
+            raise UnknownNameError("schedule", schedule, SCHEDULES)
+        self.schedule = schedule
+        encoder: Any = model.encoder
+        self.prompts = DecomposedPrompts(
+            width=encoder.num_features,
+            heads=encoder.vit.blocks[0].attn.num_heads,
+            depth=len(encoder.vit.blocks),
+            components=components,
+            length=prompt_length,
+            blocks=blocks,
+            ortho=ortho,
+        )
+        model.encoder = PromptEncoder(encoder, self.prompts)
+        super().__init__(model=model, **kwargs)
+
+    def begin_task(self, experience: Any) -> None:
+        """Start the task's slice by Gram-Schmidt; earlier ones are constants from now."""
+        self.prompts.grow()
+
+    def phases(self) -> Iterator[Phase]:
+        """One phase along the schedule."""
+        yield Phase(steps=self.steps, epochs=self.train_epochs, schedule=self.schedule)

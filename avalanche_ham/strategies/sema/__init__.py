@@ -1,0 +1,1 @@
+"""SEMA (Wang et al. 2025): adapters that are added where the features have shifted."""

@@ -1,0 +1,35 @@
+"""The preset ``paper`` end to end, in miniature: every method of the paper's tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from avalanche_ham.reporting.paper import METHODS
+from avalanche_ham.runs.config import Resources, RunConfig
+from avalanche_ham.runs.presets import preset_values
+from avalanche_ham.runs.runner import run
+
+FEW = {"train_per_class": 8, "test_per_class": 4}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_paper_preset_runs_end_to_end(method):
+    config = RunConfig(
+        method=method,
+        benchmark="digits",
+        n_tasks=2,
+        preset="paper",
+        backbone="tiny",
+        options=dict(FEW),
+    )
+    record = run(config, Resources(device="cpu", threads=1), show=False)
+    used = record["hyperparameters"]
+    wanted = {k: v for k, v in preset_values("paper", "digits").items() if k != "backbone"}
+    assert {k: used[k] for k in wanted} == wanted
+    assert used["precision"] == "bf16" and used["steps"] is None
+    assert len(record["accuracy_matrix"]) == 2 and 0 <= record["aa"] <= 100
+
+
+def test_bird_tasks_get_more_epochs_for_they_have_few_images():
+    assert preset_values("paper", "cub200")["epochs"] == 20
+    assert preset_values("paper", "cifar100")["epochs"] == 5

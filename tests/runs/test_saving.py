@@ -1,0 +1,224 @@
+"""Saved states: exact, atomic, and nothing but data."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from avalanche_ham.adapters import LowRank
+from avalanche_ham.errors import StateError
+from avalanche_ham.runs.saving import FORMAT, MAIN, load_tree, save_tree
+from avalanche_ham.state import Archive, count_stored
+
+
+def update(seed: int) -> dict:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "layer": LowRank(
+            torch.randn(2, 3, generator=generator), torch.randn(4, 2, generator=generator)
+        )
+    }
+
+
+def tree(n_archived: int) -> dict:
+    return {
+        "numbers": [1, -2.5, 1 / 3, True, None, "text", [], {}],
+        "nested": {"x": torch.arange(6).view(2, 3), "half": torch.rand(3).bfloat16()},
+        "empty": torch.zeros(0, 4),
+        "scalar": torch.tensor(1 / 3),
+        "list": [update(50), {"y": [torch.ones(1), torch.zeros(2, dtype=torch.bool)]}],
+        "past": Archive(update(k) for k in range(n_archived)),
+    }
+
+
+def same(x, y) -> bool:
+    if isinstance(x, torch.Tensor):
+        return isinstance(y, torch.Tensor) and x.dtype == y.dtype and torch.equal(x, y)
+    if isinstance(x, dict):
+        return list(x) == list(y) and all(same(x[k], y[k]) for k in x)
+    if isinstance(x, (list, tuple)):
+        return type(x) is type(y) and len(x) == len(y) and all(map(same, x, y))
+    return type(x) is type(y) and x == y
+
+
+def test_a_tree_comes_back_bit_by_bit_with_its_types(tmp_path):
+    torch.manual_seed(0)
+    saved = tree(2)
+    save_tree(tmp_path / "new" / "folder", saved)
+    assert same(load_tree(tmp_path / "new" / "folder"), saved)
+
+
+def test_views_and_shared_tensors_come_back_each_with_its_own_values(tmp_path):
+    whole = torch.arange(12.0).view(3, 4)
+    saved = {"row": whole[1], "transposed": whole.T, "same": whole, "twin": whole}
+    save_tree(tmp_path, saved)
+    loaded = load_tree(tmp_path)
+    assert same(loaded, saved)
+    loaded["same"].zero_()
+    assert torch.equal(loaded["twin"], whole)
+
+
+def test_items_of_an_archive_are_written_once_each(tmp_path):
+    archive = Archive()
+    stamps = []
+    for k in range(3):
+        archive.append(update(k))
+        save_tree(tmp_path, {"past": archive})
+        stamps.append({p.name: p.stat().st_mtime_ns for p in tmp_path.glob("past-*")})
+    assert [len(s) for s in stamps] == [1, 2, 3]
+    assert all(stamps[2][name] == stamp for s in stamps for name, stamp in s.items())
+
+
+def test_an_archive_grows_on_after_loading_without_writing_old_items_again(tmp_path):
+    save_tree(tmp_path, tree(2))
+    first = (tmp_path / "past-0000.safetensors").stat().st_mtime_ns
+    loaded = load_tree(tmp_path)
+    loaded["past"].append(update(2))
+    save_tree(tmp_path, loaded)
+    assert (tmp_path / "past-0000.safetensors").stat().st_mtime_ns == first
+    assert same(load_tree(tmp_path)["past"], tree(3)["past"])
+
+
+def test_a_second_folder_gets_all_items_of_an_archive(tmp_path):
+    saved = tree(2)
+    save_tree(tmp_path / "one", saved)
+    save_tree(tmp_path / "two", saved)
+    assert same(load_tree(tmp_path / "two")["past"], saved["past"])
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_save_that_is_cut_short_leaves_the_old_state_or_the_new_one(
+    tmp_path, monkeypatch, call, which
+):
+    torch.manual_seed(0)
+    old = tree(1)
+    save_tree(tmp_path, old)
+    real, calls = getattr(os, call), []
+
+    def die_at(*args):
+        calls.append(args)
+        if len(calls) == which + 1:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    new = {**old, "numbers": [2]}
+    new["past"] = load_tree(tmp_path)["past"]
+    new["past"].extend([update(1), update(2)])  # two archive files and the main one
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, die_at)
+        with pytest.raises(KeyboardInterrupt):
+            save_tree(tmp_path, new)
+    assert len(calls) == which + 1
+    again = load_tree(tmp_path)
+    assert same(again, old)
+    again["past"].extend([update(1), update(2)])
+    save_tree(tmp_path, {**again, "numbers": [2]})  # what a resumed run does
+    assert same(load_tree(tmp_path), {**tree(3), "numbers": [2], "nested": old["nested"]})
+
+
+def corrupt(path, kind: str) -> None:
+    data = path.read_bytes()
+    if kind == "missing":
+        path.unlink()
+    else:
+        changed = {
+            "empty": b"",
+            "truncated": data[: len(data) // 2],
+            "one byte short": data[:-1],
+            "changed": data[:-3] + bytes([data[-3] ^ 1]) + data[-2:],
+            "foreign": save({"x": torch.zeros(1)}),
+            "text": b"hello",
+        }[kind]
+        path.write_bytes(changed)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["missing", "empty", "truncated", "one byte short", "changed", "foreign", "text"],
+)
+def test_a_damaged_archive_file_is_refused(tmp_path, kind):
+    save_tree(tmp_path, tree(2))
+    corrupt(tmp_path / "past-0001.safetensors", kind)
+    with pytest.raises(StateError, match="past-0001.safetensors"):
+        load_tree(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "kind", ["missing", "empty", "truncated", "one byte short", "foreign", "text"]
+)
+def test_a_damaged_main_file_is_refused(tmp_path, kind):
+    save_tree(tmp_path, tree(2))
+    corrupt(tmp_path / MAIN, kind)
+    with pytest.raises(StateError, match=MAIN):
+        load_tree(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "skeleton",
+    [
+        '{"a": {"$tensor": "/none"}}',
+        "{not json",
+        '{"a": {"$archive": 3}}',
+        '{"a": {"$low_rank": [1]}}',
+    ],
+)
+def test_a_skeleton_that_points_nowhere_is_refused(tmp_path, skeleton):
+    data = save({"/x": torch.zeros(1)}, metadata={"format": FORMAT, "tree": skeleton})
+    (tmp_path / MAIN).write_bytes(data)
+    with pytest.raises(StateError, match="damaged"):
+        load_tree(tmp_path)
+
+
+def test_a_folder_without_a_state_is_named(tmp_path):
+    with pytest.raises(StateError, match=f"in {tmp_path}/none lacks {MAIN}"):
+        load_tree(tmp_path / "none")
+
+
+def test_an_archive_cannot_point_outside_its_folder(tmp_path):
+    save_tree(tmp_path / "elsewhere", tree(0))
+    skeleton = json.dumps({"a": {"$archive": [["../elsewhere/" + MAIN, "0"]]}})
+    (tmp_path / "run").mkdir()
+    data = save({}, metadata={"format": FORMAT, "tree": skeleton})
+    (tmp_path / "run" / MAIN).write_bytes(data)
+    with pytest.raises(StateError):
+        load_tree(tmp_path / "run")
+
+
+class Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, target) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return (open, (str(self.target), "w"))
+
+
+@pytest.mark.parametrize("writer", ["torch", "pickle"])
+@pytest.mark.parametrize("name", [MAIN, "past-0000.safetensors"])
+def test_a_poisoned_pickle_is_refused_and_never_executed(tmp_path, writer, name):
+    save_tree(tmp_path, tree(1))
+    target = tmp_path / "executed"
+    if writer == "torch":
+        torch.save(Bomb(target), tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes(pickle.dumps(Bomb(target)))
+    with pytest.raises(StateError):
+        load_tree(tmp_path)
+    assert not target.exists()
+
+
+def test_stored_parameters_are_the_floating_point_entries_that_are_not_zero():
+    nodes = {
+        "pruned": LowRank(torch.tensor([[0.0, 2.0, 0.0]]), torch.tensor([[1.0], [0.0]])),
+        "ids": torch.tensor([1, 2, 3]),
+        "deep": [torch.ones(2, 2), {"flag": torch.tensor([True]), "n": 5, "name": "x"}],
+        "past": Archive([torch.ones(3)]),
+    }
+    assert count_stored(nodes) == 1 + 1 + 4 + 3
