@@ -7,8 +7,6 @@ temporary name and renamed when complete, so an entry that exists is a whole one
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import math
 import os
 import shutil
 import tempfile
@@ -21,14 +19,13 @@ import numpy as np
 from tqdm import tqdm
 
 from avalanche_ham.benchmarks._decoding import DECODER, decode, stored_size
-from avalanche_ham.benchmarks._image_files import ImageFiles
+from avalanche_ham.benchmarks._image_digests import digest_of, file_digests
+from avalanche_ham.benchmarks._image_files import Box, ImageFiles
 from avalanche_ham.benchmarks.image_set import ImageSet
 from avalanche_ham.errors import DataError, check_range
 
 __all__ = ["cache_folder", "cached_sets"]
 
-SAMPLED = 500  # images of each part whose bytes are looked at, spread over the list
-SAMPLE_BYTES = 4096  # from the middle: the beginning may be a header and a blank margin
 ABANDONED_SECONDS = 24 * 3600
 
 
@@ -42,9 +39,8 @@ def cached_sets(train: ImageFiles, test: ImageFiles, *, size: int) -> tuple[Imag
     """Open the decoded images of both parts; decode them first if that was not done.
 
     The images become RGB squares, as ``decode`` says. Where all images share one smaller
-    size, they are not enlarged. The key of the cache is every file's relative path, size
-    and time of change, a sample of the files' bytes, the boxes, and ``size``; it does not
-    depend on where the folder lies.
+    size, they are not enlarged. The key of the cache is every file's relative path and
+    content, the boxes, and ``size``; it does not depend on where the folder lies.
 
     Args:
         size: side of the squares in pixels, at least 1.
@@ -56,64 +52,59 @@ def cached_sets(train: ImageFiles, test: ImageFiles, *, size: int) -> tuple[Imag
     """
     check_range("size", size, 1, float("inf"))
     parts = {"train": train, "test": test}
-    entry = cache_folder() / _key(parts, size)
-    for files in parts.values():
-        if not files.names:
-            raise DataError(f"{files.folder} has no images")
-        if entry.is_relative_to(files.folder.resolve()):
-            raise DataError(
-                f"the image cache must lie outside {files.folder}, but "
-                f"AVALANCHE_HAM_CACHE puts it into {entry.parent}"
-            )
+    _check_places(parts)
+    memory = cache_folder().parent / "digests"
+    digests = {k: file_digests(f.folder, f.names, memory) for k, f in parts.items()}
+    entry = cache_folder() / _key(parts, digests, size)
     if entry.is_dir():
         try:
-            return _open(entry, parts)
+            return _open(entry, parts, digests)
         except DataError:  # damaged after it was written
             shutil.rmtree(entry, ignore_errors=True)
     _write(entry, parts, size)
-    return _open(entry, parts)
+    return _open(entry, parts, digests)
 
 
-def _open(entry: Path, parts: dict[str, ImageFiles]) -> tuple[ImageSet, ImageSet]:
+def _check_places(parts: dict[str, ImageFiles]) -> None:
+    for files in parts.values():
+        if not files.names:
+            raise DataError(f"{files.folder} has no images")
+        if cache_folder().is_relative_to(files.folder.resolve()):
+            raise DataError(
+                f"the image cache must lie outside {files.folder}, but "
+                f"AVALANCHE_HAM_CACHE puts it into {cache_folder()}"
+            )
+
+
+def _open(
+    entry: Path, parts: dict[str, ImageFiles], digests: dict[str, list[str]]
+) -> tuple[ImageSet, ImageSet]:
     train, test = (
-        ImageSet(entry / f"{part}.npy", targets=files.targets, classes=files.classes)
+        ImageSet(
+            entry / f"{part}.npy",
+            targets=files.targets,
+            classes=files.classes,
+            digests=_with_boxes(digests[part], files.boxes),
+        )
         for part, files in parts.items()
     )
     return train, test
+
+
+def _with_boxes(digests: list[str], boxes: list[Box] | None) -> list[str]:
+    """Tell an image by what is cut from it, too."""
+    if boxes is None:
+        return digests
+    return [digest_of(repr(pair).encode()) for pair in zip(digests, boxes, strict=True)]
 
 
 def _paths(files: ImageFiles) -> Iterator[str]:
     return (os.path.join(files.folder, name) for name in files.names)
 
 
-def _key(parts: dict[str, ImageFiles], size: int) -> str:
-    digest = hashlib.sha256(repr((DECODER, size)).encode())
-    for part, files in parts.items():
-        digest.update(repr((part, files.boxes)).encode())
-        every = math.ceil(len(files.names) / SAMPLED)
-        for index, (name, path) in enumerate(zip(files.names, _paths(files))):
-            facts = (name, *_facts(path, sampled=index % every == 0))
-            digest.update(repr(facts).encode())
-    return digest.hexdigest()[:32]
-
-
-def _facts(path: str, *, sampled: bool) -> tuple[int, int, bytes]:
-    """Give a file's size, its time of change and, if sampled, the bytes in its middle."""
-    try:
-        status = os.stat(path)
-        middle = _middle(path, status.st_size) if sampled else b""
-    except FileNotFoundError as error:
-        raise DataError(f"the image {path} is missing") from error
-    except OSError as error:
-        message = f"the image {path} cannot be read ({error.strerror})"
-        raise DataError(message) from error
-    return status.st_size, status.st_mtime_ns, middle
-
-
-def _middle(path: str, size: int) -> bytes:
-    with open(path, "rb") as file:
-        file.seek(max(0, (size - SAMPLE_BYTES) // 2))
-        return file.read(SAMPLE_BYTES)
+def _key(parts: dict[str, ImageFiles], digests: dict[str, list[str]], size: int) -> str:
+    told = [(part, f.names, digests[part], f.boxes) for part, f in parts.items()]
+    return digest_of(repr((DECODER, size, told)).encode())
 
 
 def _write(entry: Path, parts: dict[str, ImageFiles], size: int) -> None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 
+from avalanche_ham.benchmarks._image_digests import digest_of
 from avalanche_ham.benchmarks.image_set import ImageSet
 from avalanche_ham.errors import DataError, OptionError, check_range
 from avalanche_ham.seeding import generator
@@ -18,6 +19,14 @@ class Selection(NamedTuple):
 
     images: ImageSet
     rows: list[list[int]]
+
+    def digest(self) -> str:
+        """Tell these images from others: their shape, classes and contents, by class."""
+        found = [
+            (name, [self.images.digest(row) for row in sorted(rows)])
+            for name, rows in zip(self.images.classes, self.rows)
+        ]
+        return digest_of(repr((self.images.image_shape, found)).encode())
 
 
 def select_images(

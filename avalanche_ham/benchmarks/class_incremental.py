@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
 import torch
@@ -20,6 +20,7 @@ from avalanche.benchmarks import (
 )
 from avalanche.benchmarks.utils import AvalancheDataset, as_classification_dataset
 
+from avalanche_ham.benchmarks._image_digests import digest_of
 from avalanche_ham.benchmarks._selection import Selection, select_images
 from avalanche_ham.benchmarks.image_set import ImageSet
 from avalanche_ham.errors import DataError, OptionError
@@ -49,6 +50,7 @@ class Benchmark(CLScenario):
         name: name of the data set.
         class_names: all class names; a label is a position in them.
         tasks: the labels of each task, in order of arrival.
+        image_digests: stream -> 32 hexadecimal digits that tell its images from others.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Benchmark(CLScenario):
         name: str,
         class_names: Sequence[str],
         tasks: Sequence[Sequence[int]],
+        image_digests: Mapping[str, str],
     ) -> None:
         super().__init__(list(streams))
         for stream in self.streams.values():
@@ -65,6 +68,12 @@ class Benchmark(CLScenario):
         self.name = name
         self.class_names = tuple(class_names)
         self.tasks = tuple(tuple(task) for task in tasks)
+        self.image_digests = dict(image_digests)
+
+    @property
+    def images_digest(self) -> str:
+        """Tells the images of all streams from others; the order of the classes does not count."""
+        return f"sha256-{digest_of(repr(sorted(self.image_digests.items())).encode())}"
 
     @property
     def n_classes(self) -> int:
@@ -132,7 +141,13 @@ def class_incremental(
     )
     streams = {part: _datasets(found, tasks) for part, found in chosen.items()}
     scenario = with_classes_timeline(benchmark_from_datasets(**streams))
-    return Benchmark(scenario.streams.values(), name=name, class_names=train.classes, tasks=tasks)
+    return Benchmark(
+        scenario.streams.values(),
+        name=name,
+        class_names=train.classes,
+        tasks=tasks,
+        image_digests={part: found.digest() for part, found in chosen.items()},
+    )
 
 
 def task_sizes(n_classes: int, n_tasks: int) -> list[int]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from avalanche_ham.benchmarks._image_digests import digest_of
 from avalanche_ham.errors import DataError
 
 __all__ = ["ImageSet"]
@@ -33,6 +34,7 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
         targets: the class id of each image, length ``n``, each at least 0 and below
             ``len(classes)``.
         classes: the class names; a class id is a position in them.
+        digests: what each image is told from others by, length ``n``; None digests its bytes.
 
     Raises:
         DataError: if the images are not uint8 of four dimensions, if the file cannot be
@@ -45,11 +47,13 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
         *,
         targets: Sequence[int],
         classes: Sequence[str],
+        digests: Sequence[str] | None = None,
     ) -> None:
         self.path = images if isinstance(images, Path) else None
         self._images = _as_array(images)
         self.targets = [int(target) for target in targets]
         self.classes = tuple(classes)
+        self._digests = digests
         self._check()
 
     def _check(self) -> None:
@@ -73,6 +77,12 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
     def image_shape(self) -> tuple[int, ...]:
         """The shape ``(C, H, W)`` that all images share."""
         return self._images.shape[1:]
+
+    def digest(self, index: int) -> str:
+        """Give 32 hexadecimal digits that tell an image's content from another's."""
+        if self._digests is not None:
+            return self._digests[index]
+        return digest_of(np.ascontiguousarray(self._images[index]).data)
 
     def __len__(self) -> int:
         return len(self.targets)
