@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     for _ in ("the grid", "the smaller rate, where the grid asks for it"):
         runs = [config for name in names for config in grid(setup, name, archive, options)]
         problems += execute(
-            together(make_plan(runs, archive, setup).missing),
+            together(make_plan(runs, archive, setup.has_data).missing),
             options.records,
             archive,
             resources=resources,

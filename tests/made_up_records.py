@@ -9,43 +9,55 @@ import pytest
 
 from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.runs.archive import Archive, write_failure
-from avalanche_ham.runs.config import BENCHMARK_OPTIONS
-from avalanche_ham.runs.identity import identity_in, identity_of
-from avalanche_ham.runs.presets import preset_values
-from avalanche_ham.runs.settings import resolve
+from avalanche_ham.runs.config import resolve_config
+from avalanche_ham.runs.identity import Digests, identity_entries, identity_of
 
 
 def made_up(config, **values) -> dict:
     """Give the record of a run that was never made."""
-    preset = preset_values(config.preset, config.benchmark, config.method)
-    own = {k: v for k, v in config.options.items() if k not in BENCHMARK_OPTIONS}
-    data = {k: preset[k] for k in BENCHMARK_OPTIONS if preset.get(k) is not None}
-    n = config.n_tasks
+    settings, n = resolve_config(config), config.n_tasks
+    digests = Digests(None, "sha256-1", "0123456789ab")
+    triangle = [[0.5] * (t + 1) + [None] * (n - t - 1) for t in range(n)]
     return {
-        "method": config.method,
-        "head": identity_of(config).head,
-        "benchmark": config.benchmark,
-        "n_tasks": n,
-        "seed": config.seed,
-        "preset": config.preset,
-        "backbone": config.backbone or preset["backbone"],
-        "weights_id": identity_of(config).weights,
-        "data_id": config.data_id,
-        "hyperparameters": {**resolve(config.method, preset, own), **data},
-        "accuracy_matrix": [[0.5] * (t + 1) + [None] * (n - t - 1) for t in range(n)],
-        "test_images": [100] * n,
+        **identity_entries(settings, digests=digests),
+        "legacy": False,
         "scope": ["current"] * n,
+        "selection": "test",
+        "versions": {"avalanche-ham": "0.1.0"},
+        "commit": None,
+        "clean": None,
+        "date": None,
+        "device": "cpu",
+        "processor": None,
+        "threads": 1,
+        "precision": "fp32",
+        "segments": [],
+        "test_images": [100] * n,
+        "accuracy_matrix": triangle,
+        "accuracy_task_known": triangle,
+        "right": None,
         "aa": 50.0,
         "fm": 10.0,
+        "bwt": -10.0,
+        "aaa": 55.0,
+        "fwt": None,
+        "a_t": None,
+        "a_t_merged": 50.0,
         "train_seconds": [2.0] * n,
+        "feed_seconds": [0.0] * n,
+        "drift_seconds": [0.0] * n,
         "eval_seconds": [0.1 * (t + 1) for t in range(n)],
+        "trainable_parameters": [1000] * n,
         "stored_parameters": [1000 * (t + 1) for t in range(n)],
+        "memory_bytes": 0,
+        "peak_memory_mb": 100.0,
         "groups": {
             "members": [t % 2 for t in range(n)],
             "similarities": [[0.1, -0.1][: min(t, 2)] for t in range(n)],
             "group_alphas": [1.0, 1.1],
             "alphas": [{"start": [1.0], "end": [1.0] * min(t + 1, 3)} for t in range(n)],
         },
+        "hierarchy": None,
         **values,
     }
 
@@ -76,8 +88,10 @@ def archive_of():
     """A function from (config, values) pairs to an archive in memory."""
 
     def make(*pairs) -> Archive:
-        records = [made_up(config, **values) for config, values in pairs]
-        return Archive({identity_in(record): record for record in records})
+        archive = Archive()
+        for config, values in pairs:
+            archive.add(made_up(config, **values))
+        return archive
 
     return make
 

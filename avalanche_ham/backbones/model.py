@@ -15,8 +15,8 @@ from avalanche_ham.adapters import AdapterSet, DenseTerms
 from avalanche_ham.backbones.preprocess import Preprocess
 from avalanche_ham.backbones.seams import embed, run_blocks, tokens_read
 from avalanche_ham.backbones.vit import create_backbone
-from avalanche_ham.errors import HamError, UnknownNameError
-from avalanche_ham.heads import HEADS, IncrementalHead, create_readout
+from avalanche_ham.errors import HamError
+from avalanche_ham.heads import IncrementalHead, create_readout, split_heads
 
 
 class Encoding(NamedTuple):
@@ -46,6 +46,8 @@ class VitEncoder(nn.Module):
             stem_channels=getattr(stem, "num_features", None),
         )
         self.num_features: int = vit.num_features
+        self.image_size: int = size[0]
+        self.weights_digest: str | None = getattr(vit, "weights_digest", None)
 
     def forward(self, images: Tensor) -> Encoding:
         """Map images ``(N, C, H, W)``, uint8 or float, to their features ``(N, d)``."""
@@ -123,6 +125,7 @@ def create_model(
     head: str = "linear",
     pretrained: bool = True,
     weights: str | Path | None = None,
+    image_size: int | None = None,
     seed: int = 0,
 ) -> ContinualModel:
     """Make a continual model on a frozen backbone.
@@ -132,7 +135,7 @@ def create_model(
         n_classes: number of classes of the whole benchmark, ``benchmark.n_classes``.
         head: who predicts: ``linear`` (the trained head), ``ncm`` or ``ridge``; further
             names after a comma are measured beside the first, ``"linear,ridge"``.
-        pretrained, weights: see ``create_backbone``.
+        pretrained, weights, image_size: see ``create_backbone``.
         seed: of random weights and random projections.
 
     Raises:
@@ -140,7 +143,9 @@ def create_model(
     """
     names = split_heads(head)
     if isinstance(backbone, str):
-        vit = create_backbone(backbone, pretrained=pretrained, weights=weights, seed=seed)
+        vit = create_backbone(
+            backbone, pretrained=pretrained, weights=weights, image_size=image_size, seed=seed
+        )
     else:
         vit = backbone.requires_grad_(False)
     prefer_plain_attention(vit)
@@ -149,19 +154,6 @@ def create_model(
     made = {name: create_readout(name, width, n_classes, seed=seed) for name in names}
     readouts = {name: readout for name, readout in made.items() if readout is not None}
     return ContinualModel(encoder, IncrementalHead(width, n_classes), readouts, names[0])
-
-
-def split_heads(head: str) -> list[str]:
-    """Split ``"linear,ridge"`` into names, each once.
-
-    Raises:
-        UnknownNameError: if a name is none of ``HEADS``.
-    """
-    names = list(dict.fromkeys(head.split(",")))
-    for name in names:
-        if name not in HEADS:
-            raise UnknownNameError("head", name, HEADS)
-    return names
 
 
 def prefer_plain_attention(vit: nn.Module) -> None:

@@ -11,13 +11,19 @@ import torch
 from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 
+from avalanche_ham.backbones.digest import weights_digest
 from avalanche_ham.backbones.names import BACKBONES
-from avalanche_ham.errors import DataError, StateError, UnknownNameError
+from avalanche_ham.errors import DataError, OptionError, StateError, UnknownNameError
 from avalanche_ham.seeding import forked
 
 
 def create_backbone(
-    name: str, *, pretrained: bool = True, weights: str | Path | None = None, seed: int = 0
+    name: str,
+    *,
+    pretrained: bool = True,
+    weights: str | Path | None = None,
+    image_size: int | None = None,
+    seed: int = 0,
 ) -> VisionTransformer:
     """Make a vision transformer without its classifier.
 
@@ -28,23 +34,45 @@ def create_backbone(
             timm's, from its cache or the network; else they are random.
         weights: a local ``.safetensors`` or ``.pth`` file of timm's names, instead; for
             ``embedded`` one that ``experiments/pretrain_embedded.py`` has written.
+        image_size: side of the square images in pixels, a multiple of the patch; position
+            embeddings are resampled after the weights are loaded. None takes the backbone's own.
         seed: of the random start, where there are no weights.
+
+    Returns:
+        The transformer, frozen; its attribute ``weights_digest`` tells its weights from others, as
+        ``backbones.digest`` says, and is None if they are random.
 
     Raises:
         UnknownNameError: if the name is no ViT that timm knows.
+        OptionError: if the backbone cannot take images of that size.
         DataError: if timm's weights cannot be fetched.
         StateError: if the weights file cannot be read or does not fit.
     """
     with forked(seed, "backbone"):
         if name == "embedded":
-            vit, weights = _embedded(pretrained, weights), None
+            vit = _embedded(pretrained, weights)
         elif name == "tiny":
             vit = _tiny()
         else:
             vit = _from_timm(name, pretrained and weights is None)
-    if weights is not None:
+    random = weights is None and (name == "tiny" or not pretrained)
+    if weights is not None and name != "embedded":
         _load_local(vit, Path(weights))
+    vit.weights_digest = None if random else weights_digest(vit)
+    _resize(vit, name, image_size)
     return vit.eval().requires_grad_(False)
+
+
+def _resize(vit: VisionTransformer, name: str, size: int | None) -> None:
+    """Set the size of the images by timm's own means, which resamples position embeddings."""
+    if size is None or size == vit.patch_embed.img_size[0]:
+        return
+    patch = vit.patch_embed.patch_size[0]
+    if name == "embedded" or not hasattr(vit, "set_input_size"):
+        raise OptionError("image_size", f"{vit.patch_embed.img_size[0]} for {name}", size)
+    if size < patch or size % patch:
+        raise OptionError("image_size", f"a multiple of {patch}, the patch of {name}", size)
+    vit.set_input_size(img_size=(size, size))
 
 
 def check_backbone(name: str, *, pretrained: bool = True) -> None:

@@ -24,7 +24,7 @@ __all__ = ["image_folder", "open_folder"]
 def image_folder(
     *, data_root: str | PathLike[str], size: int = 224, **split: Unpack[Split]
 ) -> Benchmark:
-    """Split the images of a folder into tasks.
+    """Split the images of a folder into tasks; the benchmark bears the folder's name.
 
     Images are turned as their EXIF orientation says; transparency shows white; 16-bit grey
     keeps its upper eight bits.
@@ -40,8 +40,9 @@ def image_folder(
             differ, or an image is corrupt or of 32-bit or floating point grey.
         OptionError: as ``class_incremental``.
     """
-    train, test = open_folder(Path(data_root).expanduser(), size=size)
-    return class_incremental(train, test, name="image_folder", **split)
+    root = Path(data_root).expanduser()
+    train, test = open_folder(root, size=size)
+    return class_incremental(train, test, name=root.resolve().name, **split)
 
 
 def open_folder(root: Path, *, size: int = 224) -> tuple[ImageSet, ImageSet]:

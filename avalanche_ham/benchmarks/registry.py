@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avalanche_ham.errors import UnknownNameError
@@ -12,7 +13,7 @@ from avalanche_ham.errors import UnknownNameError
 if TYPE_CHECKING:
     from avalanche_ham.benchmarks.class_incremental import Benchmark
 
-__all__ = ["BENCHMARKS", "BenchmarkEntry", "create_benchmark"]
+__all__ = ["BENCHMARKS", "BenchmarkEntry", "create_benchmark", "is_there", "title_of"]
 
 
 class BenchmarkEntry(NamedTuple):
@@ -22,6 +23,8 @@ class BenchmarkEntry(NamedTuple):
     n_classes: int | None  # None where the data decide
     summary: str
     downloads: bool = True  # whether its function can fetch the data
+    title: str = ""  # in tables; else its name
+    folders: tuple[str, ...] | None = None  # where it may lie below the data root; None: nowhere
 
 
 _HERE = "avalanche_ham.benchmarks"
@@ -30,22 +33,56 @@ BENCHMARKS = {
     "digits": BenchmarkEntry(
         f"{_HERE}.digits:digits", 10, "scikit-learn's digits, 8 px, no download", False
     ),
-    "cifar100": BenchmarkEntry(f"{_HERE}.cifar100:cifar100", 100, "CIFAR-100, 32 px"),
-    "tiny_imagenet": BenchmarkEntry(
-        f"{_HERE}.tiny_imagenet:tiny_imagenet", 200, "Tiny-ImageNet, 64 px"
+    "cifar100": BenchmarkEntry(
+        f"{_HERE}.cifar100:cifar100",
+        100,
+        "CIFAR-100, 32 px",
+        title="CIFAR-100",
+        folders=("cifar100", "cifar-100-python"),
     ),
-    "cub200": BenchmarkEntry(f"{_HERE}.cub200:cub200", 200, "CUB-200-2011, bird photographs"),
+    "tiny_imagenet": BenchmarkEntry(
+        f"{_HERE}.tiny_imagenet:tiny_imagenet",
+        200,
+        "Tiny-ImageNet, 64 px",
+        title="Tiny-ImageNet",
+        folders=("tiny-imagenet", "tiny-imagenet-200"),
+    ),
+    "cub200": BenchmarkEntry(
+        f"{_HERE}.cub200:cub200",
+        200,
+        "CUB-200-2011, bird photographs",
+        title="CUB-200",
+        folders=("cub200", "CUB_200_2011"),
+    ),
     "image_folder": BenchmarkEntry(
-        f"{_HERE}.image_folder:image_folder", None, "train/<class>/*, test/<class>/*", False
+        f"{_HERE}.image_folder:image_folder",
+        None,
+        "train/<class>/*, test/<class>/*; known by the folder's name",
+        False,
+        folders=(".",),
     ),
 }
+
+
+def title_of(name: str) -> str:
+    """Give a data set's name as tables show it; that of an image folder is the folder's."""
+    return BENCHMARKS[name].title or name if name in BENCHMARKS else name
+
+
+def is_there(name: str, data_root: str | PathLike[str]) -> bool:
+    """Whether a data set lies below a data root, or needs no files."""
+    root = Path(data_root).expanduser()
+    if name not in BENCHMARKS:
+        return (root / name / "train").is_dir()
+    folders = BENCHMARKS[name].folders
+    return folders is None or any((root / folder).is_dir() for folder in folders)
 
 
 def create_benchmark(name: str, *, data_root: str | PathLike[str], **options: Any) -> Benchmark:
     """Create a benchmark by its name.
 
     Args:
-        name: a name from ``BENCHMARKS``.
+        name: a name from ``BENCHMARKS``, or of an image folder below ``data_root``.
         data_root: folder that holds the data sets; for ``image_folder`` the folder
             itself.
         options: those of the benchmark's function, at least ``n_tasks`` and ``seed``.
@@ -56,7 +93,9 @@ def create_benchmark(name: str, *, data_root: str | PathLike[str], **options: An
         OptionError: if an option is outside its range.
     """
     if name not in BENCHMARKS:
-        raise UnknownNameError("benchmark", name, BENCHMARKS)
+        if not is_there(name, data_root):
+            raise UnknownNameError("benchmark", name, BENCHMARKS)
+        return create_benchmark("image_folder", data_root=Path(data_root, name), **options)
     module, _, function = BENCHMARKS[name].function.partition(":")
     make: Callable[..., Benchmark] = getattr(importlib.import_module(module), function)
     return make(data_root=data_root, **options)

@@ -10,9 +10,10 @@ from typing import Any
 from avalanche_ham.errors import StateError
 from avalanche_ham.reporting.demo_figure import draw_demo
 from avalanche_ham.runs.config import Resources, RunConfig
-from avalanche_ham.runs.identity import Identity, identity_in, identity_of
+from avalanche_ham.runs.folder import STATE, has_state
+from avalanche_ham.runs.identity import identity_in, identity_of
 from avalanche_ham.runs.lock import locked
-from avalanche_ham.runs.records import append_record, read_records
+from avalanche_ham.runs.records import RECORDS, Record, append_record, read_records
 from avalanche_ham.runs.runner import run
 from avalanche_ham.runs.saving import load_tree
 
@@ -59,7 +60,7 @@ def demo(out: Path | None = None, runs: Mapping[str, RunConfig] = RUNS) -> None:
     print("adapter joined and how alike they were, and how important each is (alpha).")
 
 
-def _make(folder: Path, runs: Mapping[str, RunConfig]) -> list[dict[str, Any]]:
+def _make(folder: Path, runs: Mapping[str, RunConfig]) -> list[Record]:
     """Make the runs, or go on with them, and gather their records."""
     device = Resources(device="cpu")  # the same numbers with and without a GPU
     for name, config in runs.items():
@@ -83,40 +84,27 @@ def _name(record: Mapping[str, Any]) -> str:
     return record["method"] + ("" if head == "linear" else f", {head} head")
 
 
-def _finished(folder: Path, runs: Mapping[str, RunConfig]) -> list[dict[str, Any]]:
+def _finished(folder: Path, runs: Mapping[str, RunConfig]) -> list[Record]:
     """Give the records of a finished demo, none of an unfinished one; refuse other runs."""
-    done = folder / "records.jsonl"
+    done = folder / RECORDS
     records = read_records(done) if done.exists() else []
-    states = [folder / name / "state" for name in runs]
-    begun = [
-        load_tree(state)["identity"] for state in states if (state / "state.safetensors").exists()
-    ]
-    expected = {
-        identity_of(config)._replace(head=head)
-        for config in runs.values()
-        for head in (config.head, *config.head.split(","))
-    }
-    known = all(_identity(found) in expected for found in (*records, *begun))
-    if not known or (folder / "state").exists():
+    states = [folder / name / STATE for name in runs]
+    begun = [load_tree(state)["identity"] for state in states if has_state(state.parent)]
+    asked = {identity_of(config).training for config in runs.values()}
+    found = {identity_in(entries).training for entries in (*records, *begun)}
+    if not found <= asked or has_state(folder):
         raise StateError(f"out: {folder} holds another run; choose another folder")
     return records
 
 
-def _identity(found: dict[str, Any]) -> Identity | None:
-    try:
-        return identity_in(found)
-    except KeyError:  # written by something else
-        return None
-
-
-def _gather(folder: Path, runs: Mapping[str, RunConfig]) -> list[dict[str, Any]]:
+def _gather(folder: Path, runs: Mapping[str, RunConfig]) -> list[Record]:
     """Move the runs' records into one file.
 
     Tables read every ``records.jsonl`` below a folder, so each record may stand there once.
     """
-    files = [folder / name / "records.jsonl" for name in runs]
+    files = [folder / name / RECORDS for name in runs]
     records = [record for file in files for record in read_records(file)]
-    append_record(folder / "records.jsonl", *records)
+    append_record(folder / RECORDS, *records)
     for file in files:
         file.unlink()
     return records

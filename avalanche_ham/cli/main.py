@@ -1,4 +1,4 @@
-"""The command ``ham``: demo, run, table, figure, list, export."""
+"""The command ``ham``: demo, run, table, figure, collect, list, export."""
 
 from __future__ import annotations
 
@@ -60,6 +60,9 @@ def _dispatch(words: list[str]) -> int:
         commands.add_parser(name, help=text, add_help=False)
     listing = commands.add_parser("list", help="what there is to choose from")
     listing.add_argument("what", choices=("methods", "benchmarks", "backbones"))
+    gather = commands.add_parser("collect", help="gather runs' records into sorted files")
+    gather.add_argument("runs", type=Path, metavar="RUNS", help="folder of runs")
+    gather.add_argument("--to", type=Path, required=True, metavar="RESULTS", help="a folder")
     export = commands.add_parser("export", help="write a run's adapters for peft")
     export.add_argument("run", type=Path, metavar="OUT", help="folder of a run")
     export.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new folder")
@@ -74,6 +77,12 @@ def _dispatch(words: list[str]) -> int:
         run_demo(args.out)
     elif args.command == "list":
         _list(args.what)
+    elif args.command == "collect":
+        check_place("to", args.to)
+        from avalanche_ham.runs.collect import collect
+
+        for path in collect(args.runs, args.to):
+            print(path)
     elif args.command == "export":
         check_place("to", args.to)
         from avalanche_ham.runs.export import export as run_export

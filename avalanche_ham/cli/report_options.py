@@ -36,8 +36,9 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "benchmark": ({}, "data sets instead of the paper's"),
     "methods": ({}, "only these"),
     "head": ({}, "linear, ncm, ridge: a block each"),
-    "preset": ({"default": "cpu"}, "smoke, cpu or paper"),
+    "preset": ({}, "smoke, cpu, study or paper; default: the one with most records, or cpu"),
     "backbone": ({}, "default: the preset's"),
+    "image-size": ({"type": int}, "pixels; default: the preset's or the backbone's own"),
     "weights": ({}, "local weights file for the backbone"),
     "data-root": ({"default": DATA_ROOT}, "folder of the data sets"),
     "device": ({"default": "auto"}, "auto, cpu, cuda"),
@@ -97,7 +98,7 @@ def make_parser(kind: str) -> argparse.ArgumentParser:
     return parser
 
 
-def make_setup(args: argparse.Namespace, tables: dict[str, Any]) -> Any:
+def make_setup(args: argparse.Namespace, tables: dict[str, Any], archive: Any) -> Any:
     """Make the ``Setup`` that the options and a config file's tables describe."""
     from avalanche_ham.reporting.setup import Setup
 
@@ -108,8 +109,10 @@ def make_setup(args: argparse.Namespace, tables: dict[str, Any]) -> Any:
         seeds=_numbers("seeds", args.seeds) or (),
         heads=_names(args.head),
         methods=_names(args.methods),
-        preset=args.preset,
+        preset=args.preset or archive.common_preset() or "cpu",
         backbone=args.backbone,
+        image_size=args.image_size,
+        known=frozenset(identity.benchmark for identity in archive.records),
         weights=args.weights,
         options=options,
         method_options=method_options,

@@ -30,9 +30,9 @@ def report(words: list[str]) -> int:
     from avalanche_ham.reporting.tables import TABLES
     from avalanche_ham.runs.archive import read_archive
 
-    setup = make_setup(args, tables)
-    table = (TABLES if kind == "table" else FIGURES)[args.name](setup)
     archive = read_archive(args.records, must_exist=not args.run)
+    setup = make_setup(args, tables, archive)
+    table = (TABLES if kind == "table" else FIGURES)[args.name](setup)
     try:
         problems = _run(table, setup, archive, args) if args.run else []
     except KeyboardInterrupt:
@@ -49,12 +49,14 @@ def report(words: list[str]) -> int:
 def _run(table: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list[str]:
     """Make the missing runs, or only list them; gives what went wrong."""
     from avalanche_ham.runs.archive import read_archive
+    from avalanche_ham.runs.at_hand import AtHand
     from avalanche_ham.runs.execute import execute
     from avalanche_ham.runs.plan import make_plan, together
 
     _check_runs(table, setup)
-    plan = make_plan(table.runs(), archive, setup, retry=args.retry)
     resources = _resources(args)
+    at_hand = AtHand(resources)
+    plan = make_plan(table.runs(), archive, setup.has_data, retry=args.retry, know=at_hand)
     _announce(plan, archive, args)
     if args.dry_run or not plan.missing:
         return []
@@ -73,7 +75,8 @@ def _check_runs(table: Any, setup: Any) -> None:
     if setup.backbone is not None:
         check_backbone(setup.backbone, pretrained=setup.weights is None)
     for config in table.runs():
-        classes = BENCHMARKS[config.benchmark].n_classes
+        known = BENCHMARKS.get(config.benchmark)
+        classes = None if known is None else known.n_classes
         if classes is not None and config.n_tasks > classes:
             allowed = f"at most {classes} on {config.benchmark}, its number of classes"
             raise OptionError("tasks", allowed, config.n_tasks)
@@ -111,7 +114,9 @@ def _write(style: str, table: Any, setup: Any, archive: Any, args: argparse.Name
     from avalanche_ham.reporting.figures import draw
     from avalanche_ham.reporting.formats import FORMATS
     from avalanche_ham.reporting.tables import make_table
+    from avalanche_ham.runs.archive import check_one_origin
 
+    check_one_origin(table.runs(), archive)
     filled = make_table(table, setup, archive)
     if style == "figure":
         print(*draw(args.name, filled, table, archive, args.out), sep="\n")

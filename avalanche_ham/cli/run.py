@@ -33,6 +33,7 @@ def run_method(words: list[str]) -> int:
         head=args.head,
         preset=args.preset,
         backbone=args.backbone,
+        image_size=args.image_size,
         weights=args.weights,
         options=options,
     )
@@ -93,11 +94,11 @@ COMMON: dict[str, dict[str, Any]] = {
     "tasks": {"type": whole, "default": 5, "help": "number of tasks"},
     "seed": {"type": whole, "default": 1},
     "head": {
-        "default": "linear",
-        "help": "who predicts: linear, ncm, ridge; or several: a,b",
+        "help": "who predicts: linear, ncm, ridge; or several: a,b; default: the method's",
     },
     "preset": {"default": "cpu", "help": "smoke, cpu or paper"},
     "backbone": {"help": "see `ham list backbones`; default: the preset's"},
+    "image_size": {"type": whole, "help": "pixels; default: the preset's or the backbone's own"},
     "weights": {"help": "local weights file for the backbone"},
     "data_root": {"default": DATA_ROOT, "help": "folder of the data sets"},
     "download": {"action": "store_true", "help": "fetch a missing data set"},

@@ -22,11 +22,13 @@ class AccuracyRow:
         accuracy: fraction right per task among all seen classes, in [0, 1].
         task_known: the same when only the task's own classes compete.
         images: number of test images per task.
+        right: whether each test image was told right among all seen classes, in order.
     """
 
     accuracy: list[float]
     task_known: list[float]
     images: list[int]
+    right: list[bool]
 
 
 def accuracy_row(strategy: Any, experiences: Sequence[Any]) -> AccuracyRow:
@@ -59,7 +61,8 @@ def accuracy_rows(
     sizes = [len(d) for d in data]
     tasks = torch.arange(len(data)).repeat_interleave(torch.tensor(sizes)).to(device)
     masks = _class_masks(experiences, model.head.n_classes).to(device)
-    right = torch.zeros(len(heads), 2, len(data), dtype=torch.long, device=device)
+    counts = torch.zeros(len(heads), 2, len(data), dtype=torch.long, device=device)
+    right = torch.zeros(len(heads), sum(sizes), dtype=torch.bool, device=device)
     start = 0
     with preserved():  # even a loader that does not shuffle draws a random number
         batches = iter(DataLoader(ConcatDataset(data), batch_size=strategy.eval_mb_size))
@@ -67,21 +70,22 @@ def accuracy_rows(
         for batch in batches:
             images = batch[0].to(device, non_blocking=True)
             targets = batch[1].to(device, non_blocking=True)
-            owner = tasks[start : start + len(images)]
-            start += len(images)
+            rows = slice(start, start + len(images))
+            owner, start = tasks[rows], rows.stop
             with strategy.autocast():
                 features = model.encode(images).features
-            for counts, head in zip(right, heads, strict=True):
+            for index, head in enumerate(heads):
                 with strategy.autocast():
                     logits = model.classify(features, head)
                 known = logits.masked_fill(~masks[owner], -torch.inf)
-                for row, scores in zip(counts, (logits, known), strict=True):
-                    row.index_add_(0, owner, (scores.argmax(1) == targets).long())
+                right[index, rows] = logits.argmax(1) == targets
+                counts[index, 0].index_add_(0, owner, right[index, rows].long())
+                counts[index, 1].index_add_(0, owner, (known.argmax(1) == targets).long())
     finally:
         model.train(was_training)
     return {
-        head: AccuracyRow(_fractions(seen, sizes), _fractions(known, sizes), sizes)
-        for head, (seen, known) in zip(heads, right.tolist(), strict=True)
+        head: AccuracyRow(_fractions(seen, sizes), _fractions(known, sizes), sizes, told)
+        for head, (seen, known), told in zip(heads, counts.tolist(), right.tolist(), strict=True)
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import torch
@@ -24,11 +25,13 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
     def __init__(self, merging: FinalMergingPlugin) -> None:
         super().__init__()
         self.merging = merging
+        self.seconds = 0.0  # that the latest experience took
 
     @torch.no_grad()
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Feed the readout with features of the experience's own, un-augmented images."""
-        model = strategy.model
+        model, start = strategy.model, time.perf_counter()
+        self.seconds = 0.0
         if not model.readouts:
             return
         was_training = model.training
@@ -45,3 +48,4 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
         finally:
             self.merging.after_eval(strategy)
             model.train(was_training)
+            self.seconds = time.perf_counter() - start

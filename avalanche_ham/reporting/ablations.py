@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.reporting import paper
 from avalanche_ham.reporting.cells import Difference, Fixed, Score, last_of, number
 from avalanche_ham.reporting.methods import HEADS
 from avalanche_ham.reporting.paper import Value
-from avalanche_ham.reporting.setup import TITLES, Setup
+from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.reporting.table import Block, Column, Row, Table, slips
 from avalanche_ham.runs.presets import preset_values
 from avalanche_ham.runs.settings import resolve
@@ -107,7 +108,7 @@ def _two_tasks(setup: Setup, benchmark: str, head: str) -> Block:
         "linear merge of factors": {"assignment": "none", "space": "factors"},
     }
     rows = tuple(_row(setup, label, benchmark, 2, head, way) for label, way in ways.items())
-    title = f"{TITLES[benchmark]}, 2 tasks, {HEADS[head]}"
+    title = f"{title_of(benchmark)}, 2 tasks, {HEADS[head]}"
     return Block(title, SCORES, rows, row_title="Two adapters")
 
 
@@ -116,7 +117,7 @@ def _places(setup: Setup) -> Iterator[tuple[str, int, str, str]]:
     for benchmark in setup.data_sets(("cifar100",)):
         for n in setup.lengths(benchmark, 10):
             for head in setup.head_names("linear"):
-                yield benchmark, n, head, f"{TITLES[benchmark]}, {n} tasks, {HEADS[head]}"
+                yield benchmark, n, head, f"{title_of(benchmark)}, {n} tasks, {HEADS[head]}"
 
 
 def _learning_rate(setup: Setup, benchmark: str) -> float:

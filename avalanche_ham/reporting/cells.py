@@ -8,8 +8,9 @@ from typing import Protocol
 
 from avalanche_ham.reporting.aggregate import Summary, mean_and_deviation
 from avalanche_ham.reporting.paper import Value
-from avalanche_ham.runs.archive import Archive, Record
+from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import RunConfig
+from avalanche_ham.runs.records import Record
 
 Metric = Callable[[Record], "float | None"]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.reporting import paper
 from avalanche_ham.reporting.cells import Metric, Score, number
 from avalanche_ham.reporting.methods import HEADS, MethodRow, method_rows
-from avalanche_ham.reporting.setup import TITLES, Setup
+from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.reporting.table import Block, Column, Row, Table, slips
-from avalanche_ham.runs.archive import Record
+from avalanche_ham.runs.records import Record
 
 LENGTH = 50  # tasks, in the paper's Tables 1 and 2
 LENGTHS = (10, 20, 50, 100)  # in its Figure 2; not every data set has as many classes
@@ -33,10 +34,10 @@ def _comparison(
     places = [(b, n) for b in setup.data_sets() for n in setup.lengths(b, LENGTH)]
     lengths = {n for _, n in places}
     if len(lengths) == 1:
-        columns = tuple(Column(TITLES[b], best=best, averaged=True) for b, _ in places)
+        columns = tuple(Column(title_of(b), best=best, averaged=True) for b, _ in places)
         title += f" after {lengths.pop()} tasks"
     else:  # an average over streams of different lengths would mean nothing
-        columns = tuple(Column(f"{TITLES[b]}, {n} tasks", best=best) for b, n in places)
+        columns = tuple(Column(f"{title_of(b)}, {n} tasks", best=best) for b, n in places)
     heads = setup.head_names("linear", "ridge")
     blocks = []
     for head in heads:
@@ -80,7 +81,7 @@ def figure_2(setup: Setup) -> Table:
                 for row in method_rows(setup, head=head, heads=(head,))
                 if row.in_paper or setup.methods
             )
-            blocks.append(Block(f"{TITLES[benchmark]}, {HEADS[head]}", columns, rows))
+            blocks.append(Block(f"{title_of(benchmark)}, {HEADS[head]}", columns, rows))
     return Table("figure 2", "Figure 2. AA (%) over the number of tasks", tuple(blocks))
 
 
@@ -110,7 +111,7 @@ def figure_3(setup: Setup) -> Table:
                 rows = [
                     _time_row(setup, row, benchmark, n, head) for row in _timed_rows(setup, head)
                 ]
-                title = f"{TITLES[benchmark]}, {n} tasks, {HEADS[head]}"
+                title = f"{title_of(benchmark)}, {n} tasks, {HEADS[head]}"
                 blocks.append(Block(title, columns, tuple(rows)))
     notes = (
         "the paper prints no times; it calls HAM roughly twice as fast as SD-LoRA",

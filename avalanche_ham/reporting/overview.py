@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.reporting import paper
 from avalanche_ham.reporting.cells import Score, last_of, number
 from avalanche_ham.reporting.comparison import LENGTH, training_seconds
 from avalanche_ham.reporting.methods import HEADS, MethodRow, method_rows
-from avalanche_ham.reporting.setup import TITLES, Setup
+from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.reporting.table import Block, Column, Row, Table
 
 COLUMNS = (
@@ -29,7 +30,7 @@ def table_methods(setup: Setup) -> Table:
                     _row(setup, row, benchmark, n, head)
                     for row in method_rows(setup, head=head, heads=heads)
                 )
-                title = f"{TITLES[benchmark]}, {n} tasks, {HEADS[head]}"
+                title = f"{title_of(benchmark)}, {n} tasks, {HEADS[head]}"
                 blocks.append(Block(title, COLUMNS, rows))
     notes = (
         "parameters: trained in the last task; kept after it, backbone not counted",

@@ -8,10 +8,11 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.reporting.cells import Score, last_of, number
 from avalanche_ham.reporting.comparison import LENGTH
 from avalanche_ham.reporting.methods import HEADS, LABELS, method_rows
-from avalanche_ham.reporting.setup import TITLES, Setup
+from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.reporting.style import (
     ACCENT,
     COLOURS,
@@ -22,7 +23,8 @@ from avalanche_ham.reporting.style import (
     new_figure,
 )
 from avalanche_ham.reporting.table import Block, Column, Row, Table
-from avalanche_ham.runs.archive import Archive, Record
+from avalanche_ham.runs.archive import Archive
+from avalanche_ham.runs.records import Record
 
 HAM = LABELS["ham"]
 
@@ -46,7 +48,7 @@ def groups_table(setup: Setup) -> Table:
                     data = setup.has_data(benchmark)
                     cells = tuple(Score(runs, score, data=data) for score in scores)
                     rows.append(Row(row.label, cells))
-                title = f"{TITLES[benchmark]}, {n} tasks, {HEADS[head]}"
+                title = f"{title_of(benchmark)}, {n} tasks, {HEADS[head]}"
                 blocks.append(Block(title, columns, tuple(rows)))
     return Table("figure extra", "Groups, alphas and stored parameters", tuple(blocks))
 

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from avalanche_ham.benchmarks.registry import BENCHMARKS
+from avalanche_ham.benchmarks.registry import BENCHMARKS, is_there
 from avalanche_ham.errors import OptionError, UnknownNameError, check_range
-from avalanche_ham.heads import HEADS
+from avalanche_ham.heads.registry import HEADS
 from avalanche_ham.reporting.paper import DATA_SETS
-from avalanche_ham.runs.config import BENCHMARK_OPTIONS, RunConfig, data_label
+from avalanche_ham.runs.config import BENCHMARK_OPTIONS, RunConfig
 from avalanche_ham.runs.presets import preset_values
 from avalanche_ham.runs.settings import defaults
 from avalanche_ham.strategies.registry import METHODS, get_method
 
-TITLES = {
-    "cifar100": "CIFAR-100",
-    "cub200": "CUB-200",
-    "tiny_imagenet": "Tiny-ImageNet",
-    "digits": "digits",
-    "image_folder": "image folder",
-}
-FOLDERS = {  # where a data set may lie below the data root, see benchmarks/
-    "cifar100": ("cifar100", "cifar-100-python"),
-    "cub200": ("cub200", "CUB_200_2011"),
-    "tiny_imagenet": ("tiny-imagenet", "tiny-imagenet-200"),
-    "image_folder": (".",),
-    "digits": None,
-}
 SHORT = {"digits": 5}  # ten classes cannot be fifty tasks: default length instead
 
 
@@ -42,10 +26,11 @@ class Setup:
         tasks: lengths of the streams; None takes the table's own.
         seeds, heads: one run per seed and head.
         methods: names; None takes the table's own.
-        preset, backbone, weights: as in ``RunConfig``.
+        preset, backbone, image_size, weights: as in ``RunConfig``.
         options: hyper-parameters for every method that has them.
         method_options: method -> hyper-parameters.
         data_root, download: where the data are, or that they may be fetched.
+        known: data sets that have records.
     """
 
     benchmarks: tuple[str, ...] | None = None
@@ -55,11 +40,13 @@ class Setup:
     methods: tuple[str, ...] | None = None
     preset: str = "cpu"
     backbone: str | None = None
+    image_size: int | None = None
     weights: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     method_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     data_root: str = "~/.cache/avalanche_ham"
     download: bool = False
+    known: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Check every name and number before anything runs.
@@ -68,8 +55,8 @@ class Setup:
             UnknownNameError, OptionError: naming the option, what is allowed and given.
         """
         for name in self.benchmarks or ():
-            if name not in BENCHMARKS:
-                raise UnknownNameError("benchmark", name, BENCHMARKS)
+            if name not in {*BENCHMARKS, *self.known} and not is_there(name, self.data_root):
+                raise UnknownNameError("benchmark", name, {*BENCHMARKS, *self.known})
         for name in self.heads or ():
             if name not in HEADS:
                 raise OptionError("head", "one of " + ", ".join(HEADS), name)
@@ -104,16 +91,12 @@ class Setup:
                 head=head,
                 preset=self.preset,
                 backbone=self.backbone,
+                image_size=self.image_size,
                 weights=self.weights,
                 options={**common, **own, **factor},
-                data_id=self._images if benchmark == "image_folder" else None,
             )
             for seed in self.seeds
         )
-
-    @cached_property
-    def _images(self) -> str | None:
-        return data_label("image_folder", self.data_root)
 
     def data_sets(self, default: tuple[str, ...] = DATA_SETS) -> tuple[str, ...]:
         """The benchmarks asked for, or the table's own."""
@@ -138,10 +121,7 @@ class Setup:
 
     def has_data(self, benchmark: str) -> bool:
         """Whether a data set is under the data root, or may be downloaded."""
-        folders = FOLDERS.get(benchmark)
-        root = Path(self.data_root).expanduser()
-        return (
-            folders is None
-            or (self.download and BENCHMARKS[benchmark].downloads)
-            or any((root / f).is_dir() for f in folders)
+        known = BENCHMARKS.get(benchmark)
+        return is_there(benchmark, self.data_root) or bool(
+            self.download and known is not None and known.downloads
         )

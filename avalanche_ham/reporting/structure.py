@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.reporting import paper
 from avalanche_ham.reporting.cells import Cell, Difference, Fixed, Score, Words, number
 from avalanche_ham.reporting.methods import HEADS
 from avalanche_ham.reporting.paper import Value
-from avalanche_ham.reporting.setup import TITLES, Setup
+from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.reporting.table import Block, Column, Row, Table, slips
-from avalanche_ham.runs.archive import Record
 from avalanche_ham.runs.config import RunConfig
+from avalanche_ham.runs.records import Record
 
 KINDS = ("individual", "pruned", "group", "merged")
 MORE_GROUPS = {10: (1, 2, 5), 20: (1, 2, 5, 10)}
@@ -52,7 +53,7 @@ def _arms(setup: Setup, benchmark: str, n: int, head: str) -> Row:
         for rule, value in zip(("opened_similarity", "orthogonality"), printed)
     )
     gain = Difference(similar, orthogonal, printed[2])
-    return Row(f"{TITLES[benchmark]}, {n} tasks", (similar, orthogonal, gain))
+    return Row(f"{title_of(benchmark)}, {n} tasks", (similar, orthogonal, gain))
 
 
 def _values(numbers: Sequence[float]) -> list[Value | None]:
@@ -93,7 +94,7 @@ def _hierarchy_block(setup: Setup, benchmark: str, n: int, head: str) -> Block:
     gap = Fixed("")
     label = "parameters of all adapters, millions"
     rows.append(Row(label, (gap, before, after, gap, gap, gap)))
-    title = f"{TITLES[benchmark]}, {n} tasks, {HEADS[head]}"
+    title = f"{title_of(benchmark)}, {n} tasks, {HEADS[head]}"
     return Block(title, columns, tuple(rows), row_title="Task")
 
 
@@ -144,7 +145,7 @@ def table_5(setup: Setup) -> Table:
         for n in setup.lengths(benchmark, 10, 20):
             for head in setup.head_names("linear"):
                 rows = _group_rows(setup, benchmark, n, head)
-                title = f"{TITLES[benchmark]}, {n} tasks, {HEADS[head]}"
+                title = f"{title_of(benchmark)}, {n} tasks, {HEADS[head]}"
                 blocks.append(Block(title, columns, rows, row_title="Groups"))
     lost = "the paper's second number of groups is lost in the text that we have"
     return Table("5", "Table 5. Number of groups", tuple(blocks), slips=(*slips("5"), lost))

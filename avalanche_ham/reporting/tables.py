@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.reporting.ablations import table_6, table_7, table_extra
 from avalanche_ham.reporting.aggregate import sampling_error
 from avalanche_ham.reporting.comparison import table_1, table_2
 from avalanche_ham.reporting.overview import table_methods
-from avalanche_ham.reporting.setup import TITLES, Setup
+from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.reporting.structure import table_3, table_4, table_5
 from avalanche_ham.reporting.table import FilledTable, Table, fill
-from avalanche_ham.runs.archive import Archive, Record
+from avalanche_ham.runs.archive import Archive
+from avalanche_ham.runs.identity import identity_of
 from avalanche_ham.runs.plan import describe, make_plan, time_taken
 from avalanche_ham.runs.presets import METHOD_OVERRIDES, preset_values
+from avalanche_ham.runs.records import Record
 
 TABLES: dict[str, Callable[[Setup], Table]] = {
     "1": table_1,
@@ -55,7 +58,7 @@ def _about(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
     for benchmark in dict.fromkeys(config.benchmark for config in table.runs()):
         values = {**preset_values(setup.preset, benchmark), **setup.options}
         words = ", ".join(f"{k} {v}" for k, v in values.items() if k != "backbone")
-        alike.setdefault(words, []).append(TITLES[benchmark])
+        alike.setdefault(words, []).append(title_of(benchmark))
     yield from (f"{', '.join(names)}: {words}" for words, names in alike.items())
     yield from _rates(table)
     if setup.preset != "paper":
@@ -66,7 +69,7 @@ def _about(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
     for (benchmark, n), records in _by_length(table, archive).items():
         for words in (_precision(records), _single_classes(records)):
             if words:
-                yield f"{TITLES[benchmark]}, {n} tasks: {words}"
+                yield f"{title_of(benchmark)}, {n} tasks: {words}"
     if backbone == "embedded" and any(c.benchmark == "tiny_imagenet" for c in table.runs()):
         yield SEEN
 
@@ -117,14 +120,17 @@ def _single_classes(records: list[Record]) -> str:
 
 
 def _gaps(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
-    plan = make_plan(table.runs(), archive, setup)
+    plan = make_plan(table.runs(), archive, setup.has_data)
     total = sum(map(len, (plan.finished, plan.failed, plan.missing, plan.without_data)))
     missing = len(plan.missing) + len(plan.without_data)
     failed = f", {len(plan.failed)} failed" if plan.failed else ""
     taken = f" in {time_taken(plan.finished, archive)}" if plan.finished else ""
     yield f"runs: {len(plan.finished)} of {total} finished{taken}, {missing} missing{failed}"
+    stale = sum(map(archive.stale, {identity_of(c): c for c in table.runs()}.values()))
+    if stale:
+        yield f"stale: {stale} records are of an older version of their method's numbers"
     if plan.without_data:
-        names = dict.fromkeys(TITLES[config.benchmark] for config in plan.without_data)
+        names = dict.fromkeys(title_of(config.benchmark) for config in plan.without_data)
         yield f"not under the data root: {', '.join(names)} ({len(plan.without_data)} runs)"
     for config in plan.failed[:SHOWN]:
         failure = archive.failure(config) or {}

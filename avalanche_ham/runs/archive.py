@@ -1,29 +1,29 @@
-"""All records and failures below a folder, found by a run's identity."""
+"""All records and failures below a folder, found by what a table can ask for."""
 
 from __future__ import annotations
 
 import json
-import os
 import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from avalanche_ham.errors import DataError
-from avalanche_ham.runs.config import RunConfig
-from avalanche_ham.runs.identity import Identity, identity_in, identity_of
-from avalanche_ham.runs.records import placed_records
+from avalanche_ham.runs.config import BENCHMARK_OPTIONS, RunConfig, resolve_config
+from avalanche_ham.runs.files import write_atomically
+from avalanche_ham.runs.identity import (
+    Digests,
+    Identity,
+    identity_entries,
+    identity_in,
+    identity_of,
+)
+from avalanche_ham.runs.records import Record, placed_records
+from avalanche_ham.strategies.registry import METHODS
 
 FAILURE = "failure.json"
-# what tables and figures read without asking; every run leaves it
-ENTRIES = (
-    "head", "benchmark", "n_tasks", "seed", "backbone", "preset", "hyperparameters", "groups",
-)  # fmt: skip
-LISTS = (
-    "scope", "test_images", "accuracy_matrix", "train_seconds", "eval_seconds",
-    "stored_parameters",
-)  # fmt: skip
-Record = dict[str, Any]
 
 
 @dataclass
@@ -31,28 +31,63 @@ class Archive:
     """What is known about runs.
 
     Attributes:
-        records: by identity; of several records of one run the first in path order.
-        failures: by identity, for runs that failed and have no record.
+        records: by what is asked for (``Identity.asked``), in path order.
+        failures: likewise, for runs that failed.
+        digests: of the images and weights at hand, by ``Identity.training``; where they are
+            known, only a record with the same ones answers.
     """
 
-    records: dict[Identity, Record] = field(default_factory=dict)
-    failures: dict[Identity, Record] = field(default_factory=dict)
+    records: dict[Identity, list[Record]] = field(default_factory=lambda: defaultdict(list))
+    failures: dict[Identity, dict[str, Any]] = field(default_factory=dict)
+    digests: dict[Identity, Digests] = field(default_factory=dict)
+
+    def add(self, record: Record) -> None:
+        """Take a record; of several of one run the first one answers."""
+        self.records[identity_in(record).asked].append(record)
+
+    def identity(self, config: RunConfig) -> Identity:
+        """Give a run's identity, as far as its images and weights are known."""
+        identity = identity_of(config)
+        return identity._replace(digests=self.digests.get(identity.training, Digests()))
+
+    def found(self, config: RunConfig) -> list[Record]:
+        """Give all records of a run whose numbers are of the method's present version."""
+        version = METHODS[config.method].numbers
+        known = self.records.get(identity_of(config).asked, [])
+        return [record for record in known if record["numbers_version"] == version]
 
     def record(self, config: RunConfig) -> Record | None:
         """Give the record of a run, None if it is not finished."""
-        return self.records.get(identity_of(config))
+        wanted = self.digests.get(identity_of(config).training)
+        for record in self.found(config):
+            if wanted is None or identity_in(record).digests == wanted:
+                return record
+        return None
+
+    def stale(self, config: RunConfig) -> int:
+        """Count the records of a run from before its method's numbers changed."""
+        return len(self.records.get(identity_of(config).asked, [])) - len(self.found(config))
+
+    def common_preset(self) -> str | None:
+        """Give the preset that most records have, None without records."""
+        counts = Counter(record["preset"] for record in self.all_records())
+        return counts.most_common(1)[0][0] if counts else None
 
     def knows(self, benchmark: str) -> bool:
         """Whether any finished run is on this benchmark."""
         return any(identity.benchmark == benchmark for identity in self.records)
 
-    def failure(self, config: RunConfig) -> Record | None:
+    def failure(self, config: RunConfig) -> dict[str, Any] | None:
         """Give what is known of a run that failed: ``error`` and ``tasks_done``."""
-        return self.failures.get(identity_of(config))
+        return None if self.record(config) else self.failures.get(identity_of(config).asked)
+
+    def all_records(self) -> Iterable[Record]:
+        """Give every record."""
+        return (record for records in self.records.values() for record in records)
 
 
 def read_archive(folder: Path, *, must_exist: bool = True) -> Archive:
-    """Read every ``records.jsonl`` and ``failure.json`` below a folder.
+    """Read every ``*.jsonl`` and ``failure.json`` below a folder.
 
     Args:
         folder: of any layout.
@@ -64,39 +99,51 @@ def read_archive(folder: Path, *, must_exist: bool = True) -> Archive:
     archive = Archive()
     if not folder.exists() and not must_exist:
         return archive
-    for place, record in placed_records(folder):
-        archive.records.setdefault(_checked_identity(record, place), record)
+    for _, record in placed_records(folder):
+        archive.add(record)
     for path in sorted(folder.rglob(FAILURE)) if folder.is_dir() else ():
         try:
-            failures = _read_failure(path)
+            archive.failures |= _read_failure(path)
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             words = f"{path} is no note of a failed run; it is left out"
             warnings.warn(words, stacklevel=2)
-            continue
-        for identity, failure in failures.items():
-            if identity not in archive.records:
-                archive.failures[identity] = failure
     return archive
 
 
-def _checked_identity(record: Record, place: str) -> Identity:
-    lacking = [key for key in ENTRIES if key not in record]
-    lists = {k for k in LISTS if isinstance(record.get(k), list) and record[k]}
-    lacking += [key for key in LISTS if key not in lists]
-    if lacking:
-        raise DataError(f"records: {place} lacks {', '.join(lacking)}")
-    try:
-        identity = identity_in(record)
-        hash(identity)
-    except TypeError as error:
-        raise DataError(f"records: {place} is not a record") from error
-    return identity
+def check_one_origin(runs: Iterable[RunConfig], archive: Archive) -> None:
+    """Refuse to put records on different weights or images into one table.
+
+    Images are compared among records of one data set, seed and choice of images, since the seed
+    draws a subset.
+
+    Raises:
+        DataError: naming what differs and how many records are of each.
+    """
+    weights: dict[str, dict[str | None, int]] = defaultdict(lambda: defaultdict(int))
+    images: dict[str, dict[str | None, int]] = defaultdict(lambda: defaultdict(int))
+    for run in dict.fromkeys(map(identity_of, runs)):  # each once
+        wanted = archive.digests.get(run.training)
+        for record in archive.records.get(run.asked, []):
+            if wanted is not None and identity_in(record).digests != wanted:
+                continue
+            choice = [record["hyperparameters"].get(name) for name in BENCHMARK_OPTIONS]
+            place = f"{record['benchmark']}, seed {record['seed']}, {choice}"
+            weights[record["backbone"]][record["weights_digest"]] += 1
+            images[place][record["images_digest"]] += 1
+    for what, groups in (("weights of", weights), ("images of", images)):
+        for place, counts in groups.items():
+            if len(counts) > 1:
+                found = ", ".join(f"{d or 'unknown'} ({n} records)" for d, n in counts.items())
+                raise DataError(
+                    f"records: they are on different {what} {place}: {found}; keep each in a "
+                    "folder of its own"
+                )
 
 
-def _read_failure(path: Path) -> dict[Identity, Record]:
+def _read_failure(path: Path) -> dict[Identity, dict[str, Any]]:
     """Read a note of failure, for each head of the run."""
     failure = json.loads(path.read_bytes())
-    identity = Identity(**failure.pop("identity"))
+    identity = identity_in(failure["identity"]).asked
     if failure.get("bad_input"):
         return {}
     note = {"error": failure["error"], "tasks_done": failure["tasks_done"]}
@@ -125,12 +172,10 @@ def write_failure(
     """
     folder.mkdir(parents=True, exist_ok=True)
     note = {
-        "identity": identity_of(config)._asdict(),
+        "identity": identity_entries(resolve_config(config)),
         "error": error,
         "tasks_done": tasks_done,
         "bad_input": bad_input,
         "traceback": traceback,
     }
-    partial = folder / (FAILURE + ".partial")
-    partial.write_text(json.dumps(note, indent=2) + "\n")
-    os.replace(partial, folder / FAILURE)
+    write_atomically(folder / FAILURE, (json.dumps(note, indent=2) + "\n").encode())

@@ -1,127 +1,139 @@
-"""What identifies a run, and what it runs on."""
+"""What a run is asked to be, and what that means once every default is filled in."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from avalanche_ham.errors import DataError, OptionError, StateError
+from avalanche_ham.backbones.names import own_size
+from avalanche_ham.benchmarks.registry import BENCHMARKS
+from avalanche_ham.errors import OptionError, check_range
+from avalanche_ham.heads.registry import split_heads
+from avalanche_ham.runs.presets import preset_values
 from avalanche_ham.runs.settings import resolve
+from avalanche_ham.strategies.registry import get_method
+
+if TYPE_CHECKING:
+    import torch
 
 BENCHMARK_OPTIONS = ("train_per_class", "test_per_class", "holdout")
+FOLDER = "image_folder"
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that identifies a run.
+    """What a user asks for; what is left out comes from the preset and the method.
 
     Attributes:
-        method, benchmark, n_tasks, seed, head, preset: as on the command line.
+        method, benchmark, n_tasks, seed, preset: as on the command line.
+        head: who predicts, several with commas; None takes the method's own, else ``linear``.
         backbone: a name; None takes the preset's.
+        image_size: side in pixels; None takes the preset's or the backbone's own.
         weights: a local weights file for the backbone, or None.
         options: overrides of the method's or the benchmark's options, in plain types.
-        data_id: ``data_label`` of the images, by which a table finds its records; a run
-            looks at the images itself.
     """
 
     method: str = "ham"
     benchmark: str = "digits"
     n_tasks: int = 5
     seed: int = 1
-    head: str = "linear"
+    head: str | None = None
     preset: str = "cpu"
     backbone: str | None = None
+    image_size: int | None = None
     weights: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    data_id: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def run_settings(
-    method: str, preset: dict[str, Any], own: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Put a run's own options over its preset's values: the strategy's, then the benchmark's.
+@dataclass(frozen=True)
+class Settings:
+    """A run with every default filled in: what all that follows reads, and nothing changes.
+
+    Attributes:
+        heads: names, the first one predicts during training.
+        options: the strategy's options; ``data`` those of the benchmark.
+        numbers: version of the method's numbers, see ``Method``.
+        weights: a local file, or None.
+    """
+
+    method: str
+    heads: tuple[str, ...]
+    benchmark: str
+    n_tasks: int
+    seed: int
+    preset: str
+    backbone: str
+    image_size: int | None
+    weights: str | None
+    options: Mapping[str, Any]
+    data: Mapping[str, Any]
+    numbers: int
+
+    @property
+    def joint(self) -> bool:
+        """Whether all tasks are trained at once."""
+        return self.method == "joint"
+
+
+def resolve_config(config: RunConfig) -> Settings:
+    """Fill in every default: the one place where a configuration is read.
 
     Raises:
-        UnknownNameError: if an option is neither the method's nor the benchmark's.
+        UnknownNameError: if a name of method, head, preset or option is unknown.
+        OptionError: if a number is outside its range.
     """
-    given = {**{k: preset[k] for k in BENCHMARK_OPTIONS if preset.get(k) is not None}, **own}
-    of_data = {k: given[k] for k in BENCHMARK_OPTIONS if k in given}
-    rest = {k: v for k, v in own.items() if k not in BENCHMARK_OPTIONS}
-    return resolve(method, preset, rest), of_data
+    method = get_method(config.method)
+    check_range("seed", config.seed, 0, 2**31)
+    check_range("n_tasks", config.n_tasks, 1, 10_000)
+    preset = preset_values(config.preset, config.benchmark, config.method)
+    given = {**{k: preset[k] for k in BENCHMARK_OPTIONS if preset.get(k) is not None}}
+    given |= config.options
+    own = {k: v for k, v in config.options.items() if k not in BENCHMARK_OPTIONS}
+    backbone = config.backbone or preset["backbone"]
+    size = config.image_size or (preset.get("image_size") if config.backbone is None else None)
+    return Settings(
+        method=config.method,
+        heads=split_heads(method.head or config.head or method.default_head),
+        benchmark=config.benchmark,
+        n_tasks=config.n_tasks,
+        seed=config.seed,
+        preset=config.preset,
+        backbone=backbone,
+        image_size=size or own_size(backbone),
+        weights=config.weights,
+        options=MappingProxyType(resolve(config.method, preset, own)),
+        data=MappingProxyType({k: given[k] for k in BENCHMARK_OPTIONS if k in given}),
+        numbers=method.numbers,
+    )
 
 
-def weights_label(backbone: str, weights: str | None) -> str | None:
-    """Name the weights of a backbone, so that a run on others is another run.
+def asked_size(settings: Settings) -> int | None:
+    """Give the image size to ask a backbone for: None where it is its own."""
+    return None if settings.image_size == own_size(settings.backbone) else settings.image_size
 
-    Returns:
-        The start of the checksum of the local weights file or of the embedded weights; None
-        for weights that the backbone's own name tells.
+
+def at_its_place(config: RunConfig, resources: Resources) -> tuple[RunConfig, Resources]:
+    """Give an image folder the name of its folder, under which it stands in records and tables.
 
     Raises:
-        StateError: if the weights file cannot be read.
+        OptionError: if that name belongs to a data set that no folder holds.
     """
-    if weights is not None:
-        try:
-            status = os.stat(weights)
-            return _checksum(weights, status.st_size, status.st_mtime_ns)
-        except OSError as error:
-            raise StateError(f"weights: cannot read {weights}: {error.strerror}") from error
-    if backbone != "embedded":
-        return None
-    # brings timm and Avalanche
-    from avalanche_ham.backbones.embedded import EMBEDDED_SHA256
-
-    return f"sha256-{EMBEDDED_SHA256[:8]}"
-
-
-@cache
-def _checksum(path: str, size: int, changed: int) -> str:
-    """Give the start of a file's checksum; a table asks for it once per cell."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while part := file.read(2**20):
-            digest.update(part)
-    return f"sha256-{digest.hexdigest()[:8]}"
-
-
-def data_label(benchmark: str, data_root: str) -> str | None:
-    """Name the images of an image folder, so that a run on others is another run.
-
-    Every image counts with its name, class and size, the first one of each class also with its
-    content, since uncompressed images are all of one size. Where the folder lies does not count.
-
-    Returns:
-        The start of a checksum; None for the other benchmarks, whose names tell their images,
-        and if there is no such folder.
-
-    Raises:
-        DataError: if the folder does not hold ``{train,test}/<class>/<image>``.
-    """
-    root = Path(data_root).expanduser()
-    if benchmark != "image_folder" or not (root / "train").is_dir():
-        return None
-    from avalanche_ham.benchmarks._image_files import scan_classes
-
-    digest = hashlib.sha256()
-    for part in ("train", "test"):
-        files, previous = scan_classes(root / part), None
-        for name, target in zip(files.names, files.targets):
-            path = files.folder / name
-            try:
-                digest.update(repr((part, name, path.stat().st_size)).encode())
-                if target != previous:
-                    digest.update(path.read_bytes())
-            except OSError as error:
-                raise DataError(f"the image {path} cannot be read") from error
-            previous = target
-    return f"sha256-{digest.hexdigest()[:8]}"
+    if config.benchmark != FOLDER:
+        return config, resources
+    root = Path(resources.data_root).expanduser().resolve()
+    if not (root / "train").is_dir():
+        return config, resources  # is refused where the images are opened
+    name = root.name.replace("-", "_") if root.name.replace("-", "_") in BENCHMARKS else root.name
+    if name == FOLDER or (name in BENCHMARKS and not BENCHMARKS[name].downloads):
+        raise OptionError("data_root", "a folder whose name is no other data set's", root.name)
+    return (
+        replace(config, benchmark=name),
+        replace(resources, data_root=str(root.parent)),
+    )
 
 
 @dataclass(frozen=True)
@@ -144,12 +156,23 @@ class Resources:
     stem_cache: bool = True
     probes: bool = False
 
+    def __post_init__(self) -> None:
+        """Check the number of threads: with many more the system ends the process.
+
+        Raises:
+            OptionError: if it is below 1 or above 1024.
+        """
+        if self.threads is not None:
+            check_range("threads", self.threads, 1, 1024)
+
     def torch_device(self) -> torch.device:
         """Give the device.
 
         Raises:
             OptionError: if there is no such device.
         """
+        import torch  # takes a second, which reading a configuration need not wait for
+
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         allowed = "auto, cpu or an existing cuda (cuda:1 ...) or mps device"

@@ -16,7 +16,6 @@ from typing import Any
 
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import Resources, RunConfig
-from avalanche_ham.runs.identity import identity_in, identity_of
 from avalanche_ham.runs.one_run import make_run, note_failure, outcome
 from avalanche_ham.runs.plan import describe, duration, time_left
 
@@ -84,7 +83,7 @@ class Queue:
 
     def place(self, config: RunConfig) -> Path:
         """Give a run's folder."""
-        return self.folder / identity_of(config).slug
+        return self.folder / self.archive.identity(config).slug
 
     def report(self, config: RunConfig, code: int, *, running: Sequence[RunConfig]) -> None:
         """Say how a run ended, by its record, its note of failure or its exit code."""
@@ -94,7 +93,8 @@ class Queue:
             note_failure(config, folder, f"the process was ended by signal {-code}")
         records, error = outcome(folder)
         if records:
-            self.archive.records.update({identity_in(r): r for r in records})
+            for record in records:
+                self.archive.add(record)
             seconds = sum(records[0]["train_seconds"]) + sum(records[0]["eval_seconds"])
             scores = ", ".join(f"{r['head']} {r['aa']:.2f} %" for r in records)
             said = f"AA {scores} in {duration(seconds)}"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from avalanche_ham.adapters.peft_format import save_peft
 from avalanche_ham.backbones import create_model
+from avalanche_ham.backbones.names import own_size
 from avalanche_ham.errors import HamError, NoMatchError, StateError, UnknownNameError
 from avalanche_ham.runs.saving import MAIN, load_tree
 from avalanche_ham.runs.settings import build_strategy
@@ -28,11 +29,13 @@ def load_strategy(folder: Path) -> Any:
     """
     tree = _saved(folder)
     identity = tree["identity"]
+    size = identity["image_size"]
     model = create_model(
         identity["backbone"],
         n_classes=tree["n_classes"],
         head=identity["head"],
-        weights=identity["weights"],
+        weights=tree["weights"],
+        image_size=None if size == own_size(identity["backbone"]) else size,
         seed=identity["seed"],
     )
     values = {k: v for k, v in identity["hyperparameters"].items() if k in tree["options"]}

@@ -1,17 +1,40 @@
-"""What makes two runs the same, so that a finished one is found and never made again."""
+"""What makes two runs the same: the only place that answers this.
+
+A record, a saved state and a note of failure all begin with the entries of ``identity_entries``.
+Tables ask by what they can know without images and weights (``Identity.asked``); a run that goes
+on, or is found finished, must also agree in the digests of its images and weights, in the order
+of its classes, and in the version of its method's numbers.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache
 from typing import Any, NamedTuple
 
-from avalanche_ham.runs.config import RunConfig, run_settings, weights_label
-from avalanche_ham.runs.presets import preset_values
+from avalanche_ham.runs.config import RunConfig, Settings, resolve_config
 from avalanche_ham.runs.settings import defaults
-from avalanche_ham.strategies.registry import METHODS, get_method
+from avalanche_ham.strategies.registry import METHODS
+
+NAMES = {"n_tasks": "tasks", "numbers_version": "numbers version"}  # how a user calls it
+
+
+class Digests(NamedTuple):
+    """What a run is told by that only its images and weights know; None where unknown or none.
+
+    Attributes:
+        weights: of the backbone's tensors; None for a random backbone.
+        images: of the images used.
+        classes: which classes come in which task.
+    """
+
+    weights: str | None = None
+    images: str | None = None
+    classes: str | None = None
 
 
 class Identity(NamedTuple):
@@ -22,15 +45,27 @@ class Identity(NamedTuple):
     benchmark: str
     n_tasks: int
     seed: int
-    backbone: str
     preset: str
-    weights: str | None  # checksum of a local file or of the embedded ones
-    hyperparameters: str  # a hash of all of them
-    data: str | None = None  # checksum of an image folder
+    backbone: str
+    image_size: int | None
+    options: str  # a hash of all of them
+    numbers: int
+    digests: Digests = Digests()
+
+    @property
+    def asked(self) -> Identity:
+        """What a table asks for: neither digests nor the version of the numbers."""
+        return self._replace(numbers=0, digests=Digests())
+
+    @property
+    def training(self) -> Identity:
+        """What is asked for whatever the head: runs that differ in nothing else train once."""
+        return self.asked._replace(head="")
 
     @property
     def slug(self) -> str:
         """A folder name that says what is in it."""
+        whole = hashlib.sha256(repr(self).encode()).hexdigest()[:8]
         words = (
             self.method,
             self.head,
@@ -39,78 +74,108 @@ class Identity(NamedTuple):
             f"seed{self.seed}",
             self.backbone,
             self.preset,
-            self.weights or "",
-            self.data or "",
-            self.hyperparameters,
+            whole,
         )
-        return re.sub(r"[^\w.=-]", "_", "-".join(word for word in words if word))
+        return re.sub(r"[^\w.=-]", "_", "-".join(words))
+
+
+def identity_entries(
+    settings: Settings, head: str | None = None, digests: Digests = Digests()
+) -> dict[str, Any]:
+    """Give the entries of a record that say which run it is.
+
+    Args:
+        settings: of the run.
+        head: one of its heads; None names all of them, as a saved state does.
+        digests: of its images and weights.
+    """
+    return {
+        "method": settings.method,
+        "head": head or ",".join(settings.heads),
+        "benchmark": settings.benchmark,
+        "n_tasks": settings.n_tasks,
+        "seed": settings.seed,
+        "preset": settings.preset,
+        "backbone": settings.backbone,
+        "image_size": settings.image_size,
+        "hyperparameters": _plain({**settings.options, **settings.data}),
+        "numbers_version": settings.numbers,
+        "weights_digest": digests.weights,
+        "images_digest": digests.images,
+        "class_order_hash": digests.classes,
+    }
+
+
+def identity_in(entries: Mapping[str, Any]) -> Identity:
+    """Give the identity of a record, a state or a note of failure.
+
+    An option that the method had not yet when a record was written counts as its present
+    default: a new option's default is what was done before there was a choice.
+
+    Raises:
+        KeyError: if an entry is missing.
+    """
+    values = {**_defaults(entries["method"]), **entries["hyperparameters"]}
+    return Identity(
+        entries["method"],
+        entries["head"],
+        entries["benchmark"],
+        entries["n_tasks"],
+        entries["seed"],
+        entries["preset"],
+        entries["backbone"],
+        entries["image_size"],
+        _hash(values),
+        entries["numbers_version"],
+        Digests(entries["weights_digest"], entries["images_digest"], entries["class_order_hash"]),
+    )
 
 
 def identity_of(config: RunConfig) -> Identity:
-    """Give the identity that a configuration's record will have, without running it.
-
-    Raises:
-        UnknownNameError: if it names a method, preset or option that there is not.
-        StateError: if its weights file cannot be read.
-    """
-    options = json.dumps(config.options, sort_keys=True)
-    backbone, digest = _resolved(config.method, config.preset, config.benchmark, options)
-    return Identity(
-        config.method,
-        get_method(config.method).head or config.head,
-        config.benchmark,
-        config.n_tasks,
-        config.seed,
-        config.backbone or backbone,
-        config.preset,
-        weights_label(config.backbone or backbone, config.weights),
-        digest,
-        config.data_id,
-    )
-
-
-def identity_in(record: dict[str, Any]) -> Identity:
-    """Give the identity of a record.
-
-    An option that the method had not yet when the record was written counts as its present
-    default: a new option's default is what was done before there was a choice.
-    """
-    method = record["method"]
-    values = {**_defaults(method), **record.get("hyperparameters", {})}
-    return Identity(
-        method,
-        record["head"],
-        record["benchmark"],
-        record["n_tasks"],
-        record["seed"],
-        record["backbone"],
-        record["preset"],
-        record.get("weights_id"),
-        _digest(values),
-        record.get("data_id"),
-    )
+    """Give the identity that a configuration's record will have, but for the digests."""
+    return _identity_of(json.dumps(asdict(config), sort_keys=True))
 
 
 @cache
-def _resolved(method: str, preset: str, benchmark: str, options: str) -> tuple[str, str]:
-    """Give a preset's backbone, and the hash of all hyper-parameters as ``Run`` sets them."""
-    values, given = preset_values(preset, benchmark, method), json.loads(options)
-    of_strategy, of_data = run_settings(method, values, given)
-    return values["backbone"], _digest({**of_strategy, **of_data})
+def _identity_of(config: str) -> Identity:
+    """Resolve a configuration once, as a table asks for it in many cells."""
+    return identity_in(identity_entries(resolve_config(RunConfig(**json.loads(config)))))
 
 
-def _digest(values: dict[str, Any]) -> str:
+def difference(mine: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
+    """Say how what was found differs: the first entry, or all options that do.
+
+    An entry has its name on the command line.
+    """
+    for name in mine:
+        given, there = mine[name], found.get(name)
+        if there == given:
+            continue
+        if name != "hyperparameters" or not isinstance(there, dict):
+            return f"{NAMES.get(name, name)}: {there} there, {given} given"
+        names = {**there, **given}
+        pairs = {k: (there.get(k, "none"), given.get(k, "none")) for k in names}
+        words = (f"{k}: {a} there, {b} given" for k, (a, b) in pairs.items() if a != b)
+        return "; ".join(words)
+    return None
+
+
+def _hash(values: Mapping[str, Any]) -> str:
     """Hash values; what is None or absent counts the same, and so do 1 and 1.0."""
-    plain = {k: _plain(v) for k, v in sorted(values.items()) if v is not None}
+    plain = {k: _comparable(v) for k, v in sorted(values.items()) if v is not None}
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:8]
 
 
-def _plain(value: Any) -> Any:
+def _comparable(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [_comparable(v) for v in value]
     if isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in sorted(values.items())}
 
 
 @cache

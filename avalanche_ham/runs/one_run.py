@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from avalanche_ham.errors import DivergedError, HamError
-from avalanche_ham.runs.archive import FAILURE, Record, write_failure
+from avalanche_ham.runs.archive import FAILURE, write_failure
 from avalanche_ham.runs.config import Resources, RunConfig
 from avalanche_ham.runs.lock import RunLock
+from avalanche_ham.runs.records import RECORDS, Record, read_records
 from avalanche_ham.runs.runner import run
 
 PROGRESS = "progress"  # a file that holds the number of finished tasks
@@ -93,9 +94,9 @@ def tasks_done(folder: Path) -> int:
 
 def outcome(folder: Path) -> tuple[list[Record], str | None]:
     """Give a run's records, one per head, or its error, or neither while it is unfinished."""
-    records, failure = folder / "records.jsonl", folder / FAILURE
+    records, failure = folder / RECORDS, folder / FAILURE
     if records.exists():
-        return [json.loads(line) for line in records.read_text().splitlines()], None
+        return read_records(records), None
     return [], json.loads(failure.read_text())["error"] if failure.exists() else None
 
 

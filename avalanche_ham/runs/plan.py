@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from avalanche_ham.heads import HEADS
-from avalanche_ham.reporting.setup import Setup
-from avalanche_ham.runs.archive import Archive, Record
+from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import RunConfig
-from avalanche_ham.runs.identity import Identity, identity_of
+from avalanche_ham.runs.identity import Digests, Identity, identity_of
 
 LIKENESS = (  # what an estimate is taken from, the most alike first
     ("method", "benchmark", "preset", "backbone", "n_tasks"),
@@ -37,15 +36,22 @@ class Plan:
 
 
 def make_plan(
-    runs: Iterable[RunConfig], archive: Archive, setup: Setup, *, retry: bool = False
+    runs: Iterable[RunConfig],
+    archive: Archive,
+    has_data: Callable[[str], bool],
+    *,
+    retry: bool = False,
+    know: Callable[[RunConfig], Digests] | None = None,
 ) -> Plan:
     """Sort runs into finished, failed and missing.
 
     Args:
         runs: of one or more tables; equal ones are taken once.
         archive: what is known.
-        setup: tells where the data are.
+        has_data: whether a benchmark's images are there.
         retry: count failed runs as missing.
+        know: gives the digests of a run's images and weights, which the archive then holds its
+            records to; None takes any record.
     """
     once: dict[Identity, RunConfig] = {}
     for config in runs:
@@ -56,14 +62,18 @@ def make_plan(
         "missing": [],
         "gone": [],
     }
-    for identity, config in once.items():
-        if identity in archive.records:
+    for config in once.values():
+        there = has_data(config.benchmark)
+        if know is not None and there:
+            archive.digests[identity_of(config).training] = know(config)
+        if archive.record(config):
             parts["finished"].append(config)
-        elif identity in archive.failures and not retry:
+        elif archive.failure(config) and not retry:
             parts["failed"].append(config)
         else:
-            parts["missing" if setup.has_data(config.benchmark) else "gone"].append(config)
-    parts["missing"].sort(key=lambda config: setup.seeds.index(config.seed))
+            parts["missing" if there else "gone"].append(config)
+    seeds = list(dict.fromkeys(config.seed for config in once.values()))
+    parts["missing"].sort(key=lambda config: seeds.index(config.seed))
     return Plan(*(tuple(part) for part in parts.values()))
 
 
@@ -80,7 +90,7 @@ def together(runs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
     firsts: dict[Identity, RunConfig] = {}
     for config in runs:
         identity = identity_of(config)
-        key = identity._replace(head="")
+        key = identity.training
         heads.setdefault(key, []).append(identity.head)
         firsts.setdefault(key, config)
     order = list(HEADS)
@@ -90,35 +100,39 @@ def together(runs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
     )
 
 
-def estimate(config: RunConfig, archive: Archive) -> float | None:
-    """Guess a run's seconds from finished ones of the same method, or else of any.
+class Times:
+    """How long runs will take, guessed from finished ones; built once, in one pass.
 
     Training is taken as proportional to the tasks where a task has a fixed number of steps,
     as constant where it has epochs. Evaluation after task t covers t of T tasks: (T + 1) / 2
     times the last one, all in all.
-
-    Returns:
-        Seconds, or None if nothing finished resembles it.
     """
-    wanted = identity_of(config)
-    known = list(archive.records.items())
-    for keys in LIKENESS:
-        alike = [
-            record
-            for identity, record in known
-            if all(getattr(identity, k) == getattr(wanted, k) for k in keys)
-        ]
-        if alike:
-            return sum(_scaled_seconds(r, config.n_tasks) for r in alike) / len(alike)
-    return None
 
+    def __init__(self, archive: Archive) -> None:
+        self.known: dict[tuple, list[float]] = {}  # sums: per task, constant, last evaluation, one
+        for record in archive.all_records():
+            training = sum(record["train_seconds"]) + sum(record["feed_seconds"])
+            fixed = record["hyperparameters"].get("steps") is None
+            constant = fixed or len(record["train_seconds"]) == 1
+            parts = (
+                0.0 if constant else training / record["n_tasks"],
+                training if constant else 0.0,
+                record["eval_seconds"][-1],
+                1.0,
+            )
+            for keys in LIKENESS:
+                sums = self.known.setdefault(tuple(record[k] for k in keys), [0.0] * 4)
+                sums[:] = [a + b for a, b in zip(sums, parts)]
 
-def _scaled_seconds(record: Record, n_tasks: int) -> float:
-    training = sum(record["train_seconds"])
-    per_task = record["hyperparameters"].get("steps") is not None
-    if per_task and len(record["train_seconds"]) > 1:
-        training *= n_tasks / record["n_tasks"]
-    return training + record["eval_seconds"][-1] * (n_tasks + 1) / 2
+    def estimate(self, config: RunConfig) -> float | None:
+        """Guess a run's seconds from those most like it, None if nothing finished is."""
+        wanted = identity_of(config)
+        for keys in LIKENESS:
+            sums = self.known.get(tuple(getattr(wanted, k) for k in keys))
+            if sums is not None:
+                each, constant, last, count = sums
+                return (each * wanted.n_tasks + constant + last * (wanted.n_tasks + 1) / 2) / count
+        return None
 
 
 def time_left(runs: Sequence[RunConfig], archive: Archive, *, jobs: int) -> str:
@@ -127,7 +141,8 @@ def time_left(runs: Sequence[RunConfig], archive: Archive, *, jobs: int) -> str:
     Runs that resemble nothing finished count as much as the mean of the others, and their
     number is said.
     """
-    guesses = [estimate(config, archive) for config in runs]
+    times = Times(archive)
+    guesses = [times.estimate(config) for config in runs]
     known = [guess for guess in guesses if guess is not None]
     if not runs:
         return "nothing"
@@ -145,8 +160,9 @@ def time_taken(runs: Sequence[RunConfig], archive: Archive) -> str:
     for config in runs:
         record = archive.record(config)
         if record is not None:
-            seconds = (*record["train_seconds"], *record["eval_seconds"])
-            trainings.add((identity_of(config)._replace(head=""), seconds))
+            parts = ("train_seconds", "feed_seconds", "eval_seconds")
+            seconds = tuple(second for part in parts for second in record[part])  # type: ignore
+            trainings.add((identity_of(config).training, seconds))
     return duration(sum(sum(seconds) for _, seconds in trainings))
 
 

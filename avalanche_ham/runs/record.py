@@ -2,46 +2,58 @@
 
 from __future__ import annotations
 
+import base64
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import psutil
 import torch
 
 from avalanche_ham.evaluation.forward_transfer import forward_transfer
 from avalanche_ham.evaluation.hierarchy import hierarchy
 from avalanche_ham.evaluation.metrics import summary
-from avalanche_ham.runs.records import versions
+from avalanche_ham.runs.records import Record
+
+if TYPE_CHECKING:
+    from avalanche_ham.runs.run import Run
 
 
-def make_record(run: Any, head: str) -> dict[str, Any]:
+def make_record(run: Run, head: str) -> Record:
     """Give the record of a finished ``Run`` for one of its heads: one JSON object."""
-    n, measured = run.config.n_tasks, run.measured
+    n, measured = run.settings.n_tasks, run.measured
     matrix = square(measured["rows"][head], n)
     own = [row[-1] for row in measured["rows"][head]]
-    complete = not run.joint
     a_t = measured["a_t"] if head == "linear" else []
     run.strategy.model.predictor = head
-    return {
+    *earlier, latest = measured["segments"]
+    record: dict[str, Any] = {
         **run.identity(head),
+        "legacy": False,
         "scope": measured["scopes"],
-        "versions": versions(),
-        "device": _device_name(run.strategy.device),
+        "selection": "holdout" if run.settings.data.get("holdout") else "test",
+        **{key: value for key, value in latest.items() if key != "first_task"},
+        "segments": [*earlier, latest] if earlier else [],
         "test_images": [len(e.dataset) for e in run.benchmark.test_stream],
         "accuracy_matrix": matrix,
         "accuracy_task_known": square(measured["task_known"][head], n),
+        "right": measured["right"][head],
         **summary(matrix),
         "fwt": forward_transfer(measured["before"], measured["untouched"]),
         "a_t": 100 * sum(a_t) / n if len(a_t) == n else None,
-        "a_t_merged": 100 * sum(own) / n if complete else None,
+        "a_t_merged": None if run.settings.joint else 100 * sum(own) / n,
         "train_seconds": measured["train_seconds"],
+        "feed_seconds": measured["feed_seconds"],
+        "drift_seconds": [0.0] * len(measured["feed_seconds"]),
         "eval_seconds": measured["eval_seconds"],
         "trainable_parameters": measured["trainable_parameters"],
         "stored_parameters": measured["stored_parameters"][head],
+        "memory_bytes": 0,
         "peak_memory_mb": _peak_memory_mb(run.strategy.device),
         "groups": run.strategy.describe(),
         "hierarchy": hierarchy(run.strategy, list(run.benchmark.test_stream)),
     }
+    return record  # type: ignore[return-value]
 
 
 def square(rows: list[list[float]], n: int) -> list[list[float | None]]:
@@ -49,6 +61,21 @@ def square(rows: list[list[float]], n: int) -> list[list[float | None]]:
     full: list[list[float | None]] = [[*row, *[None] * (n - len(row))] for row in rows]
     unseen: list[list[float | None]] = [[None] * n for _ in range(n - len(rows))]
     return unseen + full
+
+
+def pack(right: list[bool]) -> str:
+    """Write truths as base64 of bits, eight to a byte, the first one highest."""
+    return base64.b64encode(np.packbits(right).tobytes()).decode()
+
+
+def unpack(text: str, count: int) -> np.ndarray:
+    """Read what ``pack`` wrote: ``count`` truths, shape ``(count,)``, bool.
+
+    >>> unpack(pack([True, False, True]), 3).tolist()
+    [True, False, True]
+    """
+    bits = np.frombuffer(base64.b64decode(text), dtype=np.uint8)
+    return np.unpackbits(bits, count=count).astype(bool)
 
 
 def state_of_head(tree: dict[str, Any], head: str) -> dict[str, Any]:
@@ -70,9 +97,3 @@ def _peak_memory_mb(device: torch.device) -> float:
 
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu, {torch.get_num_threads()} threads"

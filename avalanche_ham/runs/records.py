@@ -1,13 +1,18 @@
-"""Records: one JSON object per finished run, the only thing that tables and figures read."""
+"""Records: one JSON object per finished run and head, the only thing that tables read.
+
+``Record`` is their schema; every line is checked against it when it is read.
+"""
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import platform
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from avalanche_ham.errors import DataError
 from avalanche_ham.runs.files import write_atomically
@@ -15,21 +20,120 @@ from avalanche_ham.runs.files import write_atomically
 if TYPE_CHECKING:
     import pandas
 
-PACKAGES = ("avalanche-ham", "avalanche-lib", "torch", "timm", "peft")
+RECORDS = "records.jsonl"
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
 
 
-def versions() -> dict[str, str]:
-    """List the versions that a result may depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+def _square(rows: list[list[float | None]]) -> list[list[float | None]]:
+    """Refuse a matrix that is not square."""
+    if not rows or any(len(row) != len(rows) for row in rows):
+        raise ValueError(f"must be T rows of T, but has {[len(row) for row in rows]}")
+    return rows
 
 
-def append_record(path: Path, *records: dict[str, Any]) -> None:
+Matrix = Annotated[list[list[Fraction | None]], AfterValidator(_square)]
+
+
+class Record(TypedDict):
+    """What a finished run says of one of its heads.
+
+    The accuracy matrix is the source of ``aa``, ``fm``, ``bwt`` and ``aaa`` (percent). Lists over
+    tasks have an entry per task, ``joint`` one. What is undefined or was not measured is null.
+
+    Attributes:
+        numbers_version: of what the method computes; an older one is another run.
+        weights_digest, images_digest, class_order_hash: see ``runs.identity.Digests``.
+        legacy: whether it was converted from records without digests.
+        selection: ``test`` images, or ``holdout`` training images for choosing settings.
+        segments: where and with what it was computed, if a run was continued elsewhere.
+        right: which test image of the last row was right, see ``runs.record.unpack``.
+        feed_seconds: of feeding readouts; ``drift_seconds`` of following the drift.
+        memory_bytes: of stored images.
+    """
+
+    __pydantic_config__ = ConfigDict(allow_inf_nan=False, extra="allow")  # type: ignore[misc]
+
+    method: str
+    head: str
+    benchmark: str
+    n_tasks: Annotated[int, Field(ge=1)]
+    seed: Count
+    preset: str
+    backbone: str
+    image_size: int | None
+    hyperparameters: dict[str, Any]
+    numbers_version: Annotated[int, Field(ge=1)]
+    weights_digest: str | None
+    images_digest: str | None
+    class_order_hash: str
+    legacy: bool
+    scope: Annotated[list[str], Field(min_length=1)]
+    selection: Literal["test", "holdout"]
+    versions: dict[str, str]
+    commit: str | None
+    clean: bool | None
+    date: str | None
+    device: str
+    processor: str | None
+    threads: int | None
+    precision: str
+    segments: list[dict[str, Any]]
+    test_images: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    accuracy_matrix: Matrix
+    accuracy_task_known: Matrix
+    right: str | None
+    aa: float | None
+    fm: float | None
+    bwt: float | None
+    aaa: float | None
+    fwt: float | None
+    a_t: float | None
+    a_t_merged: float | None
+    train_seconds: Annotated[list[Seconds], Field(min_length=1)]
+    feed_seconds: list[Seconds]
+    drift_seconds: list[Seconds]
+    eval_seconds: Annotated[list[Seconds], Field(min_length=1)]
+    trainable_parameters: list[Count]
+    stored_parameters: Annotated[list[Count], Field(min_length=1)]
+    memory_bytes: Count
+    peak_memory_mb: Annotated[float, Field(ge=0)]
+    groups: Any
+    hierarchy: dict[str, Any] | None
+
+
+@lru_cache(maxsize=1)
+def _schema() -> TypeAdapter[Record]:
+    return TypeAdapter(Record)
+
+
+def parse_record(line: bytes | str, place: str) -> Record:
+    """Read one line.
+
+    Args:
+        line: JSON.
+        place: where it stands, for the message.
+
+    Raises:
+        DataError: if it is no record; the message names the first entry that is wrong.
+    """
+    try:
+        record = _schema().validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            raise DataError(f"records: {place} is not JSON") from error
+        entry = ".".join(map(str, first["loc"])) or "the whole"
+        raise DataError(f"records: {place}: {entry}: {first['msg']}") from error
+    lengths = {len(record["accuracy_matrix"]), len(record["test_images"])}
+    if lengths != {record["n_tasks"]}:
+        raise DataError(f"records: {place}: the matrix is not one of {record['n_tasks']} tasks")
+    return record
+
+
+def append_record(path: Path, *records: Record) -> None:
     """Append records, a line each; killed at any moment, all lines are there or none.
 
     The file is written anew and renamed, so only one process may append to it at a time.
@@ -40,8 +144,8 @@ def append_record(path: Path, *records: dict[str, Any]) -> None:
     write_atomically(path, before + "".join(lines).encode())
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """Read the records of one file, or of every ``records.jsonl`` below a folder.
+def read_records(path: Path) -> list[Record]:
+    """Read the records of one file, or of every ``*.jsonl`` below a folder.
 
     Raises:
         DataError: if there is nothing to read or a line is no record.
@@ -56,28 +160,22 @@ def load_records(path: str | Path) -> pandas.DataFrame:
     ``hyperparameters.lr``. Lists (``accuracy_matrix``, ``train_seconds``) stay lists.
 
     Args:
-        path: a ``records.jsonl``, or a folder: every one below it is read.
+        path: a file of records, or a folder: every ``*.jsonl`` below it is read.
 
     Raises:
         DataError: if there is nothing to read or a line is no record.
     """
     import pandas  # takes half a second, which ``ham list`` need not wait for
 
-    return pandas.json_normalize(read_records(Path(path)), max_level=1)
+    return pandas.json_normalize([dict(r) for r in read_records(Path(path))], max_level=1)
 
 
-def placed_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def placed_records(path: Path) -> Iterator[tuple[str, Record]]:
     """Yield the records that ``read_records`` gives, each with its file and line number."""
     if not path.exists():
         raise DataError(f"records: {path} does not exist")
-    files = sorted(path.rglob("records.jsonl")) if path.is_dir() else [path]
+    files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
     for file in files:
         for number, line in enumerate(file.read_bytes().splitlines(), 1):
             place = f"{file}, line {number}"
-            try:
-                record = json.loads(line)
-            except ValueError as error:  # no JSON, or not even UTF-8
-                raise DataError(f"records: {place} is not JSON") from error
-            if not isinstance(record, dict) or "method" not in record:
-                raise DataError(f"records: {place} is not a record")
-            yield place, record
+            yield place, parse_record(line, place)

@@ -4,149 +4,136 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from avalanche_ham.backbones.model import create_model, split_heads
+from avalanche_ham.backbones.model import create_model
 from avalanche_ham.benchmarks import BENCHMARKS, create_benchmark
 from avalanche_ham.benchmarks._image_cache import cache_folder
-from avalanche_ham.errors import StateError, check_range
-from avalanche_ham.evaluation.accuracy import accuracy_rows
+from avalanche_ham.errors import StateError
+from avalanche_ham.evaluation.accuracy import AccuracyRow, accuracy_rows
 from avalanche_ham.evaluation.forward_transfer import class_mean_accuracy
-from avalanche_ham.runs.config import (
-    Resources,
-    RunConfig,
-    data_label,
-    run_settings,
-    weights_label,
-)
-from avalanche_ham.runs.folder import difference
-from avalanche_ham.runs.presets import preset_values
+from avalanche_ham.runs.config import Resources, Settings, asked_size
+from avalanche_ham.runs.identity import Digests, difference, identity_entries
 from avalanche_ham.runs.progress import Progress
-from avalanche_ham.runs.record import state_of_head
+from avalanche_ham.runs.provenance import provenance, same_place
+from avalanche_ham.runs.record import pack, state_of_head
 from avalanche_ham.runs.saving import load_tree, save_tree
 from avalanche_ham.runs.settings import build_strategy
 from avalanche_ham.runs.stem_cache import find_stem, past_stem
 from avalanche_ham.state import count_stored
-from avalanche_ham.strategies.registry import get_method
 
 PER_TASK = (
-    "a_t", "before", "untouched", "scopes", "train_seconds", "eval_seconds",
-    "trainable_parameters",
+    "a_t", "before", "untouched", "scopes", "train_seconds", "feed_seconds", "eval_seconds",
+    "trainable_parameters", "segments",
 )  # fmt: skip
-MAX_THREADS = 1024  # many more and the system ends the process
 PER_HEAD = ("rows", "task_known", "stored_parameters")
 
 
 class Run:
-    """One run, made ready: benchmark, model, strategy and what was measured so far."""
+    """One run, made ready.
 
-    def __init__(self, config: RunConfig, resources: Resources, *, show: bool) -> None:
-        check_range("seed", config.seed, 0, 2**31)
-        if resources.threads is not None:
-            check_range("threads", resources.threads, 1, MAX_THREADS)
-        method = get_method(config.method)
-        preset = preset_values(config.preset, config.benchmark, config.method)
-        self.values, self.data = run_settings(config.method, preset, config.options)
-        self.config, self.resources = config, resources
-        self.heads = split_heads(method.head or config.head)
-        self.backbone = config.backbone or preset["backbone"]
-        self.joint = config.method == "joint"
+    Args:
+        settings: what it is.
+        resources: where and on what.
+        show: print progress to standard error.
+
+    Raises:
+        HamError: for whatever does not fit, before anything is trained.
+    """
+
+    def __init__(self, settings: Settings, resources: Resources, *, show: bool) -> None:
+        self.settings, self.resources = settings, resources
         if resources.threads is not None:
             torch.set_num_threads(resources.threads)
         device = resources.torch_device()
-        self.benchmark = self._benchmark(config.n_tasks)
+        self.benchmark = self._benchmark(settings.n_tasks)
         model = create_model(
-            self.backbone,
+            settings.backbone,
             n_classes=self.benchmark.n_classes,
-            head=",".join(self.heads),
-            weights=config.weights,
-            seed=config.seed,
+            head=",".join(settings.heads),
+            weights=settings.weights,
+            image_size=asked_size(settings),
+            seed=settings.seed,
         )
-        self.weights_id = weights_label(self.backbone, config.weights)
-        self.data_id = data_label(config.benchmark, resources.data_root)
+        self.digests = Digests(
+            model.encoder.weights_digest,
+            self.benchmark.images_digest,
+            self.benchmark.class_order_hash,
+        )
         self.encoder = model.encoder
         self.benchmark = self._shortened(self.benchmark)
-        self.progress = Progress(config.n_tasks, title=config.method, show=show)
+        self.progress = Progress(settings.n_tasks, title=settings.method, show=show)
         self.strategy = self._strategy(model, device)
         self.measured: dict[str, Any] = {key: [] for key in PER_TASK}
-        self.measured |= {key: {head: [] for head in self.heads} for key in PER_HEAD}
+        self.measured |= {key: {head: [] for head in settings.heads} for key in PER_HEAD}
+        self.measured["right"] = {}
 
     def _strategy(self, model: Any, device: torch.device) -> Any:
-        values = dict(self.values)
-        if self.joint and values["steps"] is not None:
-            values["steps"] *= self.config.n_tasks
+        values = dict(self.settings.options)
+        for budget in ("steps", "min_steps"):
+            if self.settings.joint and values[budget] is not None:
+                values[budget] *= self.settings.n_tasks
         return build_strategy(
-            self.config.method,
+            self.settings.method,
             values,
             model=model,
             device=device,
-            seed=self.config.seed,
+            seed=self.settings.seed,
             plugins=[self.progress],
             evaluator=_silent_evaluator(),
         )
 
     def _benchmark(self, n_tasks: int) -> Any:
-        options = dict(self.data)
-        known = BENCHMARKS.get(self.config.benchmark)  # an unknown one is refused below
+        options = dict(self.settings.data)
+        known = BENCHMARKS.get(self.settings.benchmark)  # an unknown one is refused below
         if self.resources.download and known is not None and known.downloads:
             options["download"] = True
         return create_benchmark(
-            self.config.benchmark,
+            self.settings.benchmark,
             data_root=Path(self.resources.data_root).expanduser(),
             n_tasks=n_tasks,
-            seed=self.config.seed,
+            seed=self.settings.seed,
             **options,
         )
 
     def _shortened(self, benchmark: Any) -> Any:
-        """Put a frozen stem's outputs, computed once, in the images' place."""
-        if not self.resources.stem_cache or find_stem(self.encoder) is None:
+        """Put a frozen stem's outputs, computed once, in the place of images that never change."""
+        changing = self.settings.options["augment"] != "none"
+        if changing or not self.resources.stem_cache or find_stem(self.encoder) is None:
             return benchmark
         self.encoder.to(self.resources.torch_device())
         return past_stem(benchmark, self.encoder, cache_folder().parent / "stem")
 
     def identity(self, head: str | None = None) -> dict[str, Any]:
-        """What makes two runs the same: every setting that can change a result.
-
-        With a head, that of this head's record.
-        """
-        return {
-            **{k: v for k, v in asdict(self.config).items() if k != "options"},
-            "head": head or ",".join(self.heads),
-            "backbone": self.backbone,
-            "weights_id": self.weights_id,
-            "data_id": self.data_id,
-            "hyperparameters": _plain({**self.values, **self.data}),
-            "class_order_hash": self.benchmark.class_order_hash,
-        }
+        """What makes two runs the same; with a head, that of this head's record."""
+        return identity_entries(self.settings, head, self.digests)
 
     def tasks_done(self) -> int:
         """Number of tasks that are trained and evaluated."""
         done = len(self.measured["train_seconds"])
-        return self.config.n_tasks if self.joint and done else done
+        return self.settings.n_tasks if self.settings.joint and done else done
 
     def next_task(self) -> None:
         """Train and evaluate one more task (``joint``: all of them at once)."""
-        strategy, tests = self.strategy, self.benchmark.test_stream
-        index = self.config.n_tasks - 1 if self.joint else self.tasks_done()
-        if self.joint:
+        strategy, tests, joint = self.strategy, self.benchmark.test_stream, self.settings.joint
+        index = self.settings.n_tasks - 1 if joint else self.tasks_done()
+        if joint:
             experience = self._shortened(self._benchmark(1)).train_stream[0]
         else:
             experience = self.benchmark.train_stream[index]
-        if self.resources.probes and not self.joint:
+        if self.resources.probes and not joint:
             self._probe_transfer(index)
             strategy.probe = lambda s: self._probe(tests[index])
         start = time.perf_counter()
         strategy.train(experience, eval_streams=[])
         trained = time.perf_counter()
         with strategy.evaluation_weights():
-            rows = accuracy_rows(strategy, list(tests[: index + 1]), self.heads)
+            rows = accuracy_rows(strategy, list(tests[: index + 1]), self.settings.heads)
         self._note(rows, trained - start, time.perf_counter() - trained)
-        self.progress.task_done(rows[self.heads[0]].accuracy)
+        self.progress.task_done(rows[self.settings.heads[0]].accuracy)
 
     def _probe_transfer(self, index: int) -> None:
         """Measure the features on the next task before it is trained; on all at the start."""
@@ -164,9 +151,14 @@ class Run:
         row = accuracy_rows(self.strategy, [experience], ["linear"])["linear"]
         self.measured["a_t"].append(row.accuracy[0])
 
-    def _note(self, rows: dict[str, Any], train_seconds: float, eval_seconds: float) -> None:
+    def _note(
+        self, rows: dict[str, AccuracyRow], train_seconds: float, eval_seconds: float
+    ) -> None:
         measured, strategy = self.measured, self.strategy
-        measured["train_seconds"].append(train_seconds)
+        fed = strategy.readouts.seconds
+        self._note_place()
+        measured["train_seconds"].append(train_seconds - fed)
+        measured["feed_seconds"].append(fed)
         measured["eval_seconds"].append(eval_seconds)
         measured["scopes"].append(strategy.scoped_loss.effective_scope)
         measured["trainable_parameters"].append(strategy.n_trainable)
@@ -175,6 +167,15 @@ class Run:
             measured["rows"][head].append(row.accuracy)
             measured["task_known"][head].append(row.task_known)
             measured["stored_parameters"][head].append(count_stored(state_of_head(tree, head)))
+            measured["right"][head] = pack(row.right)
+
+    def _note_place(self) -> None:
+        """Note where this task was computed, unless it was where the one before was."""
+        here = provenance(self.strategy.device, self.strategy.precision)
+        segments, first = self.measured["segments"], self.tasks_done()
+        if not segments or not same_place(here, segments[-1]):
+            segments.append({**here, "first_task": first})
+        segments[-1]["date"] = here["date"]
 
     def commit(self, folder: Path) -> None:
         """Write everything that is needed to go on."""
@@ -182,8 +183,9 @@ class Run:
             folder,
             {
                 "identity": self.identity(),
+                "weights": self.settings.weights,
                 "n_classes": self.benchmark.n_classes,
-                "options": sorted(self.values),
+                "options": sorted(self.settings.options),
                 "measured": self.measured,
                 "strategy": self.strategy.state_tree(),
             },
@@ -211,7 +213,3 @@ def _silent_evaluator() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it has no logger is meant
         return EvaluationPlugin()
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in sorted(values.items())}

@@ -7,17 +7,17 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from avalanche_ham.runs.config import Resources, RunConfig
-from avalanche_ham.runs.folder import RECORDS, STATE, finished_records, has_state
+from avalanche_ham.runs.config import Resources, RunConfig, at_its_place, resolve_config
+from avalanche_ham.runs.folder import STATE, finished_records, has_state
 from avalanche_ham.runs.lock import locked
 from avalanche_ham.runs.record import make_record
-from avalanche_ham.runs.records import append_record
+from avalanche_ham.runs.records import RECORDS, Record, append_record
 from avalanche_ham.runs.run import Run
 
 __all__ = ["Resources", "Run", "RunConfig", "run", "run_heads"]
 
 
-def run(config: RunConfig, resources: Resources = Resources(), **options: Any) -> dict[str, Any]:
+def run(config: RunConfig, resources: Resources = Resources(), **options: Any) -> Record:
     """Run a configuration to its end and give the record of its (first) head.
 
     Args, options and raises as ``run_heads``.
@@ -34,7 +34,7 @@ def run_heads(
     show: bool = True,
     after_task: Callable[[Run], None] | None = None,
     lock: bool = True,
-) -> list[dict[str, Any]]:
+) -> list[Record]:
     """Run a configuration to its end and give the records of its heads.
 
     Args:
@@ -50,7 +50,8 @@ def run_heads(
         HamError: for bad input, before anything is written, or if another process works
             in ``out``.
     """
-    current = Run(config, resources, show=show)
+    config, resources = at_its_place(config, resources)
+    current = Run(resolve_config(config), resources, show=show)
     with nullcontext() if out is None or not lock else locked(out):
         if out is not None:
             finished = finished_records(current, out, resume=resume)
@@ -63,16 +64,16 @@ def run_heads(
 
 def _finish(
     current: Run, out: Path | None, after_task: Callable[[Run], None] | None
-) -> list[dict[str, Any]]:
+) -> list[Record]:
     """Do the tasks that are left, commit each, and write the records."""
     with current.progress:
-        while current.tasks_done() < current.config.n_tasks:
+        while current.tasks_done() < current.settings.n_tasks:
             current.next_task()
             if out is not None:
                 current.commit(out / STATE)
             if after_task is not None:
                 after_task(current)
-    records = [make_record(current, head) for head in current.heads]
+    records = [make_record(current, head) for head in current.settings.heads]
     if out is not None:
         append_record(out / RECORDS, *records)
     return records

@@ -17,7 +17,7 @@ ALIASES = {  # option -> Avalanche's name for it
     "eval_batch_size": "eval_mb_size",
 }
 _HANDLED = {  # arguments that are objects or that the runner sets
-    "model", "optimizer", "augment", "seed", "device", "plugins", "evaluator", "eval_every",
+    "model", "optimizer", "seed", "device", "plugins", "evaluator", "eval_every",
     "peval_mode", "assign", "merge_rule", "regulariser",
 }  # fmt: skip
 MERGE_OPTIONS = {"merge": "linear", "density": 0.2}

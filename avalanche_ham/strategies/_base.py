@@ -19,6 +19,7 @@ from avalanche_ham.heads import ScopedCrossEntropy
 from avalanche_ham.plugins.final_merging import FinalMergingPlugin
 from avalanche_ham.plugins.readout import ReadoutPlugin
 from avalanche_ham.seeding import forked, preserved
+from avalanche_ham.strategies._augment import Augment, make_augment
 from avalanche_ham.strategies._loop import Phase, PhasedTraining
 from avalanche_ham.strategies._optimizer import default_optimizer, refill
 from avalanche_ham.strategies._state import LearnedState
@@ -59,7 +60,9 @@ class ContinualStrategy(LearnedState, PhasedTraining, SupervisedTemplate):
         scope: classes in the training softmax: ``current``, ``seen``, ``seen_frozen``.
         steps: optimiser steps per experience; None trains ``train_epochs`` epochs.
         precision: ``fp32`` or ``bf16`` (autocast, in training and evaluation).
-        augment: uint8 or float batch ``(N, C, H, W)`` -> the same; once per training batch.
+        augment: ``none``, ``flip``, ``flip_crop``, or a function from a uint8 or float batch
+            ``(N, C, H, W)`` to the same; once per training batch.
+        min_steps: fewest optimiser steps where the budget is in epochs; None for no limit.
         seed: of everything random in training.
         train_mb_size, train_epochs, eval_mb_size, device, plugins, evaluator, eval_every,
             peval_mode: as in Avalanche. A readout is fed when a task ends, so metrics (and
@@ -82,7 +85,8 @@ class ContinualStrategy(LearnedState, PhasedTraining, SupervisedTemplate):
         scope: str = "current",
         steps: int | None = None,
         precision: str = "fp32",
-        augment: Any = None,
+        augment: str | Augment | None = "none",
+        min_steps: int | None = None,
         seed: int = 0,
         train_mb_size: int = 64,
         train_epochs: int = 1,
@@ -100,18 +104,21 @@ class ContinualStrategy(LearnedState, PhasedTraining, SupervisedTemplate):
             check_range("head_lr", head_lr, 0.0, float("inf"))
         if steps is not None:
             check_range("steps", steps, 1, float("inf"))
+        if min_steps is not None:
+            check_range("min_steps", min_steps, 1, float("inf"))
         if precision not in PRECISIONS:
             raise UnknownNameError("precision", precision, PRECISIONS)
         self.scoped_loss = ScopedCrossEntropy(model.head, scope)
         self.head_lr = head_lr
         self.steps, self.precision, self.seed = steps, precision, seed
-        self.augment = augment
+        self.augment, self.min_steps = make_augment(augment), min_steps
         self.alpha_lr: float | None = None
         self.memory: dict[str, Any] = {}
         self.probe: Any = None
         self._encoder_penalty: Tensor | None = None
         self.merging = FinalMergingPlugin(model.adapters, update=self.inference_update)
-        common = [self.merging, ReadoutPlugin(self.merging)]
+        self.readouts = ReadoutPlugin(self.merging)
+        common = [self.merging, self.readouts]
         optimizer = optimizer or default_optimizer(lr=lr, weight_decay=weight_decay)
         self.settings = {k: v for k, v in optimizer.param_groups[0].items() if k != "params"}
         super().__init__(

@@ -22,7 +22,8 @@ class Phase:
 
     Args:
         steps: number of optimiser steps; None means ``epochs`` passes over the data.
-        epochs: passes over the data, used when ``steps`` is None.
+        epochs: passes over the data, used when ``steps`` is None; more of them where they have
+            fewer steps than the strategy's ``min_steps``.
         groups: parameter groups to train; None keeps the strategy's.
         schedule: ``constant``, or ``cosine`` to 0 over the phase.
         name: what the phase is for, such as ``task`` or ``descriptors``.
@@ -63,6 +64,7 @@ class PhasedTraining:
     task: Any
     training_epoch: Any
     settings: Any
+    min_steps: int | None
     _stop_training: bool
     _before_training_epoch: Any
     _after_training_epoch: Any
@@ -88,7 +90,7 @@ class PhasedTraining:
                 f"({self.train_mb_size}), and drop_last leaves none"
             )
         self.step = 0
-        self.total_steps = phase.steps or phase.epochs * per_epoch
+        self.total_steps = phase.steps or max(phase.epochs * per_epoch, self.min_steps or 0)
         while self.step < self.total_steps and not self._stop_training:
             left = self.total_steps - self.step
             self.dataloader = loader if left >= per_epoch else FirstBatches(loader, left)

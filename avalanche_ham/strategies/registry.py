@@ -18,6 +18,7 @@ class Method(NamedTuple):
     fixed: Mapping[str, Any] = {}
     defaults: Mapping[str, Any] = {}  # where they differ from the class's
     head: str | None = None  # a method that is nothing but its readout
+    default_head: str = "linear"  # of a method that has a readout of its own choice
     numbers: int = 1  # raised by whoever changes what the method computes: another run then
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from toys import SMOKE
@@ -12,11 +11,12 @@ from toys import SMOKE
 from avalanche_ham.errors import DataError
 from avalanche_ham.reporting.tables import TABLES
 from avalanche_ham.runs.archive import read_archive
+from avalanche_ham.runs.at_hand import AtHand
 from avalanche_ham.runs.config import Resources
 from avalanche_ham.runs.identity import identity_in, identity_of
 from avalanche_ham.runs.plan import (
+    Times,
     duration,
-    estimate,
     make_plan,
     time_left,
     time_taken,
@@ -35,8 +35,11 @@ from avalanche_ham.runs.runner import run
     ],
 )
 def test_a_real_record_has_the_identity_that_was_planned(config):
-    record = run(config, Resources(threads=1), show=False)
-    assert identity_in(json.loads(json.dumps(record))) == identity_of(config)
+    resources = Resources(threads=1)
+    record = run(config, resources, show=False)
+    found = identity_in(json.loads(json.dumps(record)))
+    assert found.asked == identity_of(config).asked
+    assert found.digests == AtHand(resources)(config)
 
 
 def test_heads_that_shared_a_training_took_its_time_once(archive_of):
@@ -59,8 +62,7 @@ def test_heads_that_shared_a_training_took_its_time_once(archive_of):
         {"backbone": "embedded"},
         {"preset": "cpu"},
         {"options": {"rank": 3}},
-        {"weights": __file__},
-        {"data_id": "sha256-01234567"},
+        {"image_size": 32},
     ],
 )
 def test_whatever_changes_a_result_changes_the_identity(change):
@@ -76,31 +78,35 @@ def test_an_option_given_at_its_default_is_the_same_run():
 
 def test_an_old_record_without_a_new_option_counts_as_its_default(archive_of):
     archive = archive_of((SMOKE, {}))
-    (record,) = archive.records.values()
+    ((record,),) = archive.records.values()
     del record["hyperparameters"]["assignment"]
-    assert identity_in(record) == identity_of(SMOKE)
+    assert identity_in(record).asked == identity_of(SMOKE).asked
 
 
-def test_runs_on_one_image_folder_are_not_those_on_another(with_setup, shelf, tmp_path):
-    first, second = (
-        with_setup(benchmarks=("image_folder",), data_root=str(tmp_path / name)) for name in "ab"
-    )
-    for setup, names in ((first, ("ant", "bee")), (second, ("ant", "cat"))):
-        for name in (f"{part}/{name}" for part in ("train", "test") for name in names):
-            folder = Path(setup.data_root, name)
-            folder.mkdir(parents=True)
-            (folder / "0.png").write_bytes(b"image")
-    for config in TABLES["1"](first).runs():
+def test_a_finished_run_on_other_images_is_made_again(archive_of):
+    archive = archive_of((SMOKE, {}))
+    (record,) = archive.found(SMOKE)
+    for images, missing in ((record["images_digest"], 0), ("sha256-2", 1)):
+        digests = identity_in(record).digests._replace(images=images)
+        plan = make_plan([SMOKE], archive, lambda name: True, know=lambda config, d=digests: d)
+        assert len(plan.missing) == missing
+
+
+def test_two_image_folders_are_two_data_sets_in_tables(with_setup, shelf, tmp_path):
+    for name in ("ants", "bees"):
+        (tmp_path / name / "train").mkdir(parents=True)
+    setup = with_setup(benchmarks=("ants",), data_root=str(tmp_path))
+    for config in TABLES["1"](setup).runs():
         shelf.put(config)
     archive = read_archive(shelf.folder)
-    for setup, missing in ((first, 0), (second, 4)):
-        plan = make_plan(TABLES["1"](setup).runs(), archive, setup)
-        assert len(plan.missing) == missing
+    for name, missing in (("ants", 0), ("bees", 4)):
+        runs = TABLES["1"](with_setup(benchmarks=(name,), data_root=str(tmp_path))).runs()
+        assert len(make_plan(runs, archive, setup.has_data).missing) == missing
 
 
 def test_plan_takes_each_run_once_and_seed_after_seed(setup, archive_of):
     runs = list(TABLES["1"](setup).runs())
-    plan = make_plan([*runs, *runs], archive_of((runs[0], {})), setup)
+    plan = make_plan([*runs, *runs], archive_of((runs[0], {})), setup.has_data)
     assert plan.finished == (runs[0],)
     assert [config.seed for config in plan.missing] == [1, 1, 1, 2, 2, 2, 2]
     assert {config.benchmark for config in plan.without_data} == {"cub200"}
@@ -110,14 +116,14 @@ def test_failed_runs_are_left_alone_unless_asked_for(setup, shelf):
     config = next(iter(TABLES["1"](setup).runs()))
     shelf.fail(config)
     archive = read_archive(shelf.folder)
-    assert make_plan([config], archive, setup).failed == (config,)
-    assert make_plan([config], archive, setup, retry=True).missing == (config,)
+    assert make_plan([config], archive, setup.has_data).failed == (config,)
+    assert make_plan([config], archive, setup.has_data, retry=True).missing == (config,)
 
 
 def test_bad_input_is_no_failure(setup, shelf):
     config = next(iter(TABLES["1"](setup).runs()))
     shelf.fail(config, bad_input=True)
-    assert make_plan([config], read_archive(shelf.folder), setup).missing == (config,)
+    assert make_plan([config], read_archive(shelf.folder), setup.has_data).missing == (config,)
 
 
 def test_runs_that_differ_only_in_the_head_train_once():
@@ -146,9 +152,9 @@ def test_estimate_prefers_the_same_method_and_scales_with_tasks(archive_of):
         (SMOKE, {"train_seconds": [10.0, 10.0], "eval_seconds": [1.0, 2.0]}),
         (replace(SMOKE, method="lora"), {"train_seconds": [99.0, 99.0]}),
     )
-    assert estimate(replace(SMOKE, seed=3), archive) == 20 + 2 * 1.5
-    assert estimate(longer, archive) == 40 + 2 * 2.5
-    assert estimate(replace(SMOKE, preset="cpu"), archive) is None
+    assert Times(archive).estimate(replace(SMOKE, seed=3)) == 20 + 2 * 1.5
+    assert Times(archive).estimate(longer) == 40 + 2 * 2.5
+    assert Times(archive).estimate(replace(SMOKE, preset="cpu")) is None
 
 
 def test_time_left_is_shared_by_the_processes(archive_of):

@@ -6,18 +6,18 @@ import json
 import os
 
 import pytest
+from made_up_records import made_up
 
 from avalanche_ham.errors import DataError
-from avalanche_ham.runs.records import (
-    append_record,
-    load_records,
-    read_records,
-    versions,
-)
+from avalanche_ham.runs.config import Resources, RunConfig
+from avalanche_ham.runs.records import Record, append_record, load_records, read_records
+from avalanche_ham.runs.runner import run
+
+CONFIG = RunConfig("ham", "digits", n_tasks=2, preset="smoke")
 
 
-def record(name: str) -> dict:
-    return {"method": name, "accuracy_matrix": [[0.1, None], [1 / 3, 0.7]], "seed": 1}
+def record(name: str, **values) -> dict:
+    return made_up(CONFIG, **{"method": name, "aa": 100 / 3, **values})
 
 
 def test_records_come_back_as_they_were_in_order(tmp_path):
@@ -31,8 +31,8 @@ def test_records_come_back_as_they_were_in_order(tmp_path):
 def test_all_records_below_a_folder_are_read_in_the_order_of_their_paths(tmp_path):
     for name in ("b/1", "a/2", "a/1"):
         append_record(tmp_path / name / "records.jsonl", record(name))
-    append_record(tmp_path / "a" / "other.jsonl", record("not read"))
-    assert [r["method"] for r in read_records(tmp_path)] == ["a/1", "a/2", "b/1"]
+    append_record(tmp_path / "a" / "3tasks-cpu.jsonl", record("a/3"))
+    assert [r["method"] for r in read_records(tmp_path)] == ["a/1", "a/2", "a/3", "b/1"]
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
@@ -63,18 +63,18 @@ def test_a_record_with_a_number_that_json_lacks_is_never_written(tmp_path, value
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"method": "ham"', "is not JSON"),
-        ("[1, 2]", "is not a record"),
-        ('{"a": 1}', "is not a"),
-        ("", "is not JSON"),
-        (b'{"method": "\xe4"}', "is not JSON"),  # Latin-1
+        ('{"method": "ham"', " is not JSON"),
+        ("[1, 2]", ": the whole: Input should be an object"),
+        ('{"a": 1}', ": method: Field required"),
+        ("", " is not JSON"),
+        (b'{"method": "\xe4"}', " is not JSON"),  # Latin-1
     ],
 )
 def test_a_line_that_is_no_record_is_refused_with_its_number(tmp_path, text, message):
     path = tmp_path / "records.jsonl"
     line = text if isinstance(text, bytes) else text.encode()
     path.write_bytes(json.dumps(record("ham")).encode() + b"\n" + line + b"\n")
-    with pytest.raises(DataError, match=f"records.jsonl, line 2 {message}"):
+    with pytest.raises(DataError, match=f"records.jsonl, line 2{message}"):
         read_records(path)
 
 
@@ -83,19 +83,41 @@ def test_a_path_that_does_not_exist_is_refused(tmp_path):
         read_records(tmp_path / "none")
 
 
-def test_versions_name_what_a_result_may_depend_on():
-    found = versions()
-    assert {"python", "avalanche-lib", "torch", "timm", "peft"} <= set(found)
-    assert found["torch"].startswith("2.") and found["avalanche-lib"].startswith("0.")
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("aa", float("nan")),
+        ("aa", "50"),
+        ("seed", -1),
+        ("hyperparameters", None),
+        ("accuracy_matrix", [[0.5, None], [1.5, 0.5]]),
+        ("accuracy_matrix", [[0.5, None], [0.5]]),
+        ("accuracy_matrix", [[0.5]]),
+        ("train_seconds", []),
+        ("test_images", [0, 3]),
+        ("selection", "train"),
+    ],
+)
+def test_a_value_outside_the_schema_is_refused_with_its_name(tmp_path, entry, value):
+    path = tmp_path / "records.jsonl"
+    path.write_text(json.dumps(record("ham", **{entry: value})) + "\n")
+    with pytest.raises(DataError, match=f"line 1: ({entry}|the matrix)"):
+        read_records(path)
+
+
+def test_a_real_record_fits_the_schema_and_the_schema_fits_it(tmp_path):
+    found = run(CONFIG, Resources(device="cpu"), out=tmp_path, show=False)
+    assert set(found) == set(Record.__annotations__)
+    assert read_records(tmp_path) == [found]
 
 
 def test_a_data_frame_has_a_row_per_record_and_a_column_per_setting(tmp_path):
     for name, lr in (("a", 1e-3), ("b", 5e-3)):
-        record = {"method": name, "aa": 50.0, "hyperparameters": {"lr": lr}, "rows": [[1.0]]}
-        append_record(tmp_path / name / "records.jsonl", record)
+        found = record(name, aa=50.0, hyperparameters={"lr": lr}, test_images=[3, 4])
+        append_record(tmp_path / name / "records.jsonl", found)
     frame = load_records(str(tmp_path))
     assert frame["method"].tolist() == ["a", "b"]
     assert frame["hyperparameters.lr"].tolist() == [1e-3, 5e-3]
-    assert frame["rows"].tolist() == [[[1.0]], [[1.0]]]
+    assert frame["test_images"].tolist() == [[3, 4], [3, 4]]
     best = frame.sort_values("hyperparameters.lr").iloc[-1]
     assert (best["method"], best["aa"]) == ("b", 50.0)

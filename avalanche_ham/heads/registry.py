@@ -1,0 +1,45 @@
+"""The heads by name, to be read without importing torch.
+
+A head trained with a local loss compares logits that were never trained against each other; the
+closed-form readouts have no such gap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from avalanche_ham.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+HEADS: dict[str, str] = {  # name -> class of the readout, empty for the trained head
+    "linear": "",
+    "ncm": "avalanche_ham.heads.ncm.NearestClassMean",
+    "ridge": "avalanche_ham.heads.ridge.RidgeReadout",
+}
+
+
+def split_heads(head: str) -> tuple[str, ...]:
+    """Split ``"linear,ridge"`` into names, each once.
+
+    Raises:
+        UnknownNameError: if a name is none of ``HEADS``.
+    """
+    names = tuple(dict.fromkeys(word.strip() for word in head.split(",")))
+    for name in names:
+        if name not in HEADS:
+            raise UnknownNameError("head", name, HEADS)
+    return names
+
+
+def create_readout(
+    name: str, in_features: int, n_classes: int, *, seed: int = 0
+) -> nn.Module | None:
+    """Make the readout that ``--head`` names; ``linear`` has none (the trained head predicts)."""
+    if not HEADS[name]:
+        return None
+    module, _, attribute = HEADS[name].rpartition(".")
+    readout = getattr(importlib.import_module(module), attribute)
+    return readout(in_features, n_classes, seed=seed)
