@@ -1,6 +1,6 @@
 """The learning rate of every method, from one grid that is the same for all.
 
-Command: python learning_rates.py --data-root DATA --records results/learning_rates
+Command: python learning_rates.py --data-root DATA --records results
 
 CIFAR-100 in 20 tasks (the middle of the tables' 10, 20 and 50), preset cpu, seed 1, accuracies
 on held-out training images (a fifth of those of each class; test images are never looked at).

@@ -2,8 +2,8 @@
 
 ``smoke`` runs in seconds and proves nothing but that the code runs. ``cpu`` is sized for a
 laptop and needs no download; its backbone leaves adapters little to gain. ``study`` is the
-instrument: a small ViT pre-trained on ImageNet-21k, on images small enough for two cores. ``paper`` is the set-up of the HAM paper, for a GPU; values that the paper's text lacks
-are marked.
+instrument: a small ViT pre-trained on ImageNet-21k, on images small enough for two cores.
+``paper`` is the set-up of the HAM paper, for a GPU; values that the paper's text lacks are marked.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def test_a_finished_demo_is_shown_again_without_training(shown, capsys, monkeypa
 def test_a_stopped_demo_goes_on_and_ends_the_same(shown, tmp_path, monkeypatch):
     def stopped(*args, **kwargs):
         def stop(current):
-            if current.config.method == "finetune" and current.tasks_done() == 2:
+            if current.settings.method == "finetune" and current.tasks_done() == 2:
                 raise KeyboardInterrupt
 
         return run(*args, after_task=stop, **kwargs)

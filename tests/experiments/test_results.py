@@ -34,7 +34,7 @@ def test_the_readme_shows_a_table_as_it_was_printed(name, experiments):
 def test_the_presets_rates_are_those_that_the_committed_grid_chose(experiments):
     import learning_rates as script
 
-    options = script.parse(["--records", str(experiments / "results" / "learning_rates")])
+    options = script.parse(["--records", str(experiments / "results")])
     setup = Setup(seeds=(1,), preset="cpu", data_root="", heads=script.HEADS)
     archive = read_archive(options.records)
     lines = script.table(setup, script.ALL, archive, options)
