@@ -9,17 +9,15 @@ import pytest
 
 from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.runs.archive import Archive, write_failure
-from avalanche_ham.runs.config import BENCHMARK_OPTIONS
 from avalanche_ham.runs.identity import identity_in, identity_of
 from avalanche_ham.runs.presets import preset_values
-from avalanche_ham.runs.settings import resolve
+from avalanche_ham.runs.settings import run_settings
 
 
 def made_up(config, **values) -> dict:
     """Give the record of a run that was never made."""
     preset = preset_values(config.preset, config.benchmark, config.method)
-    own = {k: v for k, v in config.options.items() if k not in BENCHMARK_OPTIONS}
-    data = {k: preset[k] for k in BENCHMARK_OPTIONS if preset.get(k) is not None}
+    values, data = run_settings(config.method, config.benchmark, preset, config.options)
     n = config.n_tasks
     return {
         "method": config.method,
@@ -31,7 +29,7 @@ def made_up(config, **values) -> dict:
         "backbone": config.backbone or preset["backbone"],
         "weights_id": identity_of(config).weights,
         "data_id": config.data_id,
-        "hyperparameters": {**resolve(config.method, preset, own), **data},
+        "hyperparameters": {**values, **data},
         "accuracy_matrix": [[0.5] * (t + 1) + [None] * (n - t - 1) for t in range(n)],
         "test_images": [100] * n,
         "scope": ["current"] * n,

@@ -13,9 +13,6 @@ from typing import Any
 import torch
 
 from avalanche_ham.errors import DataError, OptionError, StateError
-from avalanche_ham.runs.settings import resolve
-
-BENCHMARK_OPTIONS = ("train_per_class", "test_per_class", "holdout")
 
 
 @dataclass(frozen=True)
@@ -41,20 +38,6 @@ class RunConfig:
     weights: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     data_id: str | None = None
-
-
-def run_settings(
-    method: str, preset: dict[str, Any], own: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Put a run's own options over its preset's values: the strategy's, then the benchmark's.
-
-    Raises:
-        UnknownNameError: if an option is neither the method's nor the benchmark's.
-    """
-    given = {**{k: preset[k] for k in BENCHMARK_OPTIONS if preset.get(k) is not None}, **own}
-    of_data = {k: given[k] for k in BENCHMARK_OPTIONS if k in given}
-    rest = {k: v for k, v in own.items() if k not in BENCHMARK_OPTIONS}
-    return resolve(method, preset, rest), of_data
 
 
 def weights_label(backbone: str, weights: str | None) -> str | None:

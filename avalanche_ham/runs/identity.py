@@ -8,9 +8,9 @@ import re
 from functools import cache
 from typing import Any, NamedTuple
 
-from avalanche_ham.runs.config import RunConfig, run_settings, weights_label
+from avalanche_ham.runs.config import RunConfig, weights_label
 from avalanche_ham.runs.presets import preset_values
-from avalanche_ham.runs.settings import defaults
+from avalanche_ham.runs.settings import defaults, run_settings
 from avalanche_ham.strategies.registry import METHODS, get_method
 
 
@@ -50,7 +50,7 @@ def identity_of(config: RunConfig) -> Identity:
     """Give the identity that a configuration's record will have, without running it.
 
     Raises:
-        UnknownNameError: if it names a method, preset or option that there is not.
+        UnknownNameError: if it names a method, benchmark, preset or option that there is not.
         StateError: if its weights file cannot be read.
     """
     options = json.dumps(config.options, sort_keys=True)
@@ -95,7 +95,7 @@ def identity_in(record: dict[str, Any]) -> Identity:
 def _resolved(method: str, preset: str, benchmark: str, options: str) -> tuple[str, str]:
     """Give a preset's backbone, and the hash of all hyper-parameters as ``Run`` sets them."""
     values, given = preset_values(preset, benchmark, method), json.loads(options)
-    of_strategy, of_data = run_settings(method, values, given)
+    of_strategy, of_data = run_settings(method, benchmark, values, given)
     return values["backbone"], _digest({**of_strategy, **of_data})
 
 

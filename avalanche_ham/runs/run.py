@@ -20,7 +20,6 @@ from avalanche_ham.runs.config import (
     Resources,
     RunConfig,
     data_label,
-    run_settings,
     weights_label,
 )
 from avalanche_ham.runs.folder import difference
@@ -28,7 +27,7 @@ from avalanche_ham.runs.presets import preset_values
 from avalanche_ham.runs.progress import Progress
 from avalanche_ham.runs.record import state_of_head
 from avalanche_ham.runs.saving import load_tree, save_tree
-from avalanche_ham.runs.settings import build_strategy
+from avalanche_ham.runs.settings import build_strategy, run_settings
 from avalanche_ham.runs.stem_cache import find_stem, past_stem
 from avalanche_ham.state import count_stored
 from avalanche_ham.strategies.registry import get_method
@@ -50,7 +49,9 @@ class Run:
             check_range("threads", resources.threads, 1, MAX_THREADS)
         method = get_method(config.method)
         preset = preset_values(config.preset, config.benchmark, config.method)
-        self.values, self.data = run_settings(config.method, preset, config.options)
+        self.values, self.data = run_settings(
+            config.method, config.benchmark, preset, config.options
+        )
         self.config, self.resources = config, resources
         self.heads = split_heads(method.head or config.head)
         self.backbone = config.backbone or preset["backbone"]
@@ -91,8 +92,9 @@ class Run:
 
     def _benchmark(self, n_tasks: int) -> Any:
         options = dict(self.data)
-        known = BENCHMARKS.get(self.config.benchmark)  # an unknown one is refused below
-        if self.resources.download and known is not None and known.downloads:
+        if n_tasks != self.config.n_tasks:  # all classes at once
+            options.pop("classes_per_task", None)
+        if self.resources.download and BENCHMARKS[self.config.benchmark].downloads:
             options["download"] = True
         return create_benchmark(
             self.config.benchmark,
