@@ -51,11 +51,18 @@ class DivergedError(HamError):
 
 
 def check_range(
-    option: str, value: float, low: float, high: float, *, open_low: bool = False
+    option: str,
+    value: float,
+    low: float,
+    high: float,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
 ) -> None:
-    """Raise OptionError unless ``low <= value <= high`` (``low < value`` with ``open_low``)."""
-    inside = (low < value if open_low else low <= value) and value <= high
-    if not inside:
+    """Raise OptionError unless ``low <= value <= high``, with ``<`` at an open end."""
+    above = low < value if open_low else low <= value
+    below = value < high if open_high else value <= high
+    if not (above and below):
         left = f"above {low:g}" if open_low else f"at least {low:g}"
-        right = "" if math.isinf(high) else f" and at most {high:g}"
+        right = "" if math.isinf(high) else f" and {'below' if open_high else 'at most'} {high:g}"
         raise OptionError(option, left + right, value)

@@ -116,9 +116,12 @@ def class_incremental(
         n_tasks: number of tasks, from 1 to the number of classes; where it does not
             divide the classes evenly, the first tasks have one more.
         seed: seed of class order, image subsets and held-out images.
-        classes_per_task: the number of classes of each task instead of an even split.
-        train_per_class: at most so many training images of each class; None for all.
-        test_per_class: the same for test images (or held-out images).
+        classes_per_task: the number of classes of each task, at least 1, instead of an even
+            split.
+        train_per_class: largest number of training images of each class, at least 1; None takes
+            all.
+        test_per_class: largest number of test images (or held-out images) of each class, at
+            least 1; None takes all.
         holdout: fraction of the training images of each class, in [0, 1), that is
             tested on instead of the test images and never trained on; 0 to test on the
             test images.

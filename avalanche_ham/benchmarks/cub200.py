@@ -42,7 +42,7 @@ def cub200(
         data_root: folder that holds the image folder ``cub200`` (``train`` and
             ``test``), or else ``CUB_200_2011`` as it is distributed.
         bounding_box: crop each photograph to the bird first (original files only).
-        size: side of the decoded squares, in pixels.
+        size: side of the decoded squares in pixels, at least 1.
         download: fetch the original where there is none.
         split: ``n_tasks``, ``seed`` and the further options of ``class_incremental``.
 

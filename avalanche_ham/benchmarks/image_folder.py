@@ -31,7 +31,7 @@ def image_folder(
 
     Args:
         data_root: the folder that holds ``train`` and ``test``.
-        size: side of the decoded squares, in pixels; smaller images of one size are
+        size: side of the decoded squares in pixels, at least 1; smaller images of one size are
             kept as is.
         split: ``n_tasks``, ``seed`` and the further options of ``class_incremental``.
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import importlib
-from argparse import ArgumentTypeError
-from collections.abc import Mapping
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from avalanche_ham.cli.values import DATA_PARSERS, Parser, option_parsers
+import yaml
+
+from avalanche_ham.benchmarks.registry import BENCHMARKS
+from avalanche_ham.cli.parser import OneLineParser, flag
 from avalanche_ham.errors import HamError, UnknownNameError
+from avalanche_ham.runs.options import Option, as_word, benchmark_options, options_of
+from avalanche_ham.strategies.registry import METHODS
 
 FLAGS = ("download", "dry-run", "keep-state", "probes", "resume", "retry", "run")
 TABLES = ("options", "methods")
+STYLES = {"toml": " = ", "yaml": ": "}
 
 
 def expand(
@@ -35,22 +43,21 @@ def expand(
         HamError: if the file cannot be read, holds another table, or a switch that is
             neither true nor false.
     """
-    words, path = _take_config(words)
-    if path is None:
-        return words, {}
-    front, found = [], {}
-    for key, value in read_config(path).items():
-        name = key.replace("_", "-")
+    parser = OneLineParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", type=Path)
+    args, words = parser.parse_known_args(words)
+    path, front, found = args.config, [], {}
+    for key, value in ({} if path is None else read_config(path)).items():
         if isinstance(value, dict):
             if key not in tables:
                 raise HamError(f"config: {path} holds a table {key!r}, which has no meaning here")
             found[key] = value
-        elif name in FLAGS:
+        elif flag(key)[2:] in FLAGS:
             if not isinstance(value, bool):
                 raise HamError(f"config: {key} in {path} must be true or false, but got {value!r}")
-            front += [f"--{name}"] if value else []
+            front += [flag(key)] if value else []
         else:
-            front += [f"--{name}={_word(value)}"]
+            front.append(f"{flag(key)}={as_word(value)}")
     return front + words, found
 
 
@@ -63,51 +70,65 @@ def read_tables(tables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
     Raises:
         HamError: if a name is unknown or a value does not fit its option.
     """
-    if not tables:
-        return {}, {}
-    from avalanche_ham.strategies.registry import METHODS
-
-    known = {k: parse for name in METHODS for k, parse in option_parsers(name).items()}
-    common = _read_table("options", tables.get("options", {}), known)
+    of_data = [benchmark_options(name) for name in BENCHMARKS]
+    everything = [*of_data, *(options_of(name) for name in METHODS)]
+    common = _read_table("options", tables.get("options", {}), everything)
     own = {}
     for method, table in tables.get("methods", {}).items():
         if not isinstance(table, dict):
             raise HamError(f"config: {method} in [methods] must be a table, but got {table!r}")
-        own[method] = _read_table(f"methods.{method}", table, option_parsers(method))
+        own[method] = _read_table(f"methods.{method}", table, [*of_data, options_of(method)])
     return common, own
 
 
 def _read_table(
-    title: str, table: Mapping[str, Any], parsers: Mapping[str, Parser]
+    title: str, table: Mapping[str, Any], owners: Iterable[Mapping[str, Option]]
 ) -> dict[str, Any]:
-    parsers, values = {**parsers, **DATA_PARSERS}, {}
+    """Read values of which at least one owner of an option of that name approves."""
+    values = {}
     for key, value in table.items():
-        name = key.replace("-", "_")
-        if name not in parsers:
-            raise UnknownNameError(f"config: option in [{title}]", key, parsers)
-        try:
-            values[name] = parsers[name](_word(value))
-        except ArgumentTypeError as error:
-            raise HamError(f"config: {name} in [{title}] {error}") from error
+        name, error = key.replace("-", "_"), None
+        for options in owners:
+            try:
+                option = replace(options[name], name=f"config: {name} in [{title}]")
+                values[name] = option.read(value)
+                break
+            except KeyError:
+                continue
+            except HamError as why:
+                error = error or why
+        else:
+            known = {known for options in owners for known in options}
+            raise error or UnknownNameError(f"config: option in [{title}]", key, known)
     return values
+
+
+def write_config(values: Mapping[str, Any], style: str) -> str:
+    """Write options as a file that ``--config`` reads, a line each.
+
+    Args:
+        values: name -> value in plain types; None becomes the word ``none``.
+        style: ``toml`` or ``yaml``; JSON's values are both.
+    """
+    shown = {flag(k)[2:]: "none" if v is None else v for k, v in values.items()}
+    pairs = ((name, json.dumps(value, ensure_ascii=False)) for name, value in shown.items())
+    return "\n".join(name + STYLES[style] + value for name, value in pairs)
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """Read a file that ends with ``.toml``, ``.yaml`` or ``.yml``.
 
     Raises:
-        HamError: if it is missing, malformed, of another kind, or nothing here reads it.
+        HamError: if it is missing, malformed or of another kind.
     """
-    reader = {".toml": _toml, ".yaml": _yaml, ".yml": _yaml}.get(path.suffix)
+    reader = {".toml": _toml, ".yaml": yaml.safe_load, ".yml": yaml.safe_load}.get(path.suffix)
     if reader is None:
         raise HamError(f"config: {path} must end with .toml, .yaml or .yml")
     try:
-        values = reader(path.read_text())
+        values = reader(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise HamError(f"config: cannot read {path}: {error.strerror}") from error
-    except ImportError as error:
-        raise HamError(f"config: {path} needs a package to read it: {error}") from error
-    except Exception as error:  # each reader has errors of its own
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise HamError(f"config: {path} is malformed: {error}") from error
     if not isinstance(values, dict):
         raise HamError(f"config: {path} must hold names and values")
@@ -127,43 +148,5 @@ def _check_names(values: dict[Any, Any], path: Path) -> None:
 
 
 def _toml(text: str) -> Any:
-    try:
-        reader = importlib.import_module("tomllib")  # Python 3.11 and later
-    except ImportError:
-        try:
-            reader = importlib.import_module("tomli")
-        except ImportError as error:
-            raise ImportError("tomli, as this Python is older than 3.11") from error
-    return reader.loads(text)
-
-
-def _yaml(text: str) -> Any:
-    try:
-        reader = importlib.import_module("yaml")
-    except ImportError as error:
-        raise ImportError("PyYAML, which is not installed") from error
-    return reader.safe_load(text)
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return ",".join(_word(v) for v in value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "none" if value is None else str(value)
-
-
-def _take_config(words: list[str]) -> tuple[list[str], Path | None]:
-    rest, path, position = [], None, 0
-    while position < len(words):
-        word = words[position]
-        if word == "--config":
-            if position + 1 == len(words):
-                raise HamError("config: --config needs a file")
-            path, position = Path(words[position + 1]), position + 2
-        elif word.startswith("--config="):
-            path, position = Path(word.partition("=")[2]), position + 1
-        else:
-            rest.append(word)
-            position += 1
-    return rest, path
+    name = "tomllib" if sys.version_info >= (3, 11) else "tomli"
+    return importlib.import_module(name).loads(text)

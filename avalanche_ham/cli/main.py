@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import warnings
 from pathlib import Path
-from typing import NoReturn
 
+from avalanche_ham.cli.parser import OneLineParser, check_place, flag
 from avalanche_ham.errors import HamError
 
-DATA_ROOT = "~/.cache/avalanche_ham"
 OWN_PARSERS = {  # commands whose options are not known before their first words are read
     "run": "one method on one benchmark",
     "table": "a table of the paper, from records; makes what is missing with --run",
@@ -19,24 +17,22 @@ OWN_PARSERS = {  # commands whose options are not known before their first words
 }
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong in one line and exits with code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage."""
-        raise HamError(message)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; gives the exit code: 0, or 2 for bad input."""
     words = sys.argv[1:] if argv is None else argv
+    words = [flag(word) if word.startswith("--") else word for word in words]
     for stream in (sys.stdout, sys.stderr):  # not every terminal has a plus-minus sign
         if hasattr(stream, "reconfigure"):  # not so in a notebook
             stream.reconfigure(errors="replace")
     # Avalanche asks for a solver that none of our methods needs
     warnings.filterwarnings("ignore", message="no QP solver found")
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `ham list methods | head -1`: who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as the shell says of a command that ends so
     except HamError as error:
         print(f"ham: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -96,10 +92,9 @@ def _dispatch(words: list[str]) -> int:
 
 def _dispatch_own(words: list[str]) -> int:
     if words[0] == "run":
-        from avalanche_ham.cli.config_file import expand
         from avalanche_ham.cli.run import run_method
 
-        return run_method(expand(words[1:], tables=())[0])
+        return run_method(words[1:])
     from avalanche_ham.cli.reports import report
 
     return report(words)
@@ -125,21 +120,3 @@ def _list(what: str) -> None:
     width = max(map(len, rows))
     for name, text in rows.items():
         print(f"{name:{width}}  {text}")
-
-
-def check_place(option: str, folder: Path | None) -> None:
-    """Say now, not after the work, that a folder cannot be made or written.
-
-    Raises:
-        HamError: if so; None is fine.
-    """
-    if folder is None:
-        return
-    nearest = next(place for place in (folder, *folder.parents) if place.exists())
-    if not nearest.is_dir():
-        what = "a file, not a folder"
-    elif not os.access(nearest, os.W_OK | os.X_OK):
-        what = "not writable"
-    else:
-        return
-    raise HamError(f"{option}: {nearest} is {what}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from avalanche_ham.cli.config_file import read_tables
-from avalanche_ham.cli.main import DATA_ROOT, OneLineParser, check_place
+from avalanche_ham.cli.parser import DATA_ROOT, OneLineParser, check_place
 from avalanche_ham.errors import HamError, OptionError, UnknownNameError, check_range
 
 NAMES = {

@@ -1,16 +1,46 @@
-"""``ham run``: one method on one benchmark; its options follow from the method's signature."""
+"""``ham run``: one method on one benchmark; its options follow from their signatures."""
 
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from avalanche_ham.cli.main import DATA_ROOT, OneLineParser, check_place
-from avalanche_ham.cli.values import DATA_PARSERS, option_parsers, whole
-from avalanche_ham.errors import OptionError, UnknownNameError, check_range
+from avalanche_ham.backbones.names import own_size
+from avalanche_ham.cli.config_file import STYLES, expand, write_config
+from avalanche_ham.cli.parser import DATA_ROOT, OneLineParser, check_place, flag
+from avalanche_ham.errors import OptionError, UnknownNameError
+from avalanche_ham.runs.options import Option, as_word, benchmark_options, options_of
+from avalanche_ham.runs.presets import PRESETS, preset_values
+from avalanche_ham.runs.settings import idle_options, run_settings
+from avalanche_ham.strategies.registry import get_method
 
-COUNTS = ("epochs", "batch_size", "eval_batch_size")
+TEXT, WHOLE = ("str",), ("int",)
+OF_RUN = (  # what identifies a run, besides the options of method and benchmark
+    Option("method", TEXT, "ham", "see `ham list methods`"),
+    Option("benchmark", TEXT, "digits", "see `ham list benchmarks`"),
+    Option("tasks", WHOLE, 5, "number of tasks, at least 1"),
+    Option("seed", WHOLE, 1, "of everything random, at least 0"),
+    Option("head", TEXT, None, "who predicts: linear, ncm, ridge; or several: a,b", optional=True),
+    Option("preset", TEXT, "cpu", "values for all that is not given", choices=tuple(PRESETS)),
+    Option("backbone", TEXT, None, "see `ham list backbones`", optional=True),
+    Option("image_size", WHOLE, None, "side of the images in pixels, at least 1", optional=True),
+    Option("weights", TEXT, None, "local weights file for the backbone", optional=True),
+)
+OF_PLACE = (
+    Option("data_root", TEXT, DATA_ROOT, "folder of the data sets"),
+    Option("device", TEXT, "auto", "auto, cpu, cuda, cuda:1 ... or mps"),
+    Option("threads", WHOLE, None, "torch threads, at least 1 and at most 1024", optional=True),
+    Option("out", TEXT, None, "folder for records.jsonl and state/", optional=True),
+)
+SWITCHES = {
+    "download": "fetch a missing data set",
+    "probes": "also measure the un-merged model (a_t)",
+    "resume": "go on with the run in --out",
+}
+LETTERS = {"bool": "true|false", "int": "N", "float": "X", "str": "NAME"}
 
 
 def run_method(words: list[str]) -> int:
@@ -22,38 +52,41 @@ def run_method(words: list[str]) -> int:
     Raises:
         HamError: for bad input, before anything is written.
     """
-    args, options = _parse(words)
+    args, asked = _parse(expand(words, tables=())[0])
+    preset = preset_values(args["preset"], args["benchmark"], args["method"])
+    values, data = run_settings(args["method"], args["benchmark"], preset, asked)
+    out = None if args["out"] is None else Path(args["out"])
+    if args["resume"] and out is None:
+        raise OptionError("resume", "given together with --out", "no --out")
+    check_place("out", out)
+    if args["print_config"] is not None:
+        idle = {*idle_options(args["method"], values), "print_config", "out", "resume"}
+        args["backbone"] = args["backbone"] or preset["backbone"]
+        row = get_method(args["method"])
+        args["head"] = row.head or args["head"] or row.default_head
+        shown = {**args, **values, **data}
+        print(write_config({k: v for k, v in shown.items() if k not in idle}, args["print_config"]))
+        return 0
+    return _run(args, asked, out)
+
+
+def _run(args: Mapping[str, Any], asked: dict[str, Any], out: Path | None) -> int:
     from avalanche_ham.runs.runner import Resources, RunConfig, run_heads
 
-    config = RunConfig(
-        method=args.method,
-        benchmark=args.benchmark,
-        n_tasks=args.tasks,
-        seed=args.seed,
-        head=args.head,
-        preset=args.preset,
-        backbone=args.backbone,
-        image_size=args.image_size,
-        weights=args.weights,
-        options=options,
-    )
-    resources = Resources(
-        data_root=args.data_root,
-        device=args.device,
-        threads=args.threads,
-        download=args.download,
-        probes=args.probes,
-    )
+    named = {option.name: args[option.name] for option in OF_RUN if option.name != "tasks"}
+    config = RunConfig(n_tasks=args["tasks"], options=asked, **named)
+    names = ("data_root", "device", "threads", "download", "probes")
+    resources = Resources(**{name: args[name] for name in names})
     try:
-        records = run_heads(config, resources, out=args.out, resume=args.resume)
+        records = run_heads(config, resources, out=out, resume=args["resume"])
     except OptionError as error:
-        if error.option != "n_tasks" or "n_tasks" in options:  # InfLoRA has one of that name
+        if error.option != "n_tasks" or "n_tasks" in asked:  # InfLoRA has one of that name
             raise
         raise OptionError("tasks", error.allowed, error.given) from error
     for record in records:
         print(_line(record))
-    if args.out is not None:
-        print(f"record: {args.out / 'records.jsonl'}")
+    if out is not None:
+        print(f"record: {out / 'records.jsonl'}")
     return 0
 
 
@@ -64,76 +97,76 @@ def _line(record: dict[str, Any]) -> str:
     return f"{who}: AA {record['aa']:.2f} %  FM {forgetting}  {seconds:.0f} s"
 
 
-def _parse(words: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
-    """Read the command line: the common options, and those of the method and the benchmark."""
-    peek = OneLineParser(add_help=False, allow_abbrev=False)
-    peek.add_argument("--method", default="ham")
-    method = peek.parse_known_args(words)[0].method
-    from avalanche_ham.runs.settings import defaults
-
-    values = defaults(method)
-    parser = _parser(values, method)
-    args, unknown = parser.parse_known_args(words)
+def _parse(words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the run's own options, then those of the method and the benchmark that they name."""
+    common = {option.name: option for option in (*OF_RUN, *OF_PLACE)}
+    peek = OneLineParser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    for name in common:
+        peek.add_argument(flag(name))
+    given = vars(peek.parse_known_args(words)[0])
+    args = {k: option.read(given.get(k, option.default)) for k, option in common.items()}
+    method, benchmark = args["method"], args["benchmark"]
+    own = {**options_of(method), **benchmark_options(benchmark)}
+    parser = _parser(args, _shown(args, own))
+    found, unknown = parser.parse_known_args(words)
     if unknown:
-        known = [flag for action in parser._actions for flag in action.option_strings]
-        raise UnknownNameError(f"option of {method}", unknown[0], known)
-    given = vars(args)
-    for name in COUNTS:
-        if given.get(name) is not None:
-            check_range(name, given[name], 1, float("inf"))
-    if args.resume and args.out is None:
-        raise OptionError("resume", "given together with --out", "no --out")
-    check_place("out", args.out)
-    names = [*values, *DATA_PARSERS]
-    return args, {name: given[name] for name in names if name in given}
+        known = [word for action in parser._actions for word in action.option_strings]
+        raise UnknownNameError(f"option of {method}", unknown[0].partition("=")[0], known)
+    given = vars(found)
+    switches = {name: given[name] for name in (*SWITCHES, "print_config")}
+    asked = {name: option.read(given[name]) for name, option in own.items() if name in given}
+    return {**args, **switches}, asked
 
 
-COMMON: dict[str, dict[str, Any]] = {
-    "method": {"default": "ham", "help": "see `ham list methods`"},
-    "benchmark": {"default": "digits", "help": "see `ham list benchmarks`"},
-    "tasks": {"type": whole, "default": 5, "help": "number of tasks"},
-    "seed": {"type": whole, "default": 1},
-    "head": {
-        "help": "who predicts: linear, ncm, ridge; or several: a,b; default: the method's",
-    },
-    "preset": {"default": "cpu", "help": "smoke, cpu or paper"},
-    "backbone": {"help": "see `ham list backbones`; default: the preset's"},
-    "image_size": {"type": whole, "help": "pixels; default: the preset's or the backbone's own"},
-    "weights": {"help": "local weights file for the backbone"},
-    "data_root": {"default": DATA_ROOT, "help": "folder of the data sets"},
-    "download": {"action": "store_true", "help": "fetch a missing data set"},
-    "device": {"default": "auto"},
-    "threads": {"type": whole, "help": "torch threads"},
-    "probes": {
-        "action": "store_true",
-        "help": "also measure the un-merged model (a_t)",
-    },
-    "out": {"type": Path, "help": "folder for records.jsonl and state/"},
-    "config": {"help": "TOML or YAML file of options; the command line wins over it"},
-    "resume": {"action": "store_true", "help": "go on with the run in --out"},
-}
-DATA = {
-    "train_per_class": "training images of each class; none for all",
-    "test_per_class": "test images of each class; none for all",
-    "holdout": "share of training images to test on instead",
-}
+def _shown(args: Mapping[str, Any], own: Mapping[str, Option]) -> dict[str, Any]:
+    """Give every default as this method, benchmark and preset really have it."""
+    method, benchmark = args["method"], args["benchmark"]
+    preset = preset_values(args["preset"], benchmark, method)
+    values, data = run_settings(method, benchmark, preset, {})
+    common = {option.name: option.default for option in (*OF_RUN, *OF_PLACE)}
+    row = get_method(method)
+    return {
+        **common,
+        "backbone": preset["backbone"],
+        "image_size": preset.get("image_size") or own_size(preset["backbone"]),
+        "head": row.head or row.default_head,
+        **{name: option.default for name, option in own.items()},
+        **values,
+        **data,
+    }
 
 
-def _parser(values: dict[str, Any], method: str) -> argparse.ArgumentParser:
-    parser = OneLineParser(
-        prog="ham run", description="Train and evaluate one method.", allow_abbrev=False
-    )
-    for name, options in COMMON.items():
-        parser.add_argument(_flag(name), **options)
-    unset = argparse.SUPPRESS
-    for name, text in DATA.items():
-        parser.add_argument(_flag(name), type=DATA_PARSERS[name], default=unset, help=text)
-    group = parser.add_argument_group(f"options of {method}")
-    for name, parse in option_parsers(method).items():
-        text = f"default: {values[name]}"
-        group.add_argument(_flag(name), type=parse, default=unset, help=text)
+def _parser(args: Mapping[str, Any], shown: Mapping[str, Any]) -> argparse.ArgumentParser:
+    """Make the parser of all options, whose help tells their words and defaults."""
+    text = "Train and evaluate one method."
+    parser = OneLineParser(usage="ham run [options]", description=text, allow_abbrev=False)
+    groups = {
+        "the run": OF_RUN,
+        "where it runs": OF_PLACE,
+        f"options of {args['benchmark']}": benchmark_options(args["benchmark"]).values(),
+        f"options of {args['method']}": options_of(args["method"]).values(),
+    }
+    for title, options in groups.items():
+        group = parser.add_argument_group(title)
+        for option in options:
+            letters = option.choices or tuple(LETTERS[kind] for kind in option.kinds)
+            group.add_argument(
+                flag(option.name),
+                default=argparse.SUPPRESS,
+                metavar="|".join(letters) + (",..." if option.several else ""),
+                help=_help(option, shown),
+            )
+    for name, text in SWITCHES.items():
+        parser.add_argument(flag(name), action="store_true", help=text)
+    parser.add_argument("--config", metavar="FILE", help="TOML or YAML file of these options")
+    text = "print all options, as a file that --config reads, and stop; default: toml"
+    parser.add_argument("--print-config", nargs="?", const="toml", choices=STYLES, help=text)
     return parser
 
 
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+def _help(option: Option, shown: Mapping[str, Any]) -> str:
+    other, owners = option.needs or ("", ())
+    only = f" (with --{other} {', '.join(owners)})" if other in shown else ""
+    words = re.sub("None|True|False", lambda found: found[0].lower(), option.words)
+    text = f"{words}{only}; default: {as_word(shown[option.name])}"
+    return text.replace("``", "").replace("%", "%%")

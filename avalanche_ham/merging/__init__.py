@@ -1,10 +1,10 @@
 """Sec. 3.3, Eq. 7: merge updates into one, by a rule, in one of two spaces."""
 
-from avalanche_ham.merging.dare import Dare
+from avalanche_ham.merging.dare import Dare, dare_ties
 from avalanche_ham.merging.linear import Linear
 from avalanche_ham.merging.magmax import MagMax
 from avalanche_ham.merging.merger import UpdateMerger, merge
-from avalanche_ham.merging.registry import RULES, make_rule
+from avalanche_ham.merging.registry import RULES
 from avalanche_ham.merging.rule import MergeRule, TensorMerger
 from avalanche_ham.merging.ties import Ties
 
@@ -17,6 +17,6 @@ __all__ = [
     "TensorMerger",
     "Ties",
     "UpdateMerger",
-    "make_rule",
+    "dare_ties",
     "merge",
 ]

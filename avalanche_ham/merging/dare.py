@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from avalanche_ham.errors import check_range
 from avalanche_ham.magnitude import drop_and_rescale
 from avalanche_ham.merging.linear import Linear
 from avalanche_ham.merging.rule import MergeRule, TensorMerger
+from avalanche_ham.merging.ties import Ties
 from avalanche_ham.seeding import generator
 
 
@@ -17,8 +19,7 @@ from avalanche_ham.seeding import generator
 class Dare:
     """Drop And REscale, then another rule (Yu et al. 2024, arXiv 2311.03099, Sec. 3.2).
 
-    ``Dare()`` equals peft's ``dare_linear``, ``Dare(then=Ties(density=1))`` its
-    ``dare_ties`` (which does not trim), given the same masks.
+    ``Dare()`` equals peft's ``dare_linear``, given the same masks.
 
     A mask is a function of (seed, order of arrival, layer and factor), so that merging
     twice gives the same and merging one more changes no earlier mask. In factor space A
@@ -45,6 +46,22 @@ class Dare:
     def start(self, place: str) -> _DareMerger:
         """Begin a merge of thinned tensors."""
         return _DareMerger(self, place)
+
+
+def dare_ties(
+    *, density: float = 0.2, seed: int = 0, majority: Literal["total", "frequency"] = "total"
+) -> Dare:
+    """DARE, then the election and the disjoint mean of TIES, without its trim, as in peft.
+
+    Args:
+        density: probability that an entry survives, in [0, 1].
+        seed: where all masks come from.
+        majority: elects by the sum of the entries (total) or by their signs (frequency).
+
+    Raises:
+        OptionError, UnknownNameError: as ``Dare`` and ``Ties``.
+    """
+    return Dare(density, seed, then=Ties(density=1.0, majority=majority))
 
 
 class _DareMerger:

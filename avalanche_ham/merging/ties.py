@@ -27,8 +27,7 @@ class Ties:
 
     Args:
         density: fraction of each tensor that survives the trim, in [0, 1].
-        majority: ``total`` elects by the sum of the entries, ``frequency`` by their
-            signs.
+        majority: elects by the sum of the entries (total) or by their signs (frequency).
 
     Raises:
         OptionError: if ``density`` is outside [0, 1].

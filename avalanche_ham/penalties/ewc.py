@@ -22,14 +22,17 @@ class EWCPenalty:
     Args:
         strength: weight lambda of the penalty, at least 0.
         decay: of older tasks' importance, in [0, 1].
-        batch_size: of the importance pass. The squared gradient of a batch mean shrinks with
-            the batch, so this is a part of the method.
-        max_batches: of the importance pass.
+        batch_size: images in a batch of the importance pass, at least 1. The squared gradient of
+            a batch mean shrinks with the batch, so this is a part of the method.
+        max_batches: batches of the importance pass, at least 1.
+
+    Raises:
+        OptionError: if an argument is outside its range.
     """
 
     def __init__(
         self,
-        strength: float = 1.0,
+        strength: float = 1000.0,
         *,
         decay: float = 1.0,
         batch_size: int = 8,
@@ -37,6 +40,8 @@ class EWCPenalty:
     ) -> None:
         check_range("ewc_strength", strength, 0.0, float("inf"))
         check_range("ewc_decay", decay, 0.0, 1.0)
+        check_range("ewc_batch_size", batch_size, 1, float("inf"))
+        check_range("ewc_max_batches", max_batches, 1, float("inf"))
         self.strength, self.decay = strength, decay
         self.batch_size, self.max_batches = batch_size, max_batches
 

@@ -9,9 +9,10 @@ from avalanche_ham.benchmarks.registry import BENCHMARKS, is_there
 from avalanche_ham.errors import OptionError, UnknownNameError, check_range
 from avalanche_ham.heads.registry import HEADS
 from avalanche_ham.reporting.paper import DATA_SETS
-from avalanche_ham.runs.config import BENCHMARK_OPTIONS, RunConfig
+from avalanche_ham.runs.config import RunConfig
+from avalanche_ham.runs.options import benchmark_options
 from avalanche_ham.runs.presets import preset_values
-from avalanche_ham.runs.settings import defaults
+from avalanche_ham.runs.settings import defaults, idle_options
 from avalanche_ham.strategies.registry import METHODS, get_method
 
 SHORT = {"digits": 5}  # ten classes cannot be fifty tasks: default length instead
@@ -70,7 +71,7 @@ class Setup:
         if not self.seeds:
             raise OptionError("seeds", "at least one number", self.seeds)
         if self.options:
-            known = {*BENCHMARK_OPTIONS}.union(*(defaults(name) for name in METHODS))
+            known = set[str]().union(*map(benchmark_options, BENCHMARKS), *map(defaults, METHODS))
             for name in self.options:
                 if name not in known:
                     raise UnknownNameError("option", name, known)
@@ -79,9 +80,10 @@ class Setup:
         self, method: str, *, benchmark: str, n_tasks: int, head: str, **factor: Any
     ) -> tuple[RunConfig, ...]:
         """Give one run per seed; ``factor`` is what the table varies and wins."""
-        known = {*defaults(method), *BENCHMARK_OPTIONS}
+        known = {*defaults(method), *benchmark_options(benchmark)}
         common = {k: v for k, v in self.options.items() if k in known}
-        own = self.method_options.get(method, {})
+        own = {**common, **self.method_options.get(method, {}), **factor}
+        idle = idle_options(method, own)
         return tuple(
             RunConfig(
                 method=method,
@@ -93,7 +95,7 @@ class Setup:
                 backbone=self.backbone,
                 image_size=self.image_size,
                 weights=self.weights,
-                options={**common, **own, **factor},
+                options={k: v for k, v in own.items() if k not in idle},
             )
             for seed in self.seeds
         )

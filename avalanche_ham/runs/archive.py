@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from avalanche_ham.errors import DataError
-from avalanche_ham.runs.config import BENCHMARK_OPTIONS, RunConfig, resolve_config
+from avalanche_ham.runs.config import RunConfig, resolve_config
 from avalanche_ham.runs.files import write_atomically
 from avalanche_ham.runs.identity import (
     Digests,
@@ -20,6 +20,7 @@ from avalanche_ham.runs.identity import (
     identity_in,
     identity_of,
 )
+from avalanche_ham.runs.options import benchmark_options
 from avalanche_ham.runs.records import Record, placed_records
 from avalanche_ham.strategies.registry import METHODS
 
@@ -126,7 +127,8 @@ def check_one_origin(runs: Iterable[RunConfig], archive: Archive) -> None:
         for record in archive.records.get(run.asked, []):
             if wanted is not None and identity_in(record).digests != wanted:
                 continue
-            choice = [record["hyperparameters"].get(name) for name in BENCHMARK_OPTIONS]
+            data = benchmark_options(record["benchmark"])
+            choice = {k: v for k, v in record["hyperparameters"].items() if k in data}
             place = f"{record['benchmark']}, seed {record['seed']}, {choice}"
             weights[record["backbone"]][record["weights_digest"]] += 1
             images[place][record["images_digest"]] += 1

@@ -14,13 +14,12 @@ from avalanche_ham.benchmarks.registry import BENCHMARKS
 from avalanche_ham.errors import OptionError, check_range
 from avalanche_ham.heads.registry import split_heads
 from avalanche_ham.runs.presets import preset_values
-from avalanche_ham.runs.settings import resolve
+from avalanche_ham.runs.settings import run_settings
 from avalanche_ham.strategies.registry import get_method
 
 if TYPE_CHECKING:
     import torch
 
-BENCHMARK_OPTIONS = ("train_per_class", "test_per_class", "holdout")
 FOLDER = "image_folder"
 
 
@@ -90,9 +89,7 @@ def resolve_config(config: RunConfig) -> Settings:
     check_range("seed", config.seed, 0, 2**31)
     check_range("n_tasks", config.n_tasks, 1, 10_000)
     preset = preset_values(config.preset, config.benchmark, config.method)
-    given = {**{k: preset[k] for k in BENCHMARK_OPTIONS if preset.get(k) is not None}}
-    given |= config.options
-    own = {k: v for k, v in config.options.items() if k not in BENCHMARK_OPTIONS}
+    options, data = run_settings(config.method, config.benchmark, preset, config.options)
     backbone = config.backbone or preset["backbone"]
     size = config.image_size or (preset.get("image_size") if config.backbone is None else None)
     return Settings(
@@ -105,8 +102,8 @@ def resolve_config(config: RunConfig) -> Settings:
         backbone=backbone,
         image_size=size or own_size(backbone),
         weights=config.weights,
-        options=MappingProxyType(resolve(config.method, preset, own)),
-        data=MappingProxyType({k: given[k] for k in BENCHMARK_OPTIONS if k in given}),
+        options=MappingProxyType(options),
+        data=MappingProxyType(data),
         numbers=method.numbers,
     )
 

@@ -88,6 +88,8 @@ class Run:
 
     def _benchmark(self, n_tasks: int) -> Any:
         options = dict(self.settings.data)
+        if n_tasks != self.settings.n_tasks:  # all classes at once
+            options.pop("classes_per_task", None)
         known = BENCHMARKS.get(self.settings.benchmark)  # an unknown one is refused below
         if self.resources.download and known is not None and known.downloads:
             options["download"] = True

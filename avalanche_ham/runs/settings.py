@@ -1,30 +1,15 @@
-"""From plain values (command line, presets, records) to a strategy's keyword arguments.
-
-A strategy's signature is the single source: its plain keyword arguments are the options.
-"""
+"""From plain values (command line, files, presets, records) to a strategy's arguments."""
 
 from __future__ import annotations
 
-import math
+import importlib
+from collections.abc import Mapping
 from typing import Any
 
-from avalanche_ham.errors import HamError, OptionError, UnknownNameError
-from avalanche_ham.strategies.registry import get_method, options_of, strategy_class
-
-ALIASES = {  # option -> Avalanche's name for it
-    "epochs": "train_epochs",
-    "batch_size": "train_mb_size",
-    "eval_batch_size": "eval_mb_size",
-}
-_HANDLED = {  # arguments that are objects or that the runner sets
-    "model", "optimizer", "seed", "device", "plugins", "evaluator", "eval_every",
-    "peval_mode", "assign", "merge_rule", "regulariser",
-}  # fmt: skip
-MERGE_OPTIONS = {"merge": "linear", "density": 0.2}
-PENALTY_OPTIONS: dict[str, dict[str, float]] = {
-    "ewc": {"ewc_strength": 1000.0, "ewc_decay": 1.0},
-    "lwf": {"lwf_strength": 1.0, "lwf_temperature": 2.0},
-}
+from avalanche_ham.errors import OptionError, UnknownNameError
+from avalanche_ham.runs.arguments import arguments, table
+from avalanche_ham.runs.options import MADE, NAMES, benchmark_options, class_options, options_of
+from avalanche_ham.strategies.registry import get_method, strategy_class
 
 
 def defaults(method: str) -> dict[str, Any]:
@@ -33,21 +18,10 @@ def defaults(method: str) -> dict[str, Any]:
     Raises:
         UnknownNameError: if the method is unknown.
     """
-    back = {name: alias for alias, name in ALIASES.items()}
-    parameters = options_of(method)
-    options = {
-        back.get(name, name): p.default for name, p in parameters.items() if name not in _HANDLED
-    }
-    row = get_method(method)
-    if "merge_rule" in parameters:
-        options.update({k: v for k, v in MERGE_OPTIONS.items() if k not in row.fixed})
-        if row.fixed.get("merge") == "linear":
-            del options["density"]  # nothing to prune
-    options.update(PENALTY_OPTIONS.get(row.fixed.get("regulariser", ""), {}))
-    return {**options, **row.defaults}
+    return {name: option.default for name, option in options_of(method).items()}
 
 
-def resolve(method: str, *overrides: dict[str, Any]) -> dict[str, Any]:
+def resolve(method: str, *overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Give the final plain value of every option; later overrides win.
 
     Presets speak for all methods, so what a method lacks is skipped in all overrides but the
@@ -55,28 +29,50 @@ def resolve(method: str, *overrides: dict[str, Any]) -> dict[str, Any]:
 
     Raises:
         UnknownNameError: if the last override names an option that the method lacks.
-        OptionError: if a number is not finite, which no record can hold.
+        OptionError: if a value does not fit its option, or the option the others.
     """
-    values = defaults(method)
-    for position, override in enumerate(overrides):
-        for name, value in override.items():
-            if name in values:
-                values[name] = _finite(name, value)
-            elif position == len(overrides) - 1:
-                raise UnknownNameError(f"option of {method}", name, values)
+    options, values = options_of(method), defaults(method)
     asked = overrides[-1] if overrides else {}
+    for name in asked:
+        if name not in options:
+            raise UnknownNameError(f"option of {method}", name, options)
+    for override in overrides:
+        values |= {k: options[k].read(v) for k, v in override.items() if k in options}
+    for name in sorted(idle_options(method, values) & set(asked)):
+        other, owners = options[name].needs or ("", ())
+        given = f"{other} {values.get(other)}"
+        raise OptionError(name, f"given together with {other} {', '.join(owners)}", given)
     if "epochs" in asked and "steps" not in asked:
         values["steps"] = None  # epochs that were asked for are not cut by a preset
     return values
 
 
-def _finite(name: str, value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise OptionError(name, "a finite number", value)
-    return value
+def idle_options(method: str, values: Mapping[str, Any]) -> set[str]:
+    """Name the options without a meaning beside the other values: those of other merge rules."""
+    options = options_of(method)
+    chosen = {**defaults(method), **values}
+    needs = {name: option.needs for name, option in options.items() if option.needs}
+    return {n for n, (other, fit) in needs.items() if other in chosen and chosen[other] not in fit}
 
 
-def build_strategy(method: str, values: dict[str, Any], **common: Any) -> Any:
+def run_settings(
+    method: str, benchmark: str, preset: Mapping[str, Any], own: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Put a run's own options over its preset's values: the strategy's, then the benchmark's.
+
+    Raises:
+        UnknownNameError: if an option is neither the method's nor the benchmark's, or there is
+            no such method or benchmark.
+        OptionError: if a value does not fit its option, or the option the others.
+    """
+    options = benchmark_options(benchmark)
+    of_preset = {k: preset[k] for k in options if preset.get(k) is not None}
+    of_data = {k: options[k].read(v) for k, v in {**of_preset, **own}.items() if k in options}
+    rest = {k: v for k, v in own.items() if k not in options}
+    return resolve(method, preset, rest), of_data
+
+
+def build_strategy(method: str, values: Mapping[str, Any], **common: Any) -> Any:
     """Make the strategy of a method.
 
     Args:
@@ -85,31 +81,24 @@ def build_strategy(method: str, values: dict[str, Any], **common: Any) -> Any:
         common: model, device, seed, plugins and other objects.
 
     Raises:
-        HamError: if a value is outside its range.
+        HamError: if a value does not fit the model or another value.
     """
-    kwargs = {ALIASES.get(name, name): value for name, value in values.items()}
-    fixed = dict(get_method(method).fixed)
-    seed = common.get("seed", 0)
-    merge = kwargs.pop("merge", None) or fixed.pop("merge", None)
-    if merge is not None:
-        from avalanche_ham.merging import make_rule
-
-        density = kwargs.pop("density", MERGE_OPTIONS["density"])
-        kwargs["merge_rule"] = make_rule(merge, density=density, seed=seed)
-    penalty = fixed.pop("regulariser", None)
-    if penalty is not None:
-        kwargs["regulariser"] = _penalty(penalty, kwargs)
-    for name in ("targets", "slots"):
-        if isinstance(kwargs.get(name), str):
-            kwargs[name] = tuple(kwargs[name].split(","))
-    try:
-        return strategy_class(method)(**kwargs, **fixed, **common)
-    except TypeError as error:
-        raise HamError(f"an option has the wrong type: {error}") from error
+    row = get_method(method)
+    left, known = {**values, **row.fixed}, arguments(row.path)
+    for argument, made in MADE.items():
+        name = left.pop(made.option, None)
+        if argument in known and name is not None:
+            own = class_options(made, name)
+            given = {k: left.pop(o.name) for k, o in own.items() if o.name in left}
+            if "seed" in arguments(table(made.table)[name]):
+                given["seed"] = common.get("seed", 0)
+            left[argument] = _load(made.table)[name](**given)
+    idle = idle_options(method, values)
+    renamed = {option: argument for argument, option in NAMES.items() if option is not None}
+    kwargs = {renamed.get(k, k): v for k, v in left.items() if k not in idle}
+    return strategy_class(method)(**kwargs, **common)
 
 
-def _penalty(name: str, kwargs: dict[str, Any]) -> Any:
-    from avalanche_ham.penalties import EWCPenalty, LwFPenalty
-
-    own = {o.split("_", 1)[1]: kwargs.pop(o) for o in PENALTY_OPTIONS[name]}
-    return {"ewc": EWCPenalty, "lwf": LwFPenalty}[name](**own)
+def _load(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)

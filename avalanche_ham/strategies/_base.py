@@ -55,20 +55,27 @@ class ContinualStrategy(LearnedState, PhasedTraining, SupervisedTemplate):
             ``head_lr`` or ``alpha_lr`` differ (schedulers such as ``OneCycleLR`` and
             ``LambdaLR`` need one group). None gives AdamW.
         lr: learning rate of the default optimiser, above 0.
-        head_lr: learning rate of the head; None takes the optimiser's.
-        weight_decay: of adapters and backbone; heads and scalars never decay.
-        scope: classes in the training softmax: ``current``, ``seen``, ``seen_frozen``.
-        steps: optimiser steps per experience; None trains ``train_epochs`` epochs.
-        precision: ``fp32`` or ``bf16`` (autocast, in training and evaluation).
-        augment: ``none``, ``flip``, ``flip_crop``, or a function from a uint8 or float batch
-            ``(N, C, H, W)`` to the same; once per training batch.
-        min_steps: fewest optimiser steps where the budget is in epochs; None for no limit.
+        weight_decay: of adapters and backbone, at least 0; heads and scalars never decay.
+        head_lr: learning rate of the head, at least 0; None takes the optimiser's.
+        scope: classes in the training softmax, one of ``current``, ``seen`` or ``seen_frozen``
+            (older rows of the head stay as they are).
+        steps: optimiser steps per experience, at least 1; None trains whole epochs.
+        precision: of forward passes, one of ``fp32`` or ``bf16`` (autocast).
+        augment: one of ``none``, ``flip`` or ``flip_crop``, drawn once per training batch; or a
+            function from a uint8 or float batch ``(N, C, H, W)`` to the same.
+        min_steps: fewest optimiser steps, at least 1, where the budget is in epochs.
         seed: of everything random in training.
-        train_mb_size, train_epochs, eval_mb_size, device, plugins, evaluator, eval_every,
-            peval_mode: as in Avalanche. A readout is fed when a task ends, so metrics (and
-            early stopping) within a task do not see it know the task's classes. Avalanche's
-            ``EWCPlugin`` weighs parameters in evaluation mode, so under all classes seen and
-            the readout; ``EWCPenalty`` does it under the scope that trains.
+        train_mb_size: images in a training batch, at least 1.
+        train_epochs: passes over an experience's images, at least 1, where no steps are given.
+        eval_mb_size: images in an evaluation batch, at least 1.
+        device: as in Avalanche.
+        plugins: as in Avalanche. Its ``EWCPlugin`` weighs parameters in evaluation mode, so
+            under all classes seen and the readout; ``EWCPenalty`` does it under the scope that
+            trains.
+        evaluator: as in Avalanche.
+        eval_every: as in Avalanche. A readout is fed when a task ends, so metrics (and early
+            stopping) within a task do not see it know the task's classes.
+        peval_mode: as in Avalanche.
 
     Raises:
         UnknownNameError, OptionError: if an argument is outside its range.

@@ -68,7 +68,7 @@ class HAMStrategy(ContinualStrategy):
 
     Args:
         model: from ``create_model``; its adapters are attached here.
-        rank: rank r of each adapter.
+        rank: rank r of each adapter, at least 1.
         targets: name suffixes of the adapted linear layers.
         slots: parts of a fused qkv with factors of their own, such as ``("q", "v")``; the last
             of them is then the last adapted layer, where adapters are compared (Eq. 3).
@@ -76,13 +76,17 @@ class HAMStrategy(ContinualStrategy):
         max_groups: largest number of groups, at least 1.
         similarity_threshold: smallest cosine that joins a group, in [-1, 1].
         alpha: start of each alpha_t.
-        alpha_lr: learning rate of the alphas; None takes the optimiser's.
+        alpha_lr: learning rate of the alphas, at least 0; None takes the optimiser's.
         train_alphas: False keeps every alpha at its start.
         merge_rule: how groups merge (Eq. 7).
-        space: ``delta`` or ``factors``.
-        weights_rule: ``one`` or ``mean``.
-        assignment, within: names of the rules by which groups are chosen and their members
-            combined; ``assign`` is a rule of your own, see ``AdapterGroupingPlugin``.
+        space: what merges, one of ``delta`` (the scaled products B A) or ``factors`` (A and B
+            apart, as peft).
+        weights_rule: weight of each scaled group, one of ``one`` (1) or ``mean`` (1/G).
+        assignment: how groups are chosen, one of ``similarity`` (Sec. 3.2.2),
+            ``opened_similarity``, ``orthogonality`` or ``none``.
+        within: how a group's members combine, one of ``concatenate`` (Eq. 6), ``linear`` or
+            ``ties``.
+        assign: similarities ``(G,)`` -> group or None for a new one, instead of ``assignment``.
         keep_unpruned: store the adapters before pruning too.
         kwargs: of ``ContinualStrategy``.
 

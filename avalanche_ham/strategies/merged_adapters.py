@@ -23,13 +23,13 @@ class MergedAdaptersStrategy(ContinualStrategy):
 
     Args:
         model: from ``create_model``; its adapters are attached here.
-        rank: rank r of each adapter.
+        rank: rank r of each adapter, at least 1.
         targets: name suffixes of the adapted linear layers.
         slots: parts of a fused qkv with factors of their own.
-        merge_rule: linear, TIES, DARE, DARE-TIES or maximum magnitude.
-        space: ``factors`` merges A and B apart as peft does (the paper's rows), ``delta``
-            merges the products.
-        weights_rule: weight of each adapter, ``one`` (1) or ``mean`` (1/n).
+        merge_rule: how adapters merge.
+        space: what merges, one of ``factors`` (A and B apart, as peft: the paper's rows) or
+            ``delta`` (the products B A).
+        weights_rule: weight of each adapter, one of ``one`` (1) or ``mean`` (1/n).
         kwargs: of ``ContinualStrategy``.
     """
 

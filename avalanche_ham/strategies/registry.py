@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -91,18 +90,3 @@ def strategy_class(name: str) -> type:
     """Import the class of a method."""
     module, _, attribute = get_method(name).path.rpartition(".")
     return getattr(importlib.import_module(module), attribute)
-
-
-def options_of(name: str) -> dict[str, inspect.Parameter]:
-    """The settings of a method: keyword arguments of its class and of the base, by name."""
-    from avalanche_ham.strategies._base import ContinualStrategy
-
-    found: dict[str, inspect.Parameter] = {}
-    for cls in (ContinualStrategy, strategy_class(name)):
-        found.update(inspect.signature(cls).parameters)
-    fixed = get_method(name).fixed
-    return {
-        option: parameter
-        for option, parameter in found.items()
-        if parameter.kind is parameter.KEYWORD_ONLY and option not in fixed
-    }

@@ -27,7 +27,7 @@ class SequentialStrategy(ContinualStrategy):
     Args:
         model: from ``create_model``.
         trains: one of ``network``, ``lora``, ``head``, ``nothing``.
-        rank: rank of the adapter (``lora``).
+        rank: rank of the adapter (``lora``), at least 1.
         targets: name suffixes of the adapted linear layers (``lora``).
         regulariser: ``EWCPenalty``, ``LwFPenalty`` or None.
         kwargs: of ``ContinualStrategy``.

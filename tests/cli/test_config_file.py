@@ -57,7 +57,7 @@ def test_a_switch_that_is_neither_true_nor_false_is_refused(written, text):
         ({"options": {"lr": datetime.date(2020, 1, 2)}}, "lr .* must be a number, .*2020"),
         ({"options": {"keep": float("nan")}}, "keep .* must be a finite number"),
         ({"options": {"train_alphas": 1}}, "train_alphas .* must be true or false"),
-        ({"options": {"epochs": None}}, "epochs .* must be a whole number, .*'none'"),
+        ({"options": {"epochs": None}}, "epochs .* must be a whole number, .*None"),
         ({"options": {"rnak": 4}}, "did you mean 'rank'"),
         ({"methods": {"ham": 3}}, r"ham in \[methods\] must be a table, but got 3"),
         ({"methods": {"ham": {"rank": "four"}}}, r"rank in \[methods.ham\] must be"),

@@ -45,8 +45,8 @@ class InfLoRAStrategy(ContinualStrategy):
         targets: name suffixes of the adapted linear layers.
         slots: parts of a fused qkv that are adapted; None adapts whole layers.
         threshold: fraction of energy protected at first, in (0, 1] (0.98 for ImageNet-R).
-        final_threshold: the same after all tasks; between them it grows linearly.
-        n_tasks: number T of tasks; None takes the length of the experience's stream.
+        final_threshold: the same after all tasks, in (0, 1]; between them it grows linearly.
+        n_tasks: number T of tasks, at least 1; None takes the length of the experience's stream.
         kwargs: of ``ContinualStrategy``.
 
     Raises:

@@ -30,10 +30,10 @@ class CodaPromptStrategy(ContinualStrategy):
         components: new components of each task, from 1 to the width of the ViT (paper: 100 over
             ten tasks). Once all tasks' components outnumber the width, new slices are
             orthogonal within themselves only; the log says so.
-        prompt_length: rows of a component, even: one half keys, one half values.
+        prompt_length: rows of a component, even and at least 2: one half keys, one half values.
         blocks: blocks with a prefix, from the first on, at least 1; cut to the ViT's depth.
         ortho: weight of the orthogonality penalty, at least 0 (paper: 0.1).
-        schedule: of the learning rate, ``cosine`` or ``constant``.
+        schedule: of the learning rate, one of ``cosine`` or ``constant``.
         kwargs: of ``ContinualStrategy``.
 
     Raises:

@@ -54,11 +54,12 @@ class SDLoRAStrategy(ContinualStrategy):
         rank: rank r of each adapter, at least 1.
         targets: name suffixes of the adapted linear layers.
         slots: parts of a fused qkv with factors of their own; None adapts whole layers.
-        form: ``paper`` divides by the norm of the product, ``code`` by the product of norms.
+        form: what a direction is divided by, one of ``paper`` (the norm of the product) or
+            ``code`` (the product of the norms).
         alpha: start of each magnitude.
-        alpha_lr: learning rate of the magnitudes; None takes the optimiser's.
+        alpha_lr: learning rate of the magnitudes, at least 0; None takes the optimiser's.
         reset_alphas: start every task with all magnitudes at ``alpha``.
-        variant: None, ``rr`` or ``kd``.
+        variant: None, or one of ``rr`` (reduced ranks) or ``kd`` (merged directions).
         tolerance: largest squared residual at which ``kd`` drops a direction, at least 0; the
             mean over the adapted matrices, whose directions have norm 1.
         kwargs: of ``ContinualStrategy``. The release uses SGD with momentum 0.9, lr 8e-3.

@@ -37,12 +37,12 @@ class SEMAStrategy(ContinualStrategy):
         hidden: width of the adapters' bottleneck, at least 1.
         descriptor_width: width of the descriptors' code, at least 1.
         expandable: the number of blocks, counted from the last, that may expand; all blocks
-            where there are fewer.
+            where there are fewer; at least 0.
         threshold: mean |z| above which inputs are new, at least 0 (1 for ImageNet-A, VTAB).
-        detect_batch_size: images per detection batch.
-        descriptor_steps: optimiser steps of each descriptor phase; None takes as many steps
-            or epochs as the functional phase.
-        descriptor_lr: learning rate of the descriptors; None takes the optimiser's.
+        detect_batch_size: images per detection batch, at least 1.
+        descriptor_steps: optimiser steps of each descriptor phase, at least 1; None takes as many
+            steps or epochs as the functional phase.
+        descriptor_lr: learning rate of the descriptors, above 0; None takes the optimiser's.
         recompute_statistics: take the descriptors' statistics from a pass after their
             training. The release takes training's last 500 losses, which on tiny tasks go
             back to when the descriptor was random.
