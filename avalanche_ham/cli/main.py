@@ -1,4 +1,4 @@
-"""The command ``ham``: demo, run, table, figure, collect, list, export."""
+"""The command ``ham``: demo, run, table, figure, headroom, collect, list, export."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ OWN_PARSERS = {  # commands whose options are not known before their first words
     "run": "one method on one benchmark",
     "table": "a table of the paper, from records; makes what is missing with --run",
     "figure": "a figure of the paper, likewise",
+    "headroom": "whether a comparison on a backbone and data can tell methods apart",
 }
 
 
@@ -95,6 +96,10 @@ def _dispatch_own(words: list[str]) -> int:
         from avalanche_ham.cli.run import run_method
 
         return run_method(words[1:])
+    if words[0] == "headroom":
+        from avalanche_ham.cli.headroom import measure_headroom
+
+        return measure_headroom(words[1:])
     from avalanche_ham.cli.reports import report
 
     return report(words)

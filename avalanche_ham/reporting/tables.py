@@ -9,11 +9,13 @@ from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.reporting.ablations import table_6, table_7, table_extra
 from avalanche_ham.reporting.aggregate import sampling_error
 from avalanche_ham.reporting.comparison import table_1, table_2
+from avalanche_ham.reporting.headroom import warning
 from avalanche_ham.reporting.overview import table_methods
 from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.reporting.structure import table_3, table_4, table_5
 from avalanche_ham.reporting.table import FilledTable, Table, fill
 from avalanche_ham.runs.archive import Archive
+from avalanche_ham.runs.config import resolve_config
 from avalanche_ham.runs.identity import identity_of
 from avalanche_ham.runs.plan import describe, make_plan, time_taken
 from avalanche_ham.runs.presets import METHOD_OVERRIDES, preset_values
@@ -66,12 +68,24 @@ def _about(table: Table, setup: Setup, archive: Archive) -> Iterator[str]:
             "not the paper's set-up (ViT-B/16, all images): its values are beside ours to "
             "compare orders and differences"
         )
+    yield from _headroom(setup, table, archive)
     for (benchmark, n), records in _by_length(table, archive).items():
         for words in (_precision(records), _single_classes(records)):
             if words:
                 yield f"{title_of(benchmark)}, {n} tasks: {words}"
     if backbone == "embedded" and any(c.benchmark == "tiny_imagenet" for c in table.runs()):
         yield SEEN
+
+
+def _headroom(setup: Setup, table: Table, archive: Archive) -> Iterator[str]:
+    """Warn where frozen features and joint training leave methods nothing to differ by."""
+    for benchmark in dict.fromkeys(config.benchmark for config in table.runs()):
+        config = next(c for c in table.runs() if c.benchmark == benchmark)
+        settings = resolve_config(config)
+        keys = ("benchmark", "preset", "backbone", "image_size")
+        words = warning(archive, {key: getattr(settings, key) for key in keys})
+        if words is not None:
+            yield f"{title_of(benchmark)}: {words}"
 
 
 def _rates(table: Table) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import psutil
@@ -15,11 +15,8 @@ from avalanche_ham.evaluation.hierarchy import hierarchy
 from avalanche_ham.evaluation.metrics import summary
 from avalanche_ham.runs.records import Record
 
-if TYPE_CHECKING:
-    from avalanche_ham.runs.run import Run
 
-
-def make_record(run: Run, head: str) -> Record:
+def make_record(run: Any, head: str) -> Record:
     """Give the record of a finished ``Run`` for one of its heads: one JSON object."""
     n, measured = run.settings.n_tasks, run.measured
     matrix = square(measured["rows"][head], n)

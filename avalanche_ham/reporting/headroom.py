@@ -1,0 +1,166 @@
+"""Can a comparison tell anything: the gap between frozen features and joint training.
+
+Where a closed-form head on the frozen backbone is as good as training on all tasks at once,
+adapters have nothing to gain and no two methods can differ by more than noise.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scipy import stats
+
+from avalanche_ham.benchmarks.registry import title_of
+from avalanche_ham.reporting.aggregate import sampling_error
+from avalanche_ham.runs.archive import Archive
+from avalanche_ham.runs.config import RunConfig
+from avalanche_ham.runs.records import Record
+
+HEADS = {"frozen": ("ncm", "ridge"), "joint": ("linear", "ridge")}
+LITTLE = 5.0  # points below which tables warn
+DIFFERENCES = (1.0, 2.0, 5.0)
+MOST = 1000  # seeds that nobody will run
+
+
+@dataclass(frozen=True)
+class Headroom:
+    """What frozen features and joint training reach on one instrument.
+
+    Attributes:
+        scores: (method, head) -> mean AA over seeds, percent.
+        images: number of test images.
+        error: largest standard error of an AA from counting them, in points.
+        deviation: of a method's AA over seeds, pooled over those with at least three; else None.
+    """
+
+    scores: Mapping[tuple[str, str], float]
+    images: int
+    error: float
+    deviation: float | None
+
+    @property
+    def points(self) -> float:
+        """The gap that methods can fill: joint training less frozen features, ridge heads."""
+        return self.scores["joint", "ridge"] - self.scores["frozen", "ridge"]
+
+
+def headroom_runs(common: Mapping[str, Any], seeds: Sequence[int]) -> list[RunConfig]:
+    """List the runs that it takes: ordinary ones of ``frozen`` and ``joint``.
+
+    Args:
+        common: fields of ``RunConfig`` that all share.
+        seeds: one run per seed, method and head.
+    """
+    return [
+        RunConfig(method=method, head=head, seed=seed, **common)
+        for seed in seeds
+        for method, heads in HEADS.items()
+        for head in heads
+    ]
+
+
+def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
+    """Read it from records.
+
+    Args:
+        archive: of any runs.
+        like: entries that a record must have, such as ``backbone``, ``image_size``, ``benchmark``,
+            ``preset``; records that tested on held-out training images do not count.
+
+    Returns:
+        None unless there are records of frozen features and of joint training, ridge heads.
+    """
+    wanted = {**like, "selection": "test"}
+    found = [r for r in archive.all_records() if all(r.get(k) == v for k, v in wanted.items())]
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in found:
+        groups[record["method"], record["head"]].append(record)
+    scores = {
+        key: statistics.fmean([r["aa"] or 0.0 for r in groups[key]])
+        for key in ((m, h) for m, heads in HEADS.items() for h in heads)
+        if key in groups
+    }
+    if not {("frozen", "ridge"), ("joint", "ridge")} <= set(scores):
+        return None
+    errors = [sampling_error(_final(r), r["test_images"]) for r in groups["frozen", "ridge"]]
+    images = max(sum(r["test_images"]) for r in groups["frozen", "ridge"])
+    return Headroom(scores, images, max(errors), pooled_deviation(found))
+
+
+def _final(record: Record) -> list[float]:
+    return [value or 0.0 for value in record["accuracy_matrix"][-1]]
+
+
+def pooled_deviation(records: Sequence[Record]) -> float | None:
+    """Pool the sample deviation of AA over the seeds of each method, head, options and length.
+
+    Returns:
+        None where no group has at least three seeds.
+    """
+    groups: dict[str, dict[int, float]] = defaultdict(dict)
+    for record in records:
+        keys = ("method", "head", "n_tasks", "hyperparameters")
+        if record["aa"] is not None:
+            groups[repr([record[k] for k in keys])][record["seed"]] = record["aa"]  # type: ignore
+    large = [list(group.values()) for group in groups.values() if len(group) >= 3]
+    if not large:
+        return None
+    squares = sum(statistics.variance(group) * (len(group) - 1) for group in large)
+    return math.sqrt(squares / sum(len(group) - 1 for group in large))
+
+
+def seeds_needed(deviation: float, difference: float) -> int:
+    """Give the number of seeds at which a difference of two means exceeds its 95 % interval.
+
+    The smallest n with ``t(0.975, 2n - 2) * s * sqrt(2 / n) <= d``, two independent groups of n
+    seeds; seeds that both methods share need fewer.
+
+    Args:
+        deviation: s, of one method's AA over seeds, in points.
+        difference: d, in points, above 0.
+    """
+    for n in range(2, MOST):
+        if stats.t.ppf(0.975, 2 * n - 2) * deviation * math.sqrt(2 / n) <= difference:
+            return n
+    return MOST
+
+
+def report(found: Headroom, *, benchmark: str, backbone: str, image_size: int) -> Iterator[str]:
+    """Say it in lines: the four scores, what they rest on, and one sentence of what can differ."""
+    yield f"{title_of(benchmark)}, {backbone}, {image_size} px, AA (%)"
+    for (method, head), score in found.scores.items():
+        yield f"  {method:6}  {head:6}  {score:6.2f}"
+    yield (
+        f"{found.images} test images: counting them has a standard error of up to "
+        f"{found.error:.2f} points"
+    )
+    yield f"Methods can differ by about {max(found.points, 0.0):.1f} points here. {verdict(found)}"
+    if found.deviation is not None:
+        words = ", ".join(f"{d:g} points {seeds_needed(found.deviation, d)}" for d in DIFFERENCES)
+        spread = f"Over seeds an AA deviates by {found.deviation:.2f} points"
+        yield f"{spread}; seeds needed for a difference of {words}."
+
+
+def verdict(found: Headroom) -> str:
+    """Say whether that is enough."""
+    if found.points < LITTLE:
+        return "That is too little: a comparison on it shows damage, not merit."
+    return "A comparison on it can tell."
+
+
+def warning(archive: Archive, like: Mapping[str, Any]) -> str | None:
+    """Give the line that a table prints where its instrument cannot tell, or nobody has looked."""
+    found = headroom(archive, like)
+    if found is None:
+        return "no headroom on record (`ham headroom`): whether methods can differ is not known"
+    if found.points >= LITTLE:
+        return None
+    return (
+        f"frozen features reach {found.scores['frozen', 'ridge']:.1f}, joint training "
+        f"{found.scores['joint', 'ridge']:.1f} (ridge): methods cannot differ by much here"
+    )

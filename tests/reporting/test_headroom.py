@@ -1,0 +1,102 @@
+"""The gap between frozen features and joint training, and how many seeds a difference needs."""
+
+from __future__ import annotations
+
+import statistics
+
+import numpy as np
+import pytest
+from made_up_records import made_up
+from scipy import stats
+
+from avalanche_ham.cli.main import main
+from avalanche_ham.reporting.headroom import (
+    headroom,
+    headroom_runs,
+    pooled_deviation,
+    report,
+    seeds_needed,
+    warning,
+)
+
+COMMON = {"benchmark": "cifar100", "n_tasks": 10, "preset": "cpu"}
+LIKE = {"benchmark": "cifar100", "preset": "cpu", "backbone": "embedded", "image_size": 160}
+
+
+def archive_with(archive_of, **scores):
+    runs = headroom_runs(COMMON, (1, 2))
+    return archive_of(*[(run, {"aa": scores[f"{run.method}_{run.head}"]}) for run in runs])
+
+
+def test_the_gap_is_joint_training_less_frozen_features(archive_of):
+    scores = {"frozen_ncm": 40.0, "frozen_ridge": 42.0, "joint_linear": 70.0, "joint_ridge": 74.0}
+    found = headroom(archive_with(archive_of, **scores), LIKE)
+    assert found.points == 32.0 and found.images == 1000 and found.deviation is None
+    assert found.error == pytest.approx(100 * np.sqrt(0.25 / 1000))
+    lines = list(report(found, benchmark="cifar100", backbone="embedded", image_size=160))
+    assert lines[0] == "CIFAR-100, embedded, 160 px, AA (%)"
+    assert "32.0 points here. A comparison on it can tell." in lines[-1]
+    assert warning(archive_with(archive_of, **scores), LIKE) is None
+
+
+def test_tables_warn_where_there_is_little_to_gain_or_nobody_has_looked(archive_of):
+    scores = {"frozen_ncm": 60.0, "frozen_ridge": 66.2, "joint_linear": 60.0, "joint_ridge": 68.1}
+    archive = archive_with(archive_of, **scores)
+    assert "frozen features reach 66.2, joint training 68.1" in warning(archive, LIKE)
+    other = {**LIKE, "image_size": 96}
+    assert headroom(archive, other) is None and "no headroom on record" in warning(archive, other)
+
+
+def test_records_on_held_out_images_do_not_count(archive_of):
+    runs = headroom_runs(COMMON, (1,))
+    archive = archive_of(*[(run, {"selection": "holdout"}) for run in runs])
+    assert headroom(archive, LIKE) is None
+
+
+def test_the_deviation_is_pooled_within_methods():
+    groups = {"ham": [40.0, 44.0, 42.0], "lora": [10.0, 11.0, 15.0, 12.0], "frozen": [1.0, 90.0]}
+    records = [
+        made_up(run, method=method, aa=aa, seed=seed)
+        for run in headroom_runs(COMMON, (1,))[:1]
+        for method, values in groups.items()
+        for seed, aa in enumerate(values)
+    ]
+    large = [groups["ham"], groups["lora"]]
+    squares = sum((x - statistics.fmean(g)) ** 2 for g in large for x in g)
+    assert pooled_deviation(records) == pytest.approx(np.sqrt(squares / 5))
+
+
+@pytest.mark.parametrize(("deviation", "difference"), [(1.0, 1.0), (2.0, 5.0), (0.5, 2.0)])
+def test_with_so_many_seeds_the_difference_is_significant_and_with_one_less_not(
+    deviation, difference
+):
+    def p_value(n):
+        spread = np.linspace(-1, 1, n)
+        group = deviation * spread / spread.std(ddof=1)
+        return stats.ttest_ind(group, group + difference).pvalue
+
+    n = seeds_needed(deviation, difference)
+    assert p_value(n) <= 0.05
+    assert n == 2 or p_value(n - 1) > 0.05
+
+
+def test_the_command_makes_its_runs_once_and_says_what_they_tell(tmp_path, capsys):
+    words = [
+        "headroom",
+        "--benchmark",
+        "digits",
+        "--preset",
+        "smoke",
+        "--tasks",
+        "2",
+        "--jobs",
+        "0",
+        "--threads",
+        "1",
+    ]
+    assert main([*words, "--records", str(tmp_path)]) == 0
+    first = capsys.readouterr()
+    assert "digits, tiny, 16 px" in first.out and "Methods can differ by about" in first.out
+    assert main([*words, "--records", str(tmp_path)]) == 0
+    second = capsys.readouterr()
+    assert second.out == first.out and "[1/" not in second.err
