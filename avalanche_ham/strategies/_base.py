@@ -43,9 +43,9 @@ class ContinualStrategy(LearnedState, PhasedTraining, SupervisedTemplate):
         eval                          merged weights entered and left, nothing random
 
     Subclasses override ``begin_task``, ``end_task``, ``inference_update`` and, rarely,
-    ``trainable_groups``, ``phases``, ``after_step``, ``penalty`` and ``refresh``. What survives a task is a
-    tensor of the model or stands in ``memory``, a nested dict or list of updates, tensors,
-    numbers and strings.
+    ``trainable_groups``, ``phases``, ``after_step``, ``penalty`` and ``refresh``. What survives
+    a task is a tensor of the model or stands in ``memory``, a nested dict or list of updates,
+    tensors, numbers and strings.
 
     Args:
         model: from ``create_model``.
