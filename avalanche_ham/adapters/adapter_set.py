@@ -8,11 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from avalanche_ham.adapters._assigning import (
+    assign_branches,
+    assign_terms,
+    check_foldable,
+    check_names,
+)
 from avalanche_ham.adapters.branch import BranchMaker
 from avalanche_ham.adapters.linear import AdaptedLinear, matching
 from avalanche_ham.adapters.low_rank import LowRank, Update, dense, nothing
 from avalanche_ham.adapters.terms import DenseTerms
-from avalanche_ham.errors import NoMatchError, OptionError
+from avalanche_ham.errors import OptionError
 
 
 class AdapterSet(nn.Module):
@@ -70,7 +76,9 @@ class AdapterSet(nn.Module):
         """Give every layer a trainable branch, and the set one more scalar.
 
         Args:
-            make_branch: (layer name, layer) -> branch module, see ``low_rank_branches``.
+            make_branch: (layer name, layer) -> branch module, see ``low_rank_branches``. A
+                branch without a weight (a router) maps ``(..., i)`` to ``(..., o)`` and stays
+                open: it runs beside the weight, in training and evaluation.
             scale: start of the new scalar alpha_t.
             train_scales: whether the scalars of all terms and of the branch train. If not,
                 the frozen terms are summed into one weight for the time of training.
@@ -84,8 +92,7 @@ class AdapterSet(nn.Module):
         for name, layer in self.layers.items():
             layer.branch = make_branch(name, layer)
             if not train_scales and self.n_terms:
-                with torch.no_grad():
-                    layer.fixed = layer.combined(with_branch=False)
+                layer.fix()
         self._set_scales([*self.scales.tolist(), scale], trainable=train_scales)
         self.is_open = True
 
@@ -94,13 +101,48 @@ class AdapterSet(nn.Module):
 
         Raises:
             RuntimeError: if no branch is open.
+            HamError: if the branch has no weight.
         """
         if not self.is_open:
             raise RuntimeError("no adapter is open")
+        check_foldable(self.layers)
         return {n: layer.branch.factors().detached() for n, layer in self.layers.items()}
 
+    def assign(self, update: Update, *, to: int | None = None) -> None:
+        """Write an update into the open branch, or into the frozen term ``to``.
+
+        The branch's parameters stay the same objects, so an optimiser keeps its state. Layers
+        that the update does not name keep their values. If anything does not fit, nothing is
+        written. Scalars stay.
+
+        Args:
+            update: for the branch factors as ``current`` gives them; for a term any change that
+                its kind of terms can hold.
+            to: index of the term; None means the open branch.
+
+        Raises:
+            RuntimeError: if no branch is open and ``to`` is None.
+            NoMatchError: if the update names a layer that is not adapted.
+            OptionError: if there is no term ``to``, or a change does not fit its layer.
+            HamError: if the branch has no weight.
+        """
+        check_names(self.layers, update)
+        if to is not None:
+            self._check_term(to)
+            assign_terms(self.layers, update, to)
+            return
+        if not self.is_open:
+            raise RuntimeError("no adapter is open")
+        check_foldable(self.layers)
+        assign_branches(self.layers, update)
+
     def close(self) -> dict[str, LowRank]:
-        """Take the open branch away and give it as an update, without its scalar."""
+        """Take the open branch away and give it as an update, without its scalar.
+
+        Raises:
+            RuntimeError: if no branch is open.
+            HamError: if the branch has no weight; it stays open.
+        """
         update = self.current()
         for layer in self.layers.values():
             layer.branch = layer.fixed = None
@@ -121,9 +163,9 @@ class AdapterSet(nn.Module):
         """
         if self.is_open:
             raise RuntimeError("close the open adapter before adding a term")
-        self._check_names(update)
-        if to is not None and not 0 <= to < self.n_terms:
-            raise OptionError("to", f"the index of one of {self.n_terms} terms", to)
+        check_names(self.layers, update)
+        if to is not None:
+            self._check_term(to)
         index = self.n_terms if to is None else to
         for name, layer in self.layers.items():
             change = update.get(name)
@@ -139,7 +181,12 @@ class AdapterSet(nn.Module):
 
     @torch.no_grad()
     def total(self) -> dict[str, Tensor]:
-        """Compute the whole change that training sees now, dense: terms and open branch."""
+        """Compute the whole change that training sees now, dense: terms and open branch.
+
+        Raises:
+            HamError: if the branch has no weight.
+        """
+        check_foldable(self.layers)
         return {name: layer.change(with_branch=self.is_open) for name, layer in self.layers.items()}
 
     def clear(self) -> None:
@@ -172,10 +219,12 @@ class AdapterSet(nn.Module):
 
         Raises:
             NoMatchError: if the update names a layer that is not adapted.
+            HamError: if the open branch has no weight, so that an update would hide it.
         """
         before = {name: layer.merged for name, layer in self.layers.items()}
         if update is not None:
-            self._check_names(update)
+            check_foldable(self.layers)
+            check_names(self.layers, update)
             weights = {n: layer.weight.detach() for n, layer in self.layers.items()}
             for name, change in update.items():
                 weights[name] = weights[name] + dense(change).to(weights[name])
@@ -187,10 +236,9 @@ class AdapterSet(nn.Module):
         for name, layer in self.layers.items():
             layer.merged = None if before is None else before[name]
 
-    def _check_names(self, update: Update) -> None:
-        unknown = set(update) - set(self.layers)
-        if unknown:
-            raise NoMatchError(f"no adapted layer is called {sorted(unknown)[0]!r}")
+    def _check_term(self, index: int) -> None:
+        if not 0 <= index < self.n_terms:
+            raise OptionError("to", f"the index of one of {self.n_terms} terms", index)
 
     def _set_scales(self, values: list[float], *, trainable: bool) -> None:
         fresh = torch.tensor(values, dtype=self.scales.dtype, device=self.scales.device)

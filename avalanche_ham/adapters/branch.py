@@ -87,10 +87,54 @@ class LowRankBranch(nn.Module):
             rows.append(F.pad(self.b[k], (left, wide - rank - left)))
         return LowRank(self.a, torch.cat(rows))
 
+    def misfit(self, change: LowRank | Tensor) -> str | None:
+        """Say what a change must be to be assigned, None if it fits: as ``factors`` gives it."""
+        with torch.no_grad():
+            a, b = self.factors()
+        if not isinstance(change, LowRank) or (change.a.shape, change.b.shape) != (
+            a.shape,
+            b.shape,
+        ):
+            return f"factors of shapes {tuple(a.shape)} and {tuple(b.shape)}"
+        outside = torch.ones_like(b, dtype=torch.bool)
+        for rows, columns in self._places():
+            outside[rows, columns] = False
+        if change.b[outside.to(change.b.device)].any():
+            return f"zero outside the blocks of its slots {self.slots}"
+        return None
+
+    @torch.no_grad()
+    def assign(self, change: LowRank) -> None:
+        """Copy the values of a change that fits into the parameters, which stay the same ones."""
+        self.a.copy_(change.a)
+        for part, (rows, columns) in zip(self.b, self._places(), strict=True):
+            part.copy_(change.b[rows, columns])
+
+    def _places(self) -> list[tuple[slice, slice]]:
+        """Give the rows and columns of each slot's ``B`` within ``factors().b``."""
+        pairs, height, rank = self.b.shape
+        if self.slots is None:
+            return [(slice(0, height), slice(0, rank))]
+        tops = [SLOTS.index(slot) * height for slot in self.slots]
+        lefts = [0 if self.shared_input else k * rank for k in range(pairs)]
+        return [
+            (slice(top, top + height), slice(left, left + rank))
+            for top, left in zip(tops, lefts, strict=True)
+        ]
+
     def forward(self, x: Tensor) -> Tensor:
         """Apply ``B A`` to inputs ``(..., i)``; gives ``(..., o)``."""
         a, b = self.factors()
         return F.linear(F.linear(x, a), b)
+
+
+def is_foldable(branch: nn.Module) -> bool:
+    """Tell whether a branch is a change of the weight.
+
+    Such a branch says ``foldable = True`` and has ``factors()``. Any other, whose output depends
+    on the token (a router), is only ever called, beside the weight.
+    """
+    return bool(getattr(branch, "foldable", False))
 
 
 BranchMaker = Callable[[str, nn.Linear], nn.Module]

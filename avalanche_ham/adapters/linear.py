@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avalanche_ham.adapters.branch import is_foldable
 from avalanche_ham.adapters.terms import DenseTerms, LowRankTerms
 from avalanche_ham.errors import NoMatchError
 
@@ -48,6 +49,12 @@ class AdaptedLinear(nn.Linear):
         weight = self.fixed if self.fixed is not None else self._with_terms(self.weight)
         return self._with_branch(weight) if with_branch else weight
 
+    @torch.no_grad()
+    def fix(self) -> None:
+        """Sum ``W0`` and the terms once, for as long as the scalars do not train."""
+        self.fixed = None
+        self.fixed = self.combined(with_branch=False)
+
     def change(self, *, with_branch: bool) -> Tensor:
         """Build ``combined`` less W0, without the rounding of a sum with W0."""
         change = self._with_terms(torch.zeros_like(self.weight))
@@ -69,10 +76,11 @@ class AdaptedLinear(nn.Linear):
             return F.linear(x, self.merged, self.bias)
         device = x.device.type
         # bf16 swallows a small update that is added to a large weight, so under autocast
-        # the branch runs beside the weight; otherwise folding it in is cheaper.
+        # the branch runs beside the weight; otherwise folding it in is cheaper. A branch
+        # without a weight, such as a router, always runs beside it.
         fold = (
             self.branch is not None
-            and self.branch.foldable
+            and is_foldable(self.branch)
             and not torch.is_autocast_enabled(device)
         )
         with torch.autocast(device, enabled=False):  # products of factors stay exact

@@ -33,6 +33,11 @@ class DenseTerms(nn.Module):
             self.stack = self.stack.clone()  # the old one may be held by a graph
             self.stack[index] += delta
 
+    def assign(self, change: LowRank | Tensor, index: int) -> None:
+        """Put a change in the place of term ``index``."""
+        self.stack = self.stack.clone()  # the old one may be held by a graph
+        self.stack[index] = dense(change).detach().to(self.stack)
+
     def onto(self, weight: Tensor, coefficients: Tensor) -> Tensor:
         """Compute ``weight + sum_j coefficients_j D_j``, shape ``(o, i)``, in one pass."""
         flat = self.stack.flatten(1)
@@ -82,6 +87,18 @@ class LowRankTerms(nn.Module):
         self.b = torch.cat([self.b, change.b.detach().to(self.b)], dim=1)
         self.owner = torch.cat([self.owner, self.owner.new_full((change.rank,), index)])
         self._widths = None
+
+    def assign(self, change: LowRank | Tensor, index: int) -> None:
+        """Put a low-rank change, of whatever rank, in the place of term ``index``.
+
+        Raises:
+            TypeError: if the change is dense.
+        """
+        if not isinstance(change, LowRank):
+            raise TypeError("LowRankTerms hold low-rank changes only")
+        others = self.owner != index
+        self.a, self.b, self.owner = self.a[others], self.b[:, others], self.owner[others]
+        self.add(change, index)
 
     def onto(self, weight: Tensor, coefficients: Tensor) -> Tensor:
         """Compute ``weight + sum_j coefficients_j B_j A_j``, shape ``(o, i)``."""

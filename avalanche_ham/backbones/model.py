@@ -15,7 +15,7 @@ from avalanche_ham.adapters import AdapterSet, DenseTerms
 from avalanche_ham.backbones.preprocess import Preprocess
 from avalanche_ham.backbones.seams import embed, run_blocks, tokens_read
 from avalanche_ham.backbones.vit import create_backbone
-from avalanche_ham.errors import HamError
+from avalanche_ham.errors import HamError, OptionError
 from avalanche_ham.heads import IncrementalHead, create_readout, split_heads
 
 
@@ -49,11 +49,28 @@ class VitEncoder(nn.Module):
         self.image_size: int = size[0]
         self.weights_digest: str | None = getattr(vit, "weights_digest", None)
 
+    @property
+    def adaptable(self) -> VisionTransformer:
+        """What adapters attach to and fine-tuning trains; names in updates are relative to it."""
+        return self.vit
+
     def forward(self, images: Tensor) -> Encoding:
         """Map images ``(N, C, H, W)``, uint8 or float, to their features ``(N, d)``."""
         tokens = embed(self.vit, self.preprocess(images))
         tokens = run_blocks(self.vit, tokens, keep=tokens_read(self.vit))
         return Encoding(self.vit.forward_head(tokens, pre_logits=True))
+
+
+def vit_encoder(encoder: nn.Module, why: str) -> VitEncoder:
+    """Give the encoder back if it is a plain ``VitEncoder``, for methods that need a ViT.
+
+    Raises:
+        HamError: if it is another one, such as a text encoder or one with prompts already.
+    """
+    if not isinstance(encoder, VitEncoder):
+        kind = type(encoder).__name__
+        raise HamError(f"model: {why} needs a fresh VitEncoder, but its encoder is a {kind}")
+    return encoder
 
 
 class ContinualModel(nn.Module):
@@ -63,7 +80,8 @@ class ContinualModel(nn.Module):
     has been fed. Further readouts are fed beside it, so that one training serves several.
 
     Args:
-        encoder: images -> ``Encoding``; has ``num_features`` and, if it can be adapted, ``vit``.
+        encoder: batch -> ``Encoding``; has ``num_features`` and, where only a part of it may be
+            adapted and fine-tuned, that part as ``adaptable``.
         head: the trained incremental head.
         readouts: closed-form readouts by name.
         predictor: ``linear`` for the trained head, or the name of a readout.
@@ -88,6 +106,19 @@ class ContinualModel(nn.Module):
         """The readout that predicts, None while the trained head does."""
         return self.readouts[self.predictor] if self.predictor in self.readouts else None  # noqa: SIM401
 
+    @property
+    def adaptable(self) -> nn.Module:
+        """The network that adapters attach to and fine-tuning trains."""
+        return getattr(self.encoder, "adaptable", self.encoder)
+
+    def train(self, mode: bool = True) -> ContinualModel:
+        """Set the mode; a frozen batch norm goes on with its stored statistics."""
+        super().train(mode)
+        for module in self.encoder.modules() if mode else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.train(any(p.requires_grad for p in module.parameters()))
+        return self
+
     def attach_adapters(
         self, targets: Sequence[str] = ("attn.qkv",), terms: type = DenseTerms
     ) -> AdapterSet:
@@ -99,12 +130,21 @@ class ContinualModel(nn.Module):
         """
         if self.adapters is not None:
             raise HamError("model: it carries adapters already; create a fresh one")
-        self.adapters = AdapterSet(self.encoder.vit, targets, terms)
+        self.adapters = AdapterSet(self.adaptable, targets, terms)
         return self.adapters
 
     def encode(self, images: Tensor) -> Encoding:
-        """Give features ``(N, d)`` and the encoder's penalty."""
-        return self.encoder(images)
+        """Give features ``(N, d)`` and the encoder's penalty.
+
+        Raises:
+            HamError: if the encoder gives anything else.
+        """
+        encoding = self.encoder(images)
+        if not isinstance(encoding, Encoding):
+            kind = type(self.encoder).__name__
+            given = type(encoding).__name__
+            raise HamError(f"model: the encoder {kind} must give an Encoding, but gave a {given}")
+        return encoding
 
     def classify(self, features: Tensor, head: str | None = None) -> Tensor:
         """Map features ``(N, d)`` to logits ``(N, n_classes)`` of ``predictor`` or ``head``."""
@@ -119,7 +159,7 @@ class ContinualModel(nn.Module):
 
 
 def create_model(
-    backbone: str | VisionTransformer = "embedded",
+    backbone: str | nn.Module = "embedded",
     *,
     n_classes: int,
     head: str = "linear",
@@ -131,7 +171,8 @@ def create_model(
     """Make a continual model on a frozen backbone.
 
     Args:
-        backbone: a name (see ``create_backbone``) or a timm ViT of your own.
+        backbone: a name (see ``create_backbone``), a timm ViT of your own, or any encoder: a
+            module with ``num_features`` that maps a batch to an ``Encoding``.
         n_classes: number of classes of the whole benchmark, ``benchmark.n_classes``.
         head: who predicts: ``linear`` (the trained head), ``ncm`` or ``ridge``; further
             names after a comma are measured beside the first, ``"linear,ridge"``.
@@ -140,20 +181,29 @@ def create_model(
 
     Raises:
         UnknownNameError: if backbone or head are unknown.
+        OptionError: if the backbone is no encoder.
     """
     names = split_heads(head)
     if isinstance(backbone, str):
-        vit = create_backbone(
+        backbone = create_backbone(
             backbone, pretrained=pretrained, weights=weights, image_size=image_size, seed=seed
         )
-    else:
-        vit = backbone.requires_grad_(False)
-    prefer_plain_attention(vit)
-    encoder = VitEncoder(vit)
-    width = encoder.num_features
+    encoder = _frozen_encoder(backbone)
+    width: Any = encoder.num_features
     made = {name: create_readout(name, width, n_classes, seed=seed) for name in names}
     readouts = {name: readout for name, readout in made.items() if readout is not None}
     return ContinualModel(encoder, IncrementalHead(width, n_classes), readouts, names[0])
+
+
+def _frozen_encoder(network: nn.Module) -> nn.Module:
+    network.requires_grad_(False)
+    if isinstance(network, VisionTransformer):
+        prefer_plain_attention(network)
+        return VitEncoder(network)
+    if not isinstance(getattr(network, "num_features", None), int):
+        allowed = "a name, a timm ViT or an encoder with num_features"
+        raise OptionError("backbone", allowed, type(network).__name__)
+    return network
 
 
 def prefer_plain_attention(vit: nn.Module) -> None:

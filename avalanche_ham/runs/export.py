@@ -85,7 +85,7 @@ def export(folder: Path, to: Path, *, kind: str = "merged") -> list[Path]:
     identity = _saved(folder)["identity"]
     strategy = load_strategy(folder)
     updates = _updates(strategy, kind)
-    vit = strategy.model.encoder.vit
+    vit = strategy.model.adaptable
     written = []
     for name, update in updates.items():
         save_peft(vit, update, to / name, backbone=identity["backbone"])

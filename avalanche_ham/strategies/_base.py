@@ -37,16 +37,16 @@ class ContinualStrategy(LearnedState, PhasedTraining, SupervisedTemplate):
           plugins: before_train_dataset_adaptation
           (head grows, old rows freeze)
           make_optimizer              exactly the trainables, fresh state
-          phases -> steps
+          phases -> steps             after_step once after each of them
           probe                       optional look at the un-merged model
           end_task                    merge, fold or store
           plugins: after_training_exp readout fed under merged weights, then the user's
         eval                          merged weights entered and left, nothing random
 
     Subclasses override ``begin_task``, ``end_task``, ``inference_update`` and, rarely,
-    ``trainable_groups``, ``phases``, ``penalty`` and ``refresh``. What survives a task is a
-    tensor of the model or stands in ``memory``, a nested dict or list of updates, tensors,
-    numbers and strings.
+    ``trainable_groups``, ``phases``, ``after_step``, ``penalty`` and ``refresh``. What survives
+    a task is a tensor of the model or stands in ``memory``, a nested dict or list of updates,
+    tensors, numbers and strings.
 
     Args:
         model: from ``create_model``.
@@ -161,6 +161,13 @@ class ContinualStrategy(LearnedState, PhasedTraining, SupervisedTemplate):
     def phases(self) -> Iterator[Phase]:
         """Yield the training phases of the current experience."""
         yield Phase(steps=self.steps, epochs=self.train_epochs)
+
+    def after_step(self) -> None:
+        """Look at or change the parameters after an optimiser step.
+
+        ``step`` already counts that step, in ``phase``. Values are changed in place
+        (``AdapterSet.assign``), so that the optimiser keeps its parameters and its state.
+        """
 
     def penalty(self) -> Tensor | None:
         """Give a term to add to the training loss, or None."""

@@ -53,6 +53,7 @@ class PhasedTraining:
     """Mixed into the template: runs ``self.phases()`` in place of a number of epochs."""
 
     # what the template brings along
+    after_step: Any
     phases: Any
     optimizer: Any
     dataloader: Any
@@ -118,6 +119,7 @@ class PhasedTraining:
             self._anneal()
         self.optimizer.step()
         self.step += 1
+        self.after_step()
 
     def _anneal(self) -> None:
         if self.step == 0:

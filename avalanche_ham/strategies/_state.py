@@ -24,13 +24,21 @@ class LearnedState:
     def state_tree(self) -> dict[str, Any]:
         """Give everything that survives a task: ``memory`` and the model's learned tensors.
 
-        Frozen backbone weights and the adapters' rebuilt terms are left out.
+        Frozen backbone weights and the adapters' rebuilt terms are left out. What a backbone's
+        layer counts beside its trained weights, such as a batch norm's statistics, is kept.
         """
         trained = {n for n, p in self.model.named_parameters() if p.requires_grad}
+        layers = {name.rpartition(".")[0] for name in trained}
+        frozen = {id(p) for p in self.model.parameters() if not p.requires_grad}
+        backbone = {
+            id(t) for t in (*self.model.adaptable.parameters(), *self.model.adaptable.buffers())
+        }
         tensors = {
-            name: tensor
-            for name, tensor in self.model.state_dict().items()
-            if name in trained or not name.startswith("encoder.vit.")
+            name: tensor.detach()
+            for name, tensor in self.model.state_dict(keep_vars=True).items()
+            if id(tensor) not in backbone
+            or name in trained
+            or (id(tensor) not in frozen and name.rpartition(".")[0] in layers)
         }
         return {"task": self.task, "memory": self.memory, "model": tensors}
 

@@ -92,8 +92,8 @@ class SequentialStrategy(ContinualStrategy):
 
 
 def train_backbone(model: ContinualModel) -> None:
-    """Make the transformer trainable; a frozen convolutional stem stays frozen."""
-    model.encoder.vit.requires_grad_(True)
-    stem = getattr(model.encoder.vit.patch_embed, "backbone", None)
+    """Make the encoder trainable; a ViT's frozen convolutional stem stays frozen."""
+    model.adaptable.requires_grad_(True)
+    stem = getattr(getattr(model.adaptable, "patch_embed", None), "backbone", None)
     if stem is not None:  # its batch norms run on stored statistics
         stem.requires_grad_(False)

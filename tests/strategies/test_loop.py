@@ -9,10 +9,12 @@ import torch
 from toys import Watch, ham, silent
 
 from avalanche_ham import create_model
+from avalanche_ham.adapters import LowRank
 from avalanche_ham.errors import HamError
 from avalanche_ham.strategies._base import ContinualStrategy
 from avalanche_ham.strategies._loop import Phase
 from avalanche_ham.strategies._optimizer import default_optimizer, refill
+from avalanche_ham.strategies.sequential import SequentialStrategy
 
 
 class Staged(ContinualStrategy):
@@ -153,3 +155,36 @@ def test_groups_with_the_same_settings_become_one_and_others_stay_apart():
     assert [g["params"] for g in optimizer.param_groups] == [[a, b], [c]]
     assert [g["lr"] for g in optimizer.param_groups] == [0.1, 0.2]
     assert {g["momentum"] for g in optimizer.param_groups} == {0.9}  # not SGD's default
+
+
+def test_after_step_follows_every_optimiser_step_and_sees_it_counted(benchmark):
+    seen = []
+
+    class Counting(SequentialStrategy):
+        def after_step(self) -> None:
+            state = self.optimizer.state[self.optimizer.param_groups[0]["params"][0]]
+            seen.append((self.step, int(state["step"])))
+
+    strategy = Counting(
+        model=create_model("tiny", n_classes=10), steps=4, train_mb_size=8, evaluator=silent()
+    )
+    for experience in benchmark.train_stream[:2]:
+        strategy.train(experience, eval_streams=[])
+    assert seen == 2 * [(n, n) for n in (1, 2, 3, 4)]
+
+
+def test_after_step_may_write_into_the_adapter_that_goes_on_training(benchmark):
+    class Restarting(SequentialStrategy):
+        def after_step(self) -> None:
+            if self.step == 2:
+                update = self.adapters.current()
+                zero = {n: LowRank(c.a, torch.zeros_like(c.b)) for n, c in update.items()}
+                self.adapters.assign(zero)
+                self.zeroed = self.adapters.total()
+
+    strategy = Restarting(
+        model=create_model("tiny", n_classes=10), steps=4, train_mb_size=8, evaluator=silent()
+    )
+    strategy.train(benchmark.train_stream[0], eval_streams=[])
+    assert not any(change.any() for change in strategy.zeroed.values())
+    assert all(change.any() for change in strategy.adapters.total().values())

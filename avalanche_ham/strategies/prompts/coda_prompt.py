@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from avalanche_ham.backbones.model import ContinualModel
+from avalanche_ham.backbones.model import ContinualModel, vit_encoder
 from avalanche_ham.errors import UnknownNameError
 from avalanche_ham.strategies._base import ContinualStrategy
 from avalanche_ham.strategies._loop import Phase
@@ -55,7 +55,7 @@ class CodaPromptStrategy(ContinualStrategy):
         if schedule not in SCHEDULES:
             raise UnknownNameError("schedule", schedule, SCHEDULES)
         self.schedule = schedule
-        encoder: Any = model.encoder
+        encoder: Any = vit_encoder(model.encoder, "prompting")
         self.prompts = DecomposedPrompts(
             width=encoder.num_features,
             heads=encoder.vit.blocks[0].attn.num_heads,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from avalanche_ham.backbones.model import Encoding, VitEncoder
+from avalanche_ham.backbones.model import Encoding, vit_encoder
 from avalanche_ham.backbones.seams import embed, insert_prompts, run_blocks, tokens_read
-from avalanche_ham.errors import HamError
 from avalanche_ham.heads.loss import at_least_fp32
 
 __all__ = ["PromptEncoder"]
@@ -34,12 +33,15 @@ class PromptEncoder(nn.Module):
 
     def __init__(self, base: nn.Module, prompts: nn.Module) -> None:
         super().__init__()
-        if not isinstance(base, VitEncoder):
-            kind = type(base).__name__
-            raise HamError(f"model: its encoder must be a fresh VitEncoder, but it is a {kind}")
-        self.vit, self.preprocess, self.prompts = base.vit, base.preprocess, prompts
-        self.num_features = base.num_features
+        plain = vit_encoder(base, "prompting")
+        self.vit, self.preprocess, self.prompts = plain.vit, plain.preprocess, prompts
+        self.num_features = plain.num_features
         self.train(base.training)
+
+    @property
+    def adaptable(self) -> nn.Module:
+        """The frozen ViT."""
+        return self.vit
 
     def train(self, mode: bool = True) -> PromptEncoder:
         """Set the mode of the prompts; the frozen ViT stays in eval mode."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from avalanche_ham.backbones.model import ContinualModel
+from avalanche_ham.backbones.model import ContinualModel, vit_encoder
 from avalanche_ham.errors import check_range
 from avalanche_ham.seeding import forked
 from avalanche_ham.strategies._base import ContinualStrategy
@@ -54,7 +54,7 @@ class L2PStrategy(ContinualStrategy):
         if clip_norm is not None:
             check_range("clip_norm", clip_norm, 0.0, float("inf"), open_low=True)
         self.clip_norm = clip_norm
-        encoder: Any = model.encoder
+        encoder = vit_encoder(model.encoder, "prompting")
         with forked(kwargs.get("seed", 0), "l2p"):
             pool = PromptPool(
                 width=encoder.num_features,

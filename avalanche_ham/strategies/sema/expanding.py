@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from avalanche_ham.backbones.model import Encoding, VitEncoder
+from avalanche_ham.backbones.model import Encoding, vit_encoder
 from avalanche_ham.backbones.seams import embed, run_blocks
-from avalanche_ham.errors import HamError, check_range
+from avalanche_ham.errors import check_range
 from avalanche_ham.strategies.sema.adapter import BlockAdapters
 
 
@@ -39,14 +39,12 @@ class ExpandingEncoder(nn.Module):
         self, base: nn.Module, *, hidden: int, descriptor_width: int, expandable: int
     ) -> None:
         super().__init__()
-        if not isinstance(base, VitEncoder):
-            kind = type(base).__name__
-            raise HamError(f"model: its encoder must be a fresh VitEncoder, but it is a {kind}")
+        plain = vit_encoder(base, "SEMA")
         check_range("hidden", hidden, 1, float("inf"))
         check_range("descriptor_width", descriptor_width, 1, float("inf"))
         check_range("expandable", expandable, 0, float("inf"))
-        self.vit, self.preprocess = base.vit, base.preprocess
-        self.num_features = base.num_features
+        self.vit, self.preprocess = plain.vit, plain.preprocess
+        self.num_features = plain.num_features
         depth = len(self.vit.blocks)
         self.vit.requires_grad_(False)
         first = depth - expandable
@@ -59,6 +57,11 @@ class ExpandingEncoder(nn.Module):
             for index in range(depth)
         )
         self.train(base.training)
+
+    @property
+    def adaptable(self) -> nn.Module:
+        """The frozen ViT."""
+        return self.vit
 
     def train(self, mode: bool = True) -> ExpandingEncoder:
         """Set the mode; the frozen ViT stays in eval mode."""
