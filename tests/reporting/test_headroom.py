@@ -81,7 +81,7 @@ def test_with_so_many_seeds_the_difference_is_significant_and_with_one_less_not(
 
 
 def test_the_command_makes_its_runs_once_and_says_what_they_tell(tmp_path, capsys):
-    words = ["headroom", "--benchmark", "digits", "--preset", "smoke", "--tasks", "2"] + ["--jobs", "0"]
+    words = "headroom --benchmark digits --preset smoke --tasks 2 --jobs 0".split()  # noqa: SIM905
     assert main([*words, "--records", str(tmp_path)]) == 0
     first = capsys.readouterr()
     assert "digits, tiny, 16 px" in first.out and "Methods can differ by about" in first.out
