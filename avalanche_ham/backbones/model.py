@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from avalanche_ham.adapters import AdapterSet, DenseTerms
-from avalanche_ham.backbones.preprocess import Preprocess
+from avalanche_ham.backbones.digest import remember_digest
+from avalanche_ham.backbones.image_size import set_image_size
+from avalanche_ham.backbones.preprocess import preprocess_of
 from avalanche_ham.backbones.seams import embed, run_blocks, tokens_read
+from avalanche_ham.backbones.support import check_supported
 from avalanche_ham.backbones.vit import create_backbone
 from avalanche_ham.errors import HamError, UnknownNameError
 from avalanche_ham.heads import HEADS, IncrementalHead, create_readout
@@ -30,21 +32,17 @@ class VitEncoder(nn.Module):
     """A timm vision transformer behind on-device preprocessing.
 
     Args:
-        vit: the transformer, without a classifier.
+        vit: the transformer; a classifier is not used.
+
+    Raises:
+        HamError: if it is of a kind that cannot be used; docs/backbones.md says which.
     """
 
     def __init__(self, vit: VisionTransformer) -> None:
         super().__init__()
+        check_supported(vit)
         self.vit = vit
-        config = timm.data.resolve_data_config({}, model=vit)
-        size = vit.patch_embed.img_size
-        stem = getattr(vit.patch_embed, "backbone", None)
-        self.preprocess = Preprocess(
-            tuple(size),
-            config["mean"],
-            config["std"],
-            stem_channels=getattr(stem, "num_features", None),
-        )
+        self.preprocess = preprocess_of(vit)
         self.num_features: int = vit.num_features
 
     def forward(self, images: Tensor) -> Encoding:
@@ -123,6 +121,7 @@ def create_model(
     head: str = "linear",
     pretrained: bool = True,
     weights: str | Path | None = None,
+    image_size: int | None = None,
     seed: int = 0,
 ) -> ContinualModel:
     """Make a continual model on a frozen backbone.
@@ -132,17 +131,23 @@ def create_model(
         n_classes: number of classes of the whole benchmark, ``benchmark.n_classes``.
         head: who predicts: ``linear`` (the trained head), ``ncm`` or ``ridge``; further
             names after a comma are measured beside the first, ``"linear,ridge"``.
-        pretrained, weights: see ``create_backbone``.
+        pretrained, weights, image_size: see ``create_backbone``.
         seed: of random weights and random projections.
 
     Raises:
         UnknownNameError: if backbone or head are unknown.
+        HamError: if the backbone is of a kind that cannot be used; docs/backbones.md says which.
+        OptionError: if the patch size does not divide the image size.
     """
     names = split_heads(head)
     if isinstance(backbone, str):
-        vit = create_backbone(backbone, pretrained=pretrained, weights=weights, seed=seed)
+        vit = create_backbone(
+            backbone, pretrained=pretrained, weights=weights, image_size=image_size, seed=seed
+        )
     else:
         vit = backbone.requires_grad_(False)
+        remember_digest(vit)
+        set_image_size(vit, image_size)
     prefer_plain_attention(vit)
     encoder = VitEncoder(vit)
     width = encoder.num_features
