@@ -13,6 +13,7 @@ _HOME = {  # imported on first use: a list of names needs no torch
     "VitEncoder": "model",
     "create_backbone": "vit",
     "create_model": "model",
+    "weights_digest": "digest",
 }
 __all__ = sorted(_HOME)
 

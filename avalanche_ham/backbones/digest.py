@@ -1,26 +1,53 @@
-"""Weights told apart by their tensors, so that a download and a local file are the same weights."""
+"""Which weights a backbone holds, told by its tensors and not by the file they came in."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-HEADS = ("head.", "head_dist.", "fc_norm_head.")  # of timm's classifiers, which we never use
+__all__ = ["remember_digest", "tensors_digest", "weights_digest"]
+
+CLASSIFIER = ("head.", "head_dist.")  # timm's names; its size depends on another data set
+_REMEMBERED = "_weights_digest"
 
 
-def weights_digest(network: nn.Module) -> str:
-    """Digest every tensor of a network: name, type, shape and bytes, in the order of names.
+def weights_digest(module: nn.Module) -> str:
+    """Tell a backbone's weights from others: the same for a download and a local file.
+
+    For what ``create_backbone`` made, this is the digest of the weights as they were loaded,
+    before their position embeddings were resampled to another image size or their layers
+    adapted; computed once. For any other module it is computed from its present state.
+
+    Returns:
+        ``sha256-`` and 32 hexadecimal digits.
+    """
+    found: str | None = getattr(module, _REMEMBERED, None)
+    return found or tensors_digest(module.state_dict())
+
+
+def tensors_digest(state: Mapping[str, Tensor]) -> str:
+    """Digest sorted names, types, shapes and values; a classifier does not count.
 
     Args:
-        network: as loaded, before its position embeddings are resampled to another size.
+        state: tensors by name, on any device.
+
+    Returns:
+        ``sha256-`` and 32 hexadecimal digits.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        if name.startswith(HEADS):
+    for name in sorted(state):
+        if name.startswith(CLASSIFIER):
             continue
-        tensor = tensor.detach().cpu().contiguous()
+        tensor = state[name].detach().cpu().contiguous()
         digest.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return f"sha256-{digest.hexdigest()[:32]}"
+
+
+def remember_digest(module: nn.Module) -> None:
+    """Keep the digest of a module's present state, unless an earlier one is kept already."""
+    if getattr(module, _REMEMBERED, None) is None:
+        setattr(module, _REMEMBERED, tensors_digest(module.state_dict()))

@@ -13,6 +13,7 @@ from pathlib import Path
 from safetensors.torch import load
 from timm.models.vision_transformer import VisionTransformer
 
+from avalanche_ham.backbones.digest import remember_digest
 from avalanche_ham.backbones.hybrid import create_hybrid_vit, fold_batch_norms
 from avalanche_ham.errors import StateError
 
@@ -95,6 +96,7 @@ def _hybrid(config: dict) -> VisionTransformer:
 
 def _finished(vit: VisionTransformer, config: dict) -> VisionTransformer:
     """Fold the stem's batch norms and say, as timm does, what the inputs must look like."""
+    remember_digest(vit)  # folding rounds as the processor does, what was loaded does not
     fold_batch_norms(vit.patch_embed.backbone)
     shown = {
         "input_size": (3, config["img_size"], config["img_size"]),

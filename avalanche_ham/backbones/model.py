@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from avalanche_ham.adapters import AdapterSet, DenseTerms
-from avalanche_ham.backbones.preprocess import Preprocess
+from avalanche_ham.backbones.digest import remember_digest
+from avalanche_ham.backbones.image_size import set_image_size
+from avalanche_ham.backbones.preprocess import preprocess_of
 from avalanche_ham.backbones.seams import embed, run_blocks, tokens_read
+from avalanche_ham.backbones.support import check_supported
 from avalanche_ham.backbones.vit import create_backbone
 from avalanche_ham.errors import HamError, OptionError
 from avalanche_ham.heads import IncrementalHead, create_readout, split_heads
@@ -30,24 +32,18 @@ class VitEncoder(nn.Module):
     """A timm vision transformer behind on-device preprocessing.
 
     Args:
-        vit: the transformer, without a classifier.
+        vit: the transformer; a classifier is not used.
+
+    Raises:
+        HamError: if it is of a kind that cannot be used; docs/backbones.md says which.
     """
 
     def __init__(self, vit: VisionTransformer) -> None:
         super().__init__()
+        check_supported(vit)
         self.vit = vit
-        config = timm.data.resolve_data_config({}, model=vit)
-        size = vit.patch_embed.img_size
-        stem = getattr(vit.patch_embed, "backbone", None)
-        self.preprocess = Preprocess(
-            tuple(size),
-            config["mean"],
-            config["std"],
-            stem_channels=getattr(stem, "num_features", None),
-        )
+        self.preprocess = preprocess_of(vit)
         self.num_features: int = vit.num_features
-        self.image_size: int = size[0]
-        self.weights_digest: str | None = getattr(vit, "weights_digest", None)
 
     @property
     def adaptable(self) -> VisionTransformer:
@@ -181,13 +177,17 @@ def create_model(
 
     Raises:
         UnknownNameError: if backbone or head are unknown.
-        OptionError: if the backbone is no encoder.
+        HamError: if the backbone is of a kind that cannot be used; docs/backbones.md says which.
+        OptionError: if the patch size does not divide the image size, or it is no encoder.
     """
     names = split_heads(head)
     if isinstance(backbone, str):
         backbone = create_backbone(
             backbone, pretrained=pretrained, weights=weights, image_size=image_size, seed=seed
         )
+    elif isinstance(backbone, VisionTransformer):
+        remember_digest(backbone)
+        set_image_size(backbone, image_size)
     encoder = _frozen_encoder(backbone)
     width: Any = encoder.num_features
     made = {name: create_readout(name, width, n_classes, seed=seed) for name in names}

@@ -8,6 +8,7 @@ BACKBONES = {
     "embedded": "small hybrid ViT whose pre-trained weights ship with the package (offline)",
     "tiny": "random ViT of a few thousand weights, for tests",
 }
+RANDOM = ("tiny",)  # drawn anew from the seed
 SIZES = {"embedded": 160, "tiny": 16}
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
+import timm
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avalanche_ham.errors import DataError
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's grey
 
 
 class Preprocess(nn.Module):
@@ -20,7 +24,7 @@ class Preprocess(nn.Module):
 
     Args:
         size: height and width that the backbone takes.
-        mean, std: of each of the 3 channels, in [0, 1] units.
+        mean, std: of each channel that the backbone takes, 3 or 1, in [0, 1] units.
         stem_channels: a batch with so many channels is past the backbone's stem already
             (``stem_cache``) and goes through untouched.
     """
@@ -38,12 +42,14 @@ class Preprocess(nn.Module):
     ) -> None:
         super().__init__()
         self.size, self.stem_channels = size, stem_channels
-        shape = (1, 3, 1, 1)
+        shape = (1, -1, 1, 1)
         self.register_buffer("mean", torch.tensor(mean).view(shape), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(shape), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map ``(N, C, H, W)``, C 1 or 3, uint8 or float, to float ``(N, 3, *size)``.
+        """Map ``(N, C, H, W)``, C 1 or 3, uint8 or float, to float ``(N, 3 or 1, *size)``.
+
+        Grey images fill all three channels; a backbone of one channel sees the luma of colours.
 
         Raises:
             DataError: if shape or type are none of these.
@@ -56,12 +62,29 @@ class Preprocess(nn.Module):
         raw = images.dtype == torch.uint8
         if not raw and not images.is_floating_point():
             raise DataError(f"images must be uint8 or floating point, but got {images.dtype}")
-        x = images.to(self.mean.dtype)
+        x = self._with_channels(images.to(self.mean.dtype))
         if raw:  # normalise before resizing: linear, and cheaper on small images
             x = (x / 255 - self.mean) / self.std
-        elif images.shape[1] == 1:
-            x = x.expand(-1, 3, -1, -1)
         return x if x.shape[-2:] == self.size else resize(x, self.size)
+
+    def _with_channels(self, x: Tensor) -> Tensor:
+        if self.mean.shape[1] == 3:
+            return x.expand(-1, 3, -1, -1)
+        return x if x.shape[1] == 1 else (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, True)
+
+
+def preprocess_of(vit: VisionTransformer) -> Preprocess:
+    """Make what stands before a ViT: its image size, and the statistics it was trained with."""
+    config = timm.data.resolve_data_config({}, model=vit)
+    stem = getattr(vit.patch_embed, "backbone", None)
+    if stem is None and vit.patch_embed.proj.in_channels == 1:  # timm names those of colours
+        config = {k: (sum(config[k]) / len(config[k]),) for k in ("mean", "std")}
+    return Preprocess(
+        tuple(vit.patch_embed.img_size),
+        config["mean"],
+        config["std"],
+        stem_channels=getattr(stem, "num_features", None),
+    )
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import timm
-import torch
-from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 
-from avalanche_ham.backbones.digest import weights_digest
+from avalanche_ham.backbones.digest import CLASSIFIER, remember_digest
+from avalanche_ham.backbones.image_size import match_position_grid, set_image_size
 from avalanche_ham.backbones.names import BACKBONES
-from avalanche_ham.errors import DataError, OptionError, StateError, UnknownNameError
+from avalanche_ham.backbones.weights import check_weights_file, read_weights
+from avalanche_ham.errors import DataError, StateError, UnknownNameError
 from avalanche_ham.seeding import forked
+
+# timm's modules whose models are its plain ``VisionTransformer``; docs/backbones.md has the table
+FAMILIES = ("vision_transformer", "deit", "vision_transformer_hybrid")
 
 
 def create_backbone(
@@ -32,47 +35,31 @@ def create_backbone(
             ``vit_base_patch16_224.augreg_in21k_ft_in1k``.
         pretrained: load the weights: those of ``embedded``, which ship with the package, or
             timm's, from its cache or the network; else they are random.
-        weights: a local ``.safetensors`` or ``.pth`` file of timm's names, instead; for
+        weights: a local file of timm's names instead, see ``read_weights``; a classifier in it
+            is ignored, position embeddings of another image size are resampled. For
             ``embedded`` one that ``experiments/pretrain_embedded.py`` has written.
-        image_size: side of the square images in pixels, a multiple of the patch; position
+        image_size: side of the square input in pixels, a multiple of the patch size: position
             embeddings are resampled after the weights are loaded. None takes the backbone's own.
         seed: of the random start, where there are no weights.
 
-    Returns:
-        The transformer, frozen; its attribute ``weights_digest`` tells its weights from others, as
-        ``backbones.digest`` says, and is None if they are random.
-
     Raises:
         UnknownNameError: if the name is no ViT that timm knows.
-        OptionError: if the backbone cannot take images of that size.
         DataError: if timm's weights cannot be fetched.
         StateError: if the weights file cannot be read or does not fit.
+        OptionError: if the patch size does not divide the image size.
     """
     with forked(seed, "backbone"):
         if name == "embedded":
-            vit = _embedded(pretrained, weights)
+            vit, weights = _embedded(pretrained, weights), None
         elif name == "tiny":
             vit = _tiny()
         else:
             vit = _from_timm(name, pretrained and weights is None)
-    random = weights is None and (name == "tiny" or not pretrained)
-    if weights is not None and name != "embedded":
-        _load_local(vit, Path(weights))
-    vit.weights_digest = None if random else weights_digest(vit)
-    _resize(vit, name, image_size)
+        if weights is not None:
+            _load_local(vit, Path(weights))
+        remember_digest(vit)  # of the weights as they are, before anything is resampled
+        set_image_size(vit, image_size)
     return vit.eval().requires_grad_(False)
-
-
-def _resize(vit: VisionTransformer, name: str, size: int | None) -> None:
-    """Set the size of the images by timm's own means, which resamples position embeddings."""
-    if size is None or size == vit.patch_embed.img_size[0]:
-        return
-    patch = vit.patch_embed.patch_size[0]
-    if name == "embedded" or not hasattr(vit, "set_input_size"):
-        raise OptionError("image_size", f"{vit.patch_embed.img_size[0]} for {name}", size)
-    if size < patch or size % patch:
-        raise OptionError("image_size", f"a multiple of {patch}, the patch of {name}", size)
-    vit.set_input_size(img_size=(size, size))
 
 
 def check_backbone(name: str, *, pretrained: bool = True) -> None:
@@ -83,7 +70,7 @@ def check_backbone(name: str, *, pretrained: bool = True) -> None:
     """
     if name in BACKBONES:
         return
-    known = timm.list_models(module="vision_transformer")
+    known = [model for family in FAMILIES for model in timm.list_models(module=family)]
     architecture, dot, _ = name.partition(".")
     if architecture not in known:
         raise UnknownNameError("backbone", name, [*BACKBONES, *known])
@@ -97,10 +84,8 @@ def _embedded(pretrained: bool, weights: str | Path | None) -> VisionTransformer
 
     if weights is None:
         return embedded.load_embedded() if pretrained else embedded.random_embedded()
-    try:
-        return embedded.hybrid_from_file(weights)
-    except OSError as error:
-        raise StateError(f"weights: cannot read {weights}: {error.strerror}") from error
+    check_weights_file(Path(weights))
+    return embedded.hybrid_from_file(weights)
 
 
 def _tiny() -> VisionTransformer:
@@ -125,17 +110,16 @@ def _from_timm(name: str, pretrained: bool) -> VisionTransformer:
 
 def _load_local(vit: VisionTransformer, path: Path) -> None:
     """Load weights of timm's names; a classifier in the file is ignored."""
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:  # tensors only: nothing in the file is executed
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        state = {n: t.float() for n, t in state.items() if not n.startswith("head.")}
-    except Exception as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise StateError(f"weights: cannot read {path}: {first}") from error
+    read = read_weights(path)
+    state = {name: tensor for name, tensor in read.items() if not name.startswith(CLASSIFIER)}
+    own_size = match_position_grid(vit, state.get("pos_embed"))
     try:
         vit.load_state_dict(state)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()
-        raise StateError(f"weights: {path} does not fit this backbone: {first}") from error
+        raise StateError(
+            f"weights: {path} does not fit this backbone: {first} "
+            "(backbone must be the timm name that the file was saved from)"
+        ) from error
+    remember_digest(vit)
+    set_image_size(vit, own_size)

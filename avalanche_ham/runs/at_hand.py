@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from avalanche_ham.backbones.digest import weights_digest
+from avalanche_ham.backbones.names import RANDOM
 from avalanche_ham.backbones.vit import create_backbone
 from avalanche_ham.benchmarks import create_benchmark
 from avalanche_ham.runs.config import Resources, RunConfig, resolve_config
@@ -39,4 +41,6 @@ class AtHand:
         return found.images_digest, found.class_order_hash
 
     def _weights_of(self, backbone: str, weights: str | None) -> str | None:
-        return create_backbone(backbone, weights=weights).weights_digest
+        if backbone in RANDOM and weights is None:
+            return None  # told by its name and the seed
+        return weights_digest(create_backbone(backbone, weights=weights))

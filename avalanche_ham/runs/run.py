@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
+from avalanche_ham.backbones.digest import weights_digest
 from avalanche_ham.backbones.model import create_model
+from avalanche_ham.backbones.names import RANDOM
 from avalanche_ham.benchmarks import BENCHMARKS, create_benchmark
 from avalanche_ham.benchmarks._image_cache import cache_folder
 from avalanche_ham.errors import StateError
@@ -58,8 +60,9 @@ class Run:
             image_size=asked_size(settings),
             seed=settings.seed,
         )
+        random = settings.backbone in RANDOM and settings.weights is None
         self.digests = Digests(
-            model.encoder.weights_digest,
+            None if random else weights_digest(model.encoder.vit),
             self.benchmark.images_digest,
             self.benchmark.class_order_hash,
         )

@@ -20,6 +20,7 @@ from avalanche_ham.runs.identity import identity_in, identity_of
 from avalanche_ham.runs.runner import run
 from avalanche_ham.strategies.registry import METHODS
 
+CPU = Resources(device="cpu")
 CONFIG = RunConfig("frozen", "pets", n_tasks=2, head="ncm", preset="smoke")
 
 
@@ -148,11 +149,11 @@ def test_weights_count_by_their_tensors_not_by_their_file(tmp_path):
     state["norm.bias"] = state["norm.bias"] + 1
     torch.save(state, tmp_path / "c.pth")
     a, b, c = (
-        create_backbone("tiny", weights=tmp_path / name).weights_digest
+        AtHand(CPU)(replace(CONFIG, benchmark="digits", weights=str(tmp_path / name))).weights
         for name in ("a.pth", "b.safetensors", "c.pth")
     )
     assert a == b != c and a.startswith("sha256-")
-    assert create_backbone("tiny", seed=1).weights_digest is None
+    assert AtHand(CPU)(replace(CONFIG, benchmark="digits")).weights is None
 
 
 def test_a_finished_run_on_other_weights_is_not_taken_for_this_one(tmp_path):

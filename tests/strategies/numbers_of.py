@@ -48,6 +48,7 @@ def numbers_of(method: str) -> dict[str, list[float]]:
         "digits", data_root=".", n_tasks=2, seed=1, train_per_class=8, test_per_class=20
     )
     losses = Losses()
+    model = create_model("tiny", n_classes=10, head=",".join(heads), seed=1).double()
     torch.set_default_dtype(torch.float64)
     try:
         with warnings.catch_warnings():
@@ -55,7 +56,7 @@ def numbers_of(method: str) -> dict[str, list[float]]:
             strategy = build_strategy(
                 method,
                 resolve(method, OPTIONS, {}),
-                model=create_model("tiny", n_classes=10, head=",".join(heads), seed=1).double(),
+                model=model,
                 seed=1,
                 evaluator=None,
                 plugins=[losses],

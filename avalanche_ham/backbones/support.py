@@ -1,0 +1,45 @@
+"""Which vision transformers the encoder can open; docs/backbones.md is the table made from it."""
+
+from __future__ import annotations
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from avalanche_ham.errors import HamError
+
+__all__ = ["check_supported"]
+
+
+def check_supported(vit: nn.Module) -> None:
+    """Say in one line why a network cannot be the backbone, before anything is built on it.
+
+    Raises:
+        HamError: if its features would not be timm's own, or could not be trained on.
+    """
+    reason = _reason(vit)
+    if reason:
+        raise HamError(f"backbone: {type(vit).__name__} cannot be used: {reason}")
+
+
+def _reason(vit: nn.Module) -> str | None:
+    if not isinstance(vit, VisionTransformer):
+        return "it is not timm's VisionTransformer"
+    if type(vit).forward_features is not VisionTransformer.forward_features:
+        return "it has a forward_features of its own, whose steps are not known"
+    if vit.global_pool == "":
+        return "global_pool is '', which leaves many tokens; make it with 'token', 'avg' or 'map'"
+    channels = vit.patch_embed.proj.in_channels if _is_plain(vit) else 3
+    if channels not in (1, 3):
+        return f"it takes {channels} channels; images have 1 or 3"
+    if vit.patch_embed.img_size is None:
+        return "it has no image size; make it with img_size"
+    kinds = {p.dtype for p in vit.parameters()} - {torch.float32}
+    if kinds:
+        found = str(kinds.pop()).removeprefix("torch.")
+        return f"its weights are {found}; make it float32 first, with .float()"
+    return None
+
+
+def _is_plain(vit: VisionTransformer) -> bool:
+    return not hasattr(vit.patch_embed, "backbone")
