@@ -10,7 +10,8 @@ import pytest
 
 from avalanche_ham.cli.main import main
 from avalanche_ham.cli.run import _parse
-from avalanche_ham.runs.options import as_word, benchmark_options, options_of
+from avalanche_ham.runs.option import as_word
+from avalanche_ham.runs.options import benchmark_options, options_of
 from avalanche_ham.runs.records import read_records
 from avalanche_ham.strategies.registry import METHODS
 
