@@ -15,7 +15,8 @@ import yaml
 from avalanche_ham.benchmarks.registry import BENCHMARKS
 from avalanche_ham.cli.parser import OneLineParser, flag
 from avalanche_ham.errors import HamError, UnknownNameError
-from avalanche_ham.runs.options import Option, as_word, benchmark_options, options_of
+from avalanche_ham.runs.option import Option, as_word
+from avalanche_ham.runs.options import benchmark_options, options_of
 from avalanche_ham.strategies.registry import METHODS
 
 FLAGS = ("download", "dry-run", "keep-state", "probes", "resume", "retry", "run")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from avalanche_ham.cli.parser import DATA_ROOT, OneLineParser, check_place
-from avalanche_ham.runs.options import Option
+from avalanche_ham.runs.option import Option
 
 NUMBER = Option("seeds", ("int",), (1,), "whole numbers, at least 0", several=True)
 

@@ -12,7 +12,8 @@ from avalanche_ham.backbones.names import own_size
 from avalanche_ham.cli.config_file import STYLES, expand, write_config
 from avalanche_ham.cli.parser import DATA_ROOT, OneLineParser, check_place, flag
 from avalanche_ham.errors import OptionError, UnknownNameError
-from avalanche_ham.runs.options import Option, as_word, benchmark_options, options_of
+from avalanche_ham.runs.option import Option, as_word
+from avalanche_ham.runs.options import benchmark_options, options_of
 from avalanche_ham.runs.presets import PRESETS, preset_values
 from avalanche_ham.runs.settings import idle_options, run_settings
 from avalanche_ham.strategies.registry import get_method

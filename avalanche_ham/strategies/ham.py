@@ -74,7 +74,8 @@ class HAMStrategy(ContinualStrategy):
             of them is then the last adapted layer, where adapters are compared (Eq. 3).
         keep: fraction of entries kept by pruning, in (0, 1].
         max_groups: largest number of groups, at least 1.
-        similarity_threshold: smallest cosine that joins a group, in [-1, 1].
+        similarity_threshold: smallest cosine that joins a group, at least -1; above 1 opens
+            groups while there may be more.
         alpha: start of each alpha_t.
         alpha_lr: learning rate of the alphas, at least 0; None takes the optimiser's.
         train_alphas: False keeps every alpha at its start.

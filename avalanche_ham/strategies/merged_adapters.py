@@ -10,6 +10,7 @@ from avalanche_ham.adapters import Update, low_rank_branches
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.merging import Linear, MergeRule, UpdateMerger
 from avalanche_ham.merging.rule import check_weights_rule
+from avalanche_ham.seeding import preserved
 from avalanche_ham.state import Archive
 from avalanche_ham.strategies._base import ContinualStrategy
 
@@ -46,8 +47,11 @@ class MergedAdaptersStrategy(ContinualStrategy):
         **kwargs: Any,
     ) -> None:
         check_weights_rule(weights_rule)
-        model.attach_adapters(targets)
+        adapters = model.attach_adapters(targets)
         self.make_branch = low_rank_branches(rank, slots=slots)
+        with preserved():
+            for name, layer in adapters.layers.items():
+                self.make_branch(name, layer)  # says now, not in mid-training, if it cannot fit
         self.weights_rule = weights_rule
         self.merge_rule, self.space = merge_rule, space
         self.merger = UpdateMerger(merge_rule, space=space)

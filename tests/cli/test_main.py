@@ -8,10 +8,8 @@ import sys
 import pytest
 
 from avalanche_ham.benchmarks.registry import BENCHMARKS
-from avalanche_ham.cli import run as cli_run
 from avalanche_ham.cli.main import main
 from avalanche_ham.runs.records import read_records
-from avalanche_ham.runs.settings import defaults
 from avalanche_ham.strategies.registry import METHODS
 
 SMOKE = ("run", "--preset", "smoke", "--device", "cpu", "--tasks", "2")
@@ -104,11 +102,6 @@ def test_a_stream_that_cannot_be_set_up_is_used_as_it_is(monkeypatch):
     assert "embedded" in shown.getvalue()
 
 
-def test_all_images_can_be_asked_for_where_a_preset_takes_some():
-    options = cli_run._parse(["--train-per-class", "none", "--test-per-class", "None"])[1]
-    assert options == {"train_per_class": None, "test_per_class": None}
-
-
 def test_resuming_a_finished_run_changes_nothing(tmp_path, capsys):
     words = [*SMOKE, "--method", "frozen", "--out", str(tmp_path)]
     assert main(words) == 0
@@ -123,21 +116,20 @@ def test_epochs_that_were_asked_for_are_not_cut_by_the_preset(tmp_path):
     assert options["epochs"] == 2 and options["steps"] is None
 
 
-@pytest.mark.parametrize("method", ["ham", "finetune", "ewc"])
-def test_help_names_every_option_of_the_method(method, capsys):
-    with pytest.raises(SystemExit) as end:
-        main(["run", "--method", method, "--help"])
-    shown = capsys.readouterr().out
-    assert end.value.code == 0
-    assert all("--" + name.replace("_", "-") in shown for name in defaults(method))
-
-
 def test_the_module_is_the_command_and_bad_input_is_one_line(tmp_path):
     out = tmp_path / "out"
     done = ham(*SMOKE, "--keep", "0", "--out", str(out))
     assert done.returncode == 2 and done.stdout == "" and not out.exists()
     lines = done.stderr.splitlines()
     assert lines == ["ham: keep must be above 0 and at most 1, but got 0.0"]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = [sys.executable, "-m", "avalanche_ham", "list", "methods"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listing:
+        listing.stdout.close()
+        assert listing.stderr.read() == b""
+    assert listing.returncode == 141
 
 
 def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys):

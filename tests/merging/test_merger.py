@@ -15,7 +15,6 @@ from avalanche_ham.merging import (
     MagMax,
     Ties,
     UpdateMerger,
-    make_rule,
     merge,
 )
 
@@ -199,22 +198,3 @@ def test_a_layer_cannot_change_its_shape_and_a_refused_update_leaves_no_trace(sp
     with pytest.raises(OptionError, match=r"second must be of shape \(6, 10\)"):
         merger.add(bad)
     assert_same(merger.result("mean"), before)
-
-
-@pytest.mark.parametrize(
-    "name, rule",
-    [
-        ("linear", Linear()),
-        ("ties", Ties(0.4)),
-        ("dare", Dare(0.4, 3)),
-        ("dare_ties", Dare(0.4, 3, then=Ties(1.0))),
-        ("magmax", MagMax()),
-    ],
-)
-def test_rules_have_names(name, rule):
-    assert make_rule(name, density=0.4, seed=3) == rule
-
-
-def test_an_unknown_rule_is_an_error():
-    with pytest.raises(UnknownNameError, match="merge must be .*did you mean 'ties'"):
-        make_rule("tie")

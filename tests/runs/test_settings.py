@@ -7,9 +7,9 @@ import inspect
 import pytest
 
 from avalanche_ham import create_model
-from avalanche_ham.errors import HamError, OptionError, UnknownNameError
+from avalanche_ham.errors import OptionError, UnknownNameError
 from avalanche_ham.merging import Linear, Ties
-from avalanche_ham.runs.settings import build_strategy, defaults, resolve
+from avalanche_ham.runs.settings import build_strategy, defaults, idle_options, resolve
 from avalanche_ham.strategies.ham import HAMStrategy
 from avalanche_ham.strategies.registry import METHODS
 
@@ -49,6 +49,24 @@ def test_objects_are_no_options():
             "self",
         }
         assert not hidden & set(defaults(method)), method
+
+
+def test_a_programming_error_is_not_taken_for_bad_input(monkeypatch):
+    def broken(self, **kwargs):
+        raise TypeError("a fault of the class")
+
+    monkeypatch.setattr(HAMStrategy, "__init__", broken)
+    with pytest.raises(TypeError, match="a fault of the class"):
+        build("ham")
+
+
+def test_what_other_rules_have_is_left_alone_where_a_preset_speaks_of_it():
+    values = resolve("ham", {"density": 0.4}, {})
+    assert (values["merge"], values["density"]) == ("linear", 0.4)
+    assert idle_options("ham", values) == {"density", "majority"}
+    assert build_strategy("ham", values, model=create_model("tiny", n_classes=10))
+    assert idle_options("ham", {"merge": "dare"}) == {"majority"}
+    assert idle_options("ties", {}) == idle_options("ewc", {}) == set()
 
 
 def test_what_a_method_fixes_is_no_option():
@@ -120,7 +138,10 @@ def test_names_become_objects_and_aliases_avalanche_s_words():
 @pytest.mark.parametrize(
     ("values", "error", "message"),
     [
-        ({"lr": "fast"}, HamError, "wrong type"),
+        ({"lr": "fast"}, OptionError, "lr must be a number, but got 'fast'"),
+        ({"rank": 2.5}, OptionError, "rank must be a whole number, but got 2.5"),
+        ({"density": 0.3}, OptionError, "density must be given together with merge ties, dare, "),
+        ({"merge": "dare", "majority": "total"}, OptionError, "but got 'merge dare'"),
         ({"merge": "tis"}, UnknownNameError, "did you mean 'ties'"),
         ({"merge": "ties", "density": 2.0}, OptionError, "density"),
         ({"slots": "q,x"}, OptionError, "slots must be some of q, k, v"),

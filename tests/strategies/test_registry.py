@@ -10,12 +10,7 @@ import pytest
 from avalanche_ham.errors import UnknownNameError
 from avalanche_ham.heads import HEADS
 from avalanche_ham.strategies._base import ContinualStrategy
-from avalanche_ham.strategies.registry import (
-    METHODS,
-    get_method,
-    options_of,
-    strategy_class,
-)
+from avalanche_ham.strategies.registry import METHODS, get_method, strategy_class
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -38,13 +33,6 @@ def test_the_reference_rows_are_there():
         "ncm",
         "ridge",
     } <= set(METHODS)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_options_are_those_of_the_base_and_of_the_class_without_what_is_fixed(method):
-    options = options_of(method)
-    assert {"model", "lr", "steps", "seed"} <= set(options)
-    assert not set(options) & set(METHODS[method].fixed) and "self" not in options
 
 
 def test_an_unknown_method_is_refused_with_the_nearest():
