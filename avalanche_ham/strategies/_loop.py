@@ -63,6 +63,7 @@ class PhasedTraining:
     task: Any
     training_epoch: Any
     settings: Any
+    changes: Any
     _stop_training: bool
     _before_training_epoch: Any
     _after_training_epoch: Any
@@ -76,6 +77,7 @@ class PhasedTraining:
             self.phase = phase
             if phase.groups is not None:
                 refill(self.optimizer, phase.groups, self.settings)
+            self.changes.phase_begins(self)
             self._run_phase(phase, **kwargs)
             self._stop_training = False  # early stopping ends a phase, the next still runs
 
