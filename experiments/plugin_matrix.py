@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from avalanche.benchmarks import nc_benchmark
+from avalanche.benchmarks import class_incremental_benchmark, nc_benchmark
+from avalanche.benchmarks.utils import as_classification_dataset
 from avalanche.evaluation import metrics
 from avalanche.training import plugins
 from avalanche.training.plugins import EvaluationPlugin
@@ -24,7 +25,7 @@ from torch.optim.lr_scheduler import StepLR
 from torch.utils.data import Dataset
 
 from avalanche_ham import create_model
-from avalanche_ham.errors import HamError
+from avalanche_ham.errors import HamError, OptionError
 from avalanche_ham.strategies.registry import strategy_class
 
 METHODS = ("ham", "lora", "inflora", "sema", "l2p")
@@ -33,6 +34,7 @@ ALL = {"experience": True, "stream": True}
 TRAINED = {"minibatch": True, "epoch": True, "epoch_running": True, **ALL}
 MEASURED = {"minibatch": True, "epoch": True, "experience": True, "stream": True}
 WORKS = "works"
+FIXED = {"sema": {"threshold": 0.1, "hidden": 4}, "inflora": {"rank": 2}, "ham": {"rank": 2}}
 
 PLUGINS: dict[str, Callable[[Any], Any]] = {
     "EWCPlugin, separate": lambda o: plugins.EWCPlugin(1.0),
@@ -56,17 +58,127 @@ METRICS: dict[str, Callable[[], Any]] = {
     "bwt": lambda: metrics.bwt_metrics(**ALL),
     "forward_transfer": lambda: metrics.forward_transfer_metrics(**ALL),
     "confusion_matrix": lambda: metrics.confusion_matrix_metrics(stream=True),
+    "confusion_matrix, save_image=False": lambda: metrics.confusion_matrix_metrics(
+        stream=True, save_image=False
+    ),
     "timing": lambda: metrics.timing_metrics(**MEASURED),
     "cpu_usage": lambda: metrics.cpu_usage_metrics(**MEASURED),
-    "ram_usage": lambda: metrics.ram_usage_metrics(every=1, **MEASURED),
+    "ram_usage": lambda: metrics.ram_usage_metrics(every=0.1, **MEASURED),
     "disk_usage": lambda: metrics.disk_usage_metrics(**MEASURED),
     "MAC": lambda: metrics.MAC_metrics(minibatch=True, epoch=True, experience=True),
     "amca": lambda: metrics.amca_metrics(),
     "class_accuracy": lambda: metrics.class_accuracy_metrics(**TRAINED),
-    "topk_acc": lambda: metrics.topk_acc_metrics(top_k_list=[2], **MEASURED),
+    "topk_acc": lambda: metrics.topk_acc_metrics(top_k=2, **MEASURED),
     "accuracy_matrix": lambda: metrics.accuracy_matrix_metrics(),
     "mean_scores": lambda: metrics.mean_scores_metrics(),
     "labels_repartition": lambda: metrics.labels_repartition_metrics(on_eval=True),
     "images_samples": lambda: metrics.images_samples_metrics(on_eval=True),
-    "WeightCheckpoint": lambda: metrics.WeightCheckpointPlugin(),
+    "WeightCheckpoint": lambda: metrics.WeightCheckpoint(),
 }
+
+
+class Noise(Dataset):
+    """Six classes of noise, float images."""
+
+    def __init__(self, per_class: int) -> None:
+        generator = torch.Generator().manual_seed(per_class)
+        self.targets = torch.arange(6).repeat_interleave(per_class).tolist()
+        self.images = torch.rand(len(self.targets), 3, 16, 16, generator=generator)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.images[index], self.targets[index]
+
+
+def benchmark(*, task_labels: bool) -> Any:
+    """Three experiences of two classes; batches are triples with task labels, else pairs."""
+    train, test = Noise(6), Noise(3)
+    if task_labels:  # Avalanche's classic kind, where all labels are 0
+        return nc_benchmark(train, test, n_experiences=3, task_labels=False, seed=1)
+    parts = {"train": as_classification_dataset(train), "test": as_classification_dataset(test)}
+    return class_incremental_benchmark(parts, num_experiences=3)
+
+
+def run(method: str, stream: Any, plugin: Any = None, metric: Any = None, **options: Any) -> Any:
+    """Train and evaluate on every experience; gives the strategy."""
+    placeholder = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([placeholder], lr=0.01, momentum=0.9)
+    strategy = strategy_class(method)(
+        model=create_model("tiny", n_classes=6),
+        optimizer=optimizer,
+        plugins=[plugin(optimizer)] if plugin else [],
+        evaluator=EvaluationPlugin(metric() if metric else metrics.accuracy_metrics(stream=True)),
+        train_mb_size=6,
+        train_epochs=2,
+        eval_every=1,
+        **FIXED.get(method, {}),
+        **options,
+    )
+    strategy.train(stream.train_stream, eval_streams=[stream.test_stream])
+    strategy.eval(stream.test_stream)
+    return strategy
+
+
+def outcome(method: str, *, task_labels: bool, **part: Any) -> str:
+    """Run a cell; gives ``works``, how it works, or the one line that is raised."""
+    stream = benchmark(task_labels=task_labels)
+    try:
+        run(method, stream, **part)
+        return WORKS
+    except OptionError as error:
+        if error.option != "scope":
+            return f"`{error}`"
+        run(method, stream, scope="seen", **part)
+        return f"works with `scope='seen'` or `'seen_frozen'`; with `'current'`: `{error}`"
+    except HamError as error:
+        return f"`{error}`"
+
+
+def table(cells: dict[str, dict[tuple[str, bool], str]]) -> str:
+    """Lay outcomes out: a row per part, a column per method; what differs is said below."""
+    lines = ["| | " + " | ".join(METHODS) + " |", "|---" * (len(METHODS) + 1) + "|"]
+    notes: list[str] = []
+    for name, row in cells.items():
+        texts = []
+        for method in METHODS:
+            marks = []
+            for labelled in (True, False):
+                text = row[method, labelled]
+                if text != WORKS:
+                    if text not in notes:
+                        notes.append(text)
+                    marks.append(notes.index(text) + 1)
+            unmet = [f"[{mark}]" for mark in dict.fromkeys(marks)]
+            runs = any(row[method, labelled].startswith(WORKS) for labelled in (True, False))
+            texts.append(" ".join([WORKS if runs else "no", *unmet]))
+        lines.append(f"| {name} | " + " | ".join(texts) + " |")
+    return "\n".join([*lines, "", *(f"[{n}] {note}  " for n, note in enumerate(notes, 1))])
+
+
+def main() -> None:
+    """Run all cells and write the tables into the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--page", type=Path, default=PAGE)
+    page = parser.parse_args().page
+    warnings.simplefilter("ignore")  # what Avalanche says of metrics without a logger
+    torch.set_num_threads(1)
+    text = page.read_text()
+    for kind, parts in (("plugin", PLUGINS), ("metric", METRICS)):
+        cells = {
+            name: {
+                (method, labelled): outcome(method, task_labels=labelled, **{kind: make})
+                for method in METHODS
+                for labelled in (True, False)
+            }
+            for name, make in parts.items()
+        }
+        start, end = f"<!-- {kind}s -->\n", f"<!-- end of {kind}s -->"
+        before, rest = text.split(start)
+        text = f"{before}{start}\n{table(cells)}\n\n{end}{rest.split(end)[1]}"
+    page.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -22,7 +22,7 @@ from avalanche_ham.plugins.readout import ReadoutPlugin
 from avalanche_ham.seeding import forked, preserved
 from avalanche_ham.strategies._loop import Phase, PhasedTraining
 from avalanche_ham.strategies._optimizer import default_optimizer, refill
-from avalanche_ham.strategies._parts import CheckedParts, check_scope, check_task_labels
+from avalanche_ham.strategies._parts import CheckedParts, check_needs, check_scope
 from avalanche_ham.strategies._state import LearnedState
 
 PRECISIONS = ("fp32", "bf16")
@@ -268,12 +268,13 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
             self.mbatch[0] = self.augment(self.mbatch[0])
 
     def _before_train_dataset_adaptation(self, **kwargs: Any) -> None:
-        check_task_labels(self.plugins, self.experience)
+        check_needs((*self.plugins, *self.evaluator.metrics), self.experience)
         self.tell_of_task_labels()
         self.begin_task(self.experience)
         super()._before_train_dataset_adaptation(**kwargs)
 
     def _before_eval_exp(self, **kwargs: Any) -> None:
+        check_needs(self.evaluator.metrics, self.experience)
         self.tell_of_task_labels()
         super()._before_eval_exp(**kwargs)
 

@@ -6,6 +6,11 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+from avalanche.evaluation.metrics.amca import AMCAPluginMetric
+from avalanche.evaluation.metrics.class_accuracy import ClassAccuracyPluginMetric
+from avalanche.evaluation.metrics.confusion_matrix import StreamConfusionMatrix
+from avalanche.evaluation.metrics.images_samples import ImagesSamplePlugin
+from avalanche.evaluation.metrics.labels_repartition import LabelsRepartitionPlugin
 from avalanche.training.plugins import (
     AGEMPlugin,
     GDumbPlugin,
@@ -30,7 +35,14 @@ REHEARSES = (
     RARPlugin,
     ReplayPlugin,
 )
-NEEDS_TASK_LABELS = (LwFPlugin, MIRPlugin)
+NEEDS_TASK_LABELS = (
+    LwFPlugin,
+    MIRPlugin,
+    AMCAPluginMetric,
+    ClassAccuracyPluginMetric,
+    ImagesSamplePlugin,
+    LabelsRepartitionPlugin,
+)
 
 
 class CheckedParts:
@@ -151,16 +163,23 @@ def check_scope(plugins: Iterable[Any], scope: str) -> None:
             raise OptionError("scope", allowed, scope)
 
 
-def check_task_labels(plugins: Iterable[Any], experience: Any) -> None:
-    """Refuse a plugin that reads task labels on a benchmark that has none.
+def check_needs(plugins: Iterable[Any], experience: Any) -> None:
+    """Refuse plugins and metrics that read what the benchmark's experiences do not have.
 
     Raises:
-        HamError: naming the plugin.
+        HamError: naming the part, what it reads, and what to do.
     """
+    labelled = hasattr(experience.dataset, "targets_task_labels")
     for plugin in plugins:
-        labelled = hasattr(experience.dataset, "targets_task_labels")
+        kind = type(plugin).__name__
         if isinstance(plugin, NEEDS_TASK_LABELS) and not labelled:
             raise HamError(
-                f"{type(plugin).__name__} reads task labels, and this benchmark has none; one made "
-                "by avalanche.benchmarks.nc_benchmark has them"
+                f"{kind} reads task labels, and this benchmark has none; one made by "
+                "avalanche.benchmarks.nc_benchmark has them"
+            )
+        pictures = isinstance(plugin, StreamConfusionMatrix) and plugin._save_image
+        if pictures and not hasattr(experience, "benchmark"):
+            raise HamError(
+                f"{kind} draws its picture in the order of experience.benchmark, which this "
+                "benchmark lacks; give save_image=False"
             )
