@@ -69,7 +69,7 @@ class CheckedParts:
                 f"{cls.__name__} takes its arguments by name: model=..., optimizer=..., as every "
                 "Avalanche strategy does"
             )
-        if kwargs.get("criterion") is not None:
+        if "criterion" in kwargs:
             raise HamError(
                 "criterion: the loss is cross-entropy over the classes that scope names; choose "
                 "scope='current', 'seen' or 'seen_frozen' in its place"

@@ -17,8 +17,8 @@ from avalanche.evaluation.metrics import (
 )
 from avalanche.training.plugins import AGEMPlugin, GEMPlugin, LwFPlugin, MIRPlugin, ReplayPlugin
 from streams import logits
-from toys import Watch, differing, ham, make, silent, state_of
 from torch import nn
+from toys import Watch, differing, ham, make, silent, state_of
 
 from avalanche_ham import HAMStrategy, create_model
 from avalanche_ham.errors import HamError, OptionError
@@ -50,7 +50,6 @@ def test_positional_arguments_are_refused_by_how_to_name_them(model, cls):
 def test_a_criterion_is_refused_by_the_option_that_takes_its_place(model):
     with pytest.raises(HamError, match="choose scope='current', 'seen' or 'seen_frozen'"):
         ham(model, criterion=nn.CrossEntropyLoss())
-    assert ham(model, criterion=None).scoped_loss.scope == "current"
 
 
 @pytest.mark.parametrize("wrap", [Wrapper, nn.DataParallel])
@@ -66,7 +65,7 @@ def test_a_wrapped_model_is_refused_when_a_strategy_is_made_and_in_mid_stream(mo
 
 def test_a_compiled_model_is_refused_by_how_to_compile_it(model):
     with pytest.raises(OptionError, match=r"model\.encoder\.compile\(\)") as error:
-        ham(torch.compile(model))
+        HAMStrategy(model=torch.compile(model, backend="eager"))
     one_line(error)
 
 
@@ -153,10 +152,10 @@ def test_task_labels_are_said_to_be_ignored_once(benchmark):
     labelled = task_incremental_benchmark(benchmark)
     strategy = ham(steps=1)
     strategy.train(labelled.train_stream[0], eval_streams=[])
-    with pytest.warns(UserWarning, match=r"task labels \(here \[1\]\) are ignored") as told:
-        strategy.train(labelled.train_stream[1:3], eval_streams=[])
-        strategy.eval(labelled.test_stream[:3])
-    assert sum("task labels" in str(w.message) for w in told) == 1
+    with pytest.warns(UserWarning, match=r"task labels \(here \[1\]\) are ignored"):
+        strategy.train(labelled.train_stream[1], eval_streams=[])
+    strategy.train(labelled.train_stream[2], eval_streams=[])  # a second warning is an error
+    strategy.eval(labelled.test_stream[:3])
 
 
 def test_a_user_s_forward_hooks_fire_in_training_and_evaluation(benchmark):
