@@ -74,12 +74,10 @@ def test_a_name_keeps_its_place_and_new_ones_come_last(model):
 
 @pytest.mark.parametrize("kind", PENALTIES)
 @pytest.mark.parametrize("method", ["ham", "lora"])
-def test_penalties_run_and_know_no_parameter_that_is_gone(kind, method):
-    plugin, stream = PENALTIES[kind](), classic(4).train_stream
-    strategy = make(method, {"steps": 4}, plugins=[plugin], head="linear")
-    strategy.scoped_loss.scope = "current"
-    for experience in stream[:3]:
-        strategy.train(experience, eval_streams=[])
+def test_penalties_run_and_know_no_parameter_that_is_gone(benchmark, kind, method):
+    plugin = PENALTIES[kind]()
+    strategy = make(method, plugins=[plugin])
+    strategy.train(benchmark.train_stream[:3], eval_streams=[])
     names = {name for name, _ in strategy.model.named_parameters()}
     held = {name for node in vars(plugin).values() for name in held_names(node)}
     assert held and held <= names

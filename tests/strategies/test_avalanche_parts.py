@@ -7,7 +7,8 @@ import pickle
 
 import pytest
 import torch
-from avalanche.benchmarks import task_incremental_benchmark
+from avalanche.benchmarks import benchmark_from_datasets, task_incremental_benchmark
+from avalanche.benchmarks.utils import as_classification_dataset
 from avalanche.evaluation.metrics import (
     amca_metrics,
     class_accuracy_metrics,
@@ -16,8 +17,9 @@ from avalanche.evaluation.metrics import (
     labels_repartition_metrics,
 )
 from avalanche.training.plugins import AGEMPlugin, GEMPlugin, LwFPlugin, MIRPlugin, ReplayPlugin
-from streams import logits
+from streams import Triples, logits
 from torch import nn
+from torch.utils.data import Subset
 from toys import Watch, differing, ham, make, silent, state_of
 
 from avalanche_ham import HAMStrategy, create_model
@@ -178,6 +180,27 @@ def test_a_generator_s_experiences_are_drawn_one_at_a_time(benchmark):
     strategy = ham(steps=1)
     strategy.train(experiences())
     assert drawn == [(0, 0), (1, 1), (2, 2)] and strategy.task == 3
+
+
+@pytest.mark.parametrize("scope", ["current", "seen_frozen"])
+@pytest.mark.parametrize("method", ["ham", "l2p"])
+def test_of_an_experience_s_classes_those_that_are_back_train_like_the_new(method, scope):
+    images = Triples(6)
+    parts = [
+        as_classification_dataset(
+            Subset(images, [i for i, y in enumerate(images.targets) if y in c])
+        )
+        for c in ({0, 1, 2}, {1, 3})
+    ]
+    stream = benchmark_from_datasets(train=parts).train_stream
+    strategy = make(method, {"scope": scope, "weight_decay": 0.1})
+    strategy.train(stream[0], eval_streams=[])
+    head = strategy.model.head
+    before = head.weights[0].detach().clone()
+    strategy.train(stream[1], eval_streams=[])
+    assert head.classes.tolist() == [0, 1, 2, 3] and head.current == [1, 3]
+    moved = (head.weights[0] != before).any(dim=1)
+    assert moved.tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("method", ["ham", "lora", "sd_lora", "inflora", "dual_prompt", "sema"])
