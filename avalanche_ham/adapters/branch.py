@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -148,17 +150,10 @@ def low_rank_branches(
     train_input: bool = True,
 ) -> BranchMaker:
     """Make a function (layer name, layer) -> fresh ``LowRankBranch`` on the layer's device."""
+    options = {"slots": slots, "shared_input": shared_input, "train_input": train_input}
+    return partial(_low_rank_branch, rank=rank, **options)  # a closure could not be pickled
 
-    def make(name: str, layer: nn.Linear) -> nn.Module:
-        """Make the branch of one layer."""
-        branch = LowRankBranch(
-            layer.in_features,
-            layer.out_features,
-            rank,
-            slots=slots,
-            shared_input=shared_input,
-            train_input=train_input,
-        )
-        return branch.to(layer.weight.device, layer.weight.dtype)
 
-    return make
+def _low_rank_branch(name: str, layer: nn.Linear, *, rank: int, **options: Any) -> nn.Module:
+    branch = LowRankBranch(layer.in_features, layer.out_features, rank, **options)
+    return branch.to(layer.weight.device, layer.weight.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -69,6 +69,13 @@ class AdaptedLinear(nn.Linear):
     def _with_branch(self, weight: Tensor) -> Tensor:
         a, b = self.branch.factors()  # type: ignore[union-attr]
         return torch.addmm(weight, self._owner[0].scales[-1] * b, a)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AdaptedLinear:
+        """Take along what is neither parameter nor buffer when the model moves."""
+        super()._apply(fn, recurse)
+        self.merged = None if self.merged is None else fn(self.merged)
+        self.fixed = None if self.fixed is None else fn(self.fixed)
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., i)`` to ``(..., o)``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,6 +75,9 @@ class ContinualModel(nn.Module):
     In evaluation the readout that ``predictor`` names predicts in the head's place, once it
     has been fed. Further readouts are fed beside it, so that one training serves several.
 
+    Parameters come and go with the tasks; whoever lists them finds each name where it was
+    before and new names last, as plugins that keep a value per parameter expect.
+
     Args:
         encoder: batch -> ``Encoding``; has ``num_features`` and, where only a part of it may be
             adapted and fine-tuned, that part as ``adaptable``.
@@ -96,6 +99,7 @@ class ContinualModel(nn.Module):
         self.readouts = nn.ModuleDict(readouts or {})
         self.predictor = predictor
         self.adapters: AdapterSet | None = None
+        self._places: dict[str, int] = {}  # of the parameters' names, in order of arrival
 
     @property
     def readout(self) -> nn.Module | None:
@@ -149,9 +153,27 @@ class ContinualModel(nn.Module):
             return self.readouts[name](features)
         return self.head(features)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images ``(N, C, H, W)`` to logits ``(N, n_classes)``; unseen classes get -1e4."""
-        return self.classify(self.encode(images).features)
+    def forward(self, images: Tensor, *, penalties: list[Tensor] | None = None) -> Tensor:
+        """Map images ``(N, C, H, W)`` to logits ``(N, n_classes)``; unseen classes get -1e4.
+
+        Args:
+            images: uint8 or float.
+            penalties: a list that the encoder's penalty is appended to, if it has one.
+        """
+        encoding = self.encode(images)
+        if penalties is not None and encoding.penalty is not None:
+            penalties.append(encoding.penalty)
+        return self.classify(encoding.features)
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield names and parameters as torch does, in the order in which names arrived."""
+        found = dict(super().named_parameters("", recurse, remove_duplicate))
+        for name in found:
+            self._places.setdefault(name, len(self._places))
+        for name in sorted(found, key=self._places.__getitem__):
+            yield (f"{prefix}.{name}" if prefix else name), found[name]
 
 
 def create_model(

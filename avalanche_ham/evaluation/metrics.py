@@ -53,9 +53,12 @@ def backward_transfer(matrix: Matrix) -> float | None:
 def first_forgetting(matrix: Matrix) -> float | None:
     """Avalanche's forgetting: ``1/(T-1) sum_{j<T} (a[j][j] - a[T][j])``, which is -BWT.
 
-    Avalanche prints this number only when it evaluates no task before its training.
-    Otherwise its stream metric also counts the newest task, with its accuracy before
-    training as final.
+    ``StreamForgetting`` gives it, as a fraction, at each evaluation that covers all tasks seen:
+    ``a[j][j]`` is the accuracy last measured while task j was the newest trained, ``a[T][j]``
+    that of this evaluation. Tasks not trained yet, and the newest, never count. Both values are
+    kept by experience id, so evaluating the training stream overwrites the test stream's. The
+    bare ``Forgetting`` is not reset at evaluations: it also counts the newest task if that was
+    evaluated before its training.
     """
     transfer = backward_transfer(matrix)
     return None if transfer is None else -transfer

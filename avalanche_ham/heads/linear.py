@@ -21,6 +21,10 @@ class IncrementalHead(DynamicModule):
     Each task's rows are tensors of their own, so that weight decay and momentum cannot touch
     the rows of earlier tasks. Grows in training only; evaluation changes nothing.
 
+    The rows of classes that come back train again, from where they are. Where only some of a
+    tensor's classes are back, the gradient of its other rows is zero (a weight decay of the
+    optimiser's would still reach those; the strategies here never decay heads).
+
     Args:
         in_features: width d of the features.
         n_classes: number of classes of the whole benchmark, the width of the logits.
@@ -36,6 +40,7 @@ class IncrementalHead(DynamicModule):
         self.train_old_rows = train_old_rows
         self.tasks: Any = nn.ModuleList()  # in one list, so that names never change their order
         self.current: list[int] = []
+        self._back: dict[int, Tensor] = {}  # of partly open tensors: which rows train, (rows,)
         self.register_buffer("classes", torch.zeros(0, dtype=torch.long))
         self.register_buffer("like", torch.zeros(0), persistent=False)  # follows .to(...)
 
@@ -55,10 +60,10 @@ class IncrementalHead(DynamicModule):
             self.grow(classes_of(experience))
 
     def grow(self, classes: Iterable[int]) -> None:
-        """Add rows for the classes not seen yet and freeze the rows of earlier tasks.
+        """Add rows for the classes not seen yet and freeze those of classes not here.
 
-        Classes that come back keep their rows. These train again if ``train_old_rows``, or
-        where all classes that first came together are back together.
+        Classes that come back keep their rows, and these train again. With
+        ``train_old_rows`` all rows train.
 
         Raises:
             OptionError: if an id is outside ``[0, n_classes)``.
@@ -68,9 +73,13 @@ class IncrementalHead(DynamicModule):
             raise OptionError("class ids", f"from 0 to {self.n_classes - 1}", ids)
         self.current = ids
         new = [c for c in ids if c not in set(self.classes.tolist())]
-        for task, theirs in zip(self.tasks, self.classes.split(list(map(len, self.biases)))):
-            is_back = set(theirs.tolist()) <= set(ids)
-            task.requires_grad_(self.train_old_rows or is_back)
+        self._back = {}
+        rows = self.classes.split(list(map(len, self.biases)))
+        for index, (task, theirs) in enumerate(zip(self.tasks, rows, strict=True)):
+            back = torch.isin(theirs, theirs.new_tensor(ids))
+            task.requires_grad_(self.train_old_rows or bool(back.any()))
+            if not self.train_old_rows and back.any() and not back.all():
+                self._back[index] = back
         if not new:
             return
         self._append(len(new))
@@ -90,7 +99,7 @@ class IncrementalHead(DynamicModule):
         self.tasks.append(task)
 
     def newest(self) -> list[nn.Parameter]:
-        """The parameters that train: the newest rows, or all with ``train_old_rows``."""
+        """The parameters that train: rows of the classes that are here, or all."""
         return [p for p in self.parameters() if p.requires_grad]
 
     def forward(self, features: Tensor) -> Tensor:
@@ -98,14 +107,24 @@ class IncrementalHead(DynamicModule):
         full = features.new_full((len(features), self.n_classes), UNSEEN)
         if not len(self.tasks):
             return full
-        rows, offsets = torch.cat(self.weights), torch.cat(self.biases)
+        rows, offsets = torch.cat(self._open(self.weights)), torch.cat(self._open(self.biases))
         logits = F.linear(features, rows, offsets)
         full = full.to(logits.dtype)
         return full.index_copy(1, self.classes, logits)
 
+    def _open(self, tensors: list[Tensor]) -> list[Tensor]:
+        """Cut the gradient of rows that stay closed in a tensor with rows that are back."""
+        for index, back in self._back.items():
+            one = tensors[index]
+            mask = back.to(one.device).view(-1, *[1] * (one.dim() - 1))
+            tensors[index] = torch.where(mask, one, one.detach())
+        return tensors
+
     def _load_from_state_dict(self, state: dict, prefix: str, *args: object) -> None:
         saved = state.get(prefix + "classes")
         if saved is not None:
+            if len(saved) != len(self.classes):
+                self._back = {}
             self.classes = self.classes.new_zeros(len(saved))
             while len(self.tasks) and prefix + f"tasks.{len(self.tasks) - 1}.bias" not in state:
                 del self.tasks[-1]

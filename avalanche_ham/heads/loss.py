@@ -24,6 +24,8 @@ class ScopedCrossEntropy:
     An experience of one class has no gradient under ``current`` (its softmax is 1), so there
     the scope is ``seen_frozen``. In evaluation all seen classes compete.
 
+    ``reduction`` is that of ``nn.CrossEntropyLoss``: plugins such as ``MIRPlugin`` set it.
+
     Args:
         head: the head whose logits these are; tells the current classes.
         scope: one of ``current``, ``seen``, ``seen_frozen``.
@@ -35,9 +37,14 @@ class ScopedCrossEntropy:
     def __init__(self, head: IncrementalHead, scope: str = "current") -> None:
         if scope not in SCOPES:
             raise UnknownNameError("scope", scope, SCOPES)
-        self.head, self.scope = head, scope
-        head.train_old_rows = scope == "seen"
+        self.scope, self.reduction = scope, "mean"
+        self.follow(head)
         self._known: tuple[Any, Tensor, Tensor] = ((), torch.empty(0), torch.empty(0))
+
+    def follow(self, head: IncrementalHead) -> None:
+        """Judge the logits of this head from now on."""
+        self.head = head
+        head.train_old_rows = self.scope == "seen"
 
     @property
     def effective_scope(self) -> str:
@@ -46,10 +53,10 @@ class ScopedCrossEntropy:
         return "seen_frozen" if lonely and self.scope == "current" else self.scope
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Give the mean loss of logits ``(N, n_classes)`` for class ids ``(N,)``, in fp32."""
+        """Give the (mean) loss of logits ``(N, n_classes)`` for class ids ``(N,)``, in fp32."""
         if self.head.training:
             return self.training_loss(logits, targets)
-        return F.cross_entropy(at_least_fp32(logits), targets)
+        return F.cross_entropy(at_least_fp32(logits), targets, reduction=self.reduction)
 
     def training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Give the loss under the scope, whatever mode the model is in.
@@ -67,7 +74,7 @@ class ScopedCrossEntropy:
                     "scope: current, but the batch holds images of other classes than the "
                     f"experience's {self.head.current}; use seen or seen_frozen"
                 )
-        return F.cross_entropy(logits, targets)
+        return F.cross_entropy(logits, targets, reduction=self.reduction)
 
     def _places(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Give the current class ids, and each id's position among them, -1 for no position.

@@ -15,6 +15,7 @@ from avalanche_ham.errors import OptionError, check_range
 from avalanche_ham.grouping import running_mean, similarities
 from avalanche_ham.grouping.consolidation import prune_update
 from avalanche_ham.grouping.registry import MembersMerger, check_within, make_assignment
+from avalanche_ham.plugins._order import check_order
 from avalanche_ham.state import Archive
 
 
@@ -47,6 +48,8 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
         OptionError, UnknownNameError: if an argument does not fit.
     """
 
+    place = 1  # among HAM's plugins
+
     def __init__(
         self,
         adapters: AdapterSet,
@@ -74,6 +77,10 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
             "similarities": [],
             "alphas": [],
         }
+
+    def before_training(self, strategy: Any, **kwargs: Any) -> None:
+        """Check that the plugins stand in the order of their work."""
+        check_order(strategy, self.adapters)
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Consolidate the adapter of the experience that has ended."""

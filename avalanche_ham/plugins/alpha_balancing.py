@@ -11,6 +11,7 @@ from avalanche.training.plugins import SupervisedPlugin
 
 from avalanche_ham.adapters import AdapterSet, low_rank_branches
 from avalanche_ham.errors import HamError, check_range
+from avalanche_ham.plugins._order import check_order, check_place
 from avalanche_ham.seeding import preserved
 
 NEGLIGIBLE = 0.05  # |alpha| under which a term has practically left the model
@@ -39,6 +40,8 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
         OptionError: if the rank does not fit a layer.
     """
 
+    place = 0  # among HAM's plugins
+
     def __init__(
         self,
         adapters: AdapterSet,
@@ -59,18 +62,27 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
             for name, layer in adapters.layers.items():
                 self.make_branch(name, layer)  # says now, not in mid-training, if it cannot fit
         self._start: list[float] = []  # the scalars when the task began
+        self._learned = False  # whether the newest adapter's task has come to its end
         self.memory: dict[str, Any] = {"alphas": []}
+
+    def before_training(self, strategy: Any, **kwargs: Any) -> None:
+        """Check that the plugins stand in the order of their work."""
+        check_order(strategy, self.adapters)
 
     def before_train_dataset_adaptation(self, strategy: Any, **kwargs: Any) -> None:
         """Open the adapter; the earliest hook, so that the optimiser finds its parameters."""
-        if all(module is not self.adapters for module in strategy.model.modules()):
-            raise HamError("adapters: they are not part of the strategy's model")
+        check_place(strategy, self.adapters)
+        if self.adapters.is_open and self._learned:
+            raise HamError(
+                "plugins: nobody has closed the last task's adapter; put an "
+                "AdapterGroupingPlugin after AlphaBalancingPlugin"
+            )
         if self.adapters.is_open:  # left by a training that was interrupted
             self.adapters.close()
             with torch.no_grad():  # its steps moved the groups' scalars, too
                 self.adapters.scales.copy_(torch.tensor(self._start[:-1]))
         self.adapters.open(self.make_branch, scale=self.alpha, train_scales=self.train_alphas)
-        self._start = self.adapters.scales.tolist()
+        self._start, self._learned = self.adapters.scales.tolist(), False
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Give the scalars their own learning rate and no weight decay."""
@@ -91,7 +103,7 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Log the scalars and warn if one has become negligible."""
-        end = self.adapters.scales.tolist()
+        end, self._learned = self.adapters.scales.tolist(), True
         self.memory["alphas"].append({"start": self._start, "end": end})
         for index, alpha in enumerate(end):
             if abs(alpha) < NEGLIGIBLE:

@@ -8,6 +8,7 @@ from typing import Any
 from avalanche.training.plugins import SupervisedPlugin
 
 from avalanche_ham.adapters import AdapterSet, Update
+from avalanche_ham.plugins._order import check_place
 
 
 class FinalMergingPlugin(SupervisedPlugin, supports_distributed=True):
@@ -34,6 +35,7 @@ class FinalMergingPlugin(SupervisedPlugin, supports_distributed=True):
     def before_eval(self, strategy: Any, **kwargs: Any) -> None:
         """Fold the update into the weights."""
         if self.adapters is not None:
+            check_place(strategy, self.adapters)
             self._outer.append(self.adapters.enter(self.update()))
 
     def after_eval(self, strategy: Any, **kwargs: Any) -> None:

@@ -17,17 +17,19 @@ from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import UnknownNameError, check_range
 from avalanche_ham.heads import ScopedCrossEntropy
 from avalanche_ham.plugins.final_merging import FinalMergingPlugin
+from avalanche_ham.plugins.parameter_changes import ParameterChangesPlugin
 from avalanche_ham.plugins.readout import ReadoutPlugin
 from avalanche_ham.seeding import forked, preserved
 from avalanche_ham.strategies._augment import Augment, make_augment
 from avalanche_ham.strategies._loop import Phase, PhasedTraining
 from avalanche_ham.strategies._optimizer import default_optimizer, refill
+from avalanche_ham.strategies._parts import CheckedParts, check_needs, check_scope
 from avalanche_ham.strategies._state import LearnedState
 
 PRECISIONS = ("fp32", "bf16")
 
 
-class ContinualStrategy(LearnedState, PhasedTraining, SupervisedTemplate):
+class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTemplate):
     """A class-incremental strategy on a ``ContinualModel``.
 
     The order of calls for one experience::
@@ -122,10 +124,12 @@ class ContinualStrategy(LearnedState, PhasedTraining, SupervisedTemplate):
         self.alpha_lr: float | None = None
         self.memory: dict[str, Any] = {}
         self.probe: Any = None
-        self._encoder_penalty: Tensor | None = None
+        self._penalties: list[Tensor] = []  # the encoder's, on the current mini-batch
         self.merging = FinalMergingPlugin(model.adapters, update=self.inference_update)
         self.readouts = ReadoutPlugin(self.merging)
-        common = [self.merging, self.readouts]
+        self.changes = ParameterChangesPlugin()
+        common = [self.merging, self.readouts, self.changes]
+        check_scope(plugins or [], scope)
         optimizer = optimizer or default_optimizer(lr=lr, weight_decay=weight_decay)
         self.settings = {k: v for k, v in optimizer.param_groups[0].items() if k != "params"}
         super().__init__(
@@ -232,13 +236,15 @@ class ContinualStrategy(LearnedState, PhasedTraining, SupervisedTemplate):
         """Train on one experience or a stream, each in a random state of its own.
 
         An experience whose training is interrupted or fails leaves the strategy as it was
-        before, so that it can be trained again. Args and returns as Avalanche's ``train``.
+        before, so that it can be trained again. Args and returns as Avalanche's ``train``,
+        but a generator's experiences are drawn one at a time, so without ``eval_streams``
+        each is evaluated on itself where another stream's are on them all.
         """
         if hasattr(experiences, "dataset"):
             experiences = [experiences]
-        experiences = list(experiences)  # a generator is read twice
-        streams = [experiences] if eval_streams is None else eval_streams
+        whole = None if isinstance(experiences, Iterator) else [experiences]
         for experience in experiences:
+            streams = eval_streams if eval_streams is not None else whole or [[experience]]
             with self.all_or_nothing(), forked(self.seed, "train", self.task):
                 super().train(experience, list(streams), **kwargs)
         return self.evaluator.get_last_metrics()
@@ -259,18 +265,17 @@ class ContinualStrategy(LearnedState, PhasedTraining, SupervisedTemplate):
 
     def forward(self) -> Tensor:
         """Give the logits of the current mini-batch; keeps the encoder's penalty."""
+        self._penalties = []
         with self.autocast():
-            encoding = self.model.encode(self.mb_x)
-            self._encoder_penalty = encoding.penalty
-            return self.model.classify(encoding.features)
+            return self.model(self.mb_x, penalties=self._penalties)
 
     def criterion(self) -> Tensor:
         """Scoped cross-entropy, in training with the encoder's and the method's penalties."""
         loss = self._criterion(self.mb_output, self.mb_y)
         if self.is_training:
-            for extra in (self._encoder_penalty, self.penalty()):
+            for extra in (*self._penalties, self.penalty()):
                 loss = loss if extra is None else loss + extra
-        self._encoder_penalty = None  # it would keep the graph, which nothing can copy
+        self._penalties = []  # they would keep the graph, which nothing can copy
         return loss
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -284,8 +289,15 @@ class ContinualStrategy(LearnedState, PhasedTraining, SupervisedTemplate):
             self.mbatch[0] = self.augment(self.mbatch[0])
 
     def _before_train_dataset_adaptation(self, **kwargs: Any) -> None:
+        check_needs((*self.plugins, *self.evaluator.metrics), self.experience)
+        self.tell_of_task_labels()
         self.begin_task(self.experience)
         super()._before_train_dataset_adaptation(**kwargs)
+
+    def _before_eval_exp(self, **kwargs: Any) -> None:
+        check_needs(self.evaluator.metrics, self.experience)
+        self.tell_of_task_labels()
+        super()._before_eval_exp(**kwargs)
 
     def _before_training_exp(self, **kwargs: Any) -> None:
         super()._before_training_exp(**kwargs)

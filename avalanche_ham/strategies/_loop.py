@@ -66,6 +66,7 @@ class PhasedTraining:
     training_epoch: Any
     settings: Any
     min_steps: int | None
+    changes: Any
     _stop_training: bool
     _before_training_epoch: Any
     _after_training_epoch: Any
@@ -79,6 +80,7 @@ class PhasedTraining:
             self.phase = phase
             if phase.groups is not None:
                 refill(self.optimizer, phase.groups, self.settings)
+            self.changes.phase_begins(self)
             self._run_phase(phase, **kwargs)
             self._stop_training = False  # early stopping ends a phase, the next still runs
 

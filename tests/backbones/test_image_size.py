@@ -94,6 +94,4 @@ def test_the_stem_s_stride_counts_in_a_hybrid():
 
 def test_a_network_without_such_sizes_is_refused():
     with pytest.raises(OptionError, match="backbone must be a name, a timm ViT or .*Conv2d"):
-        OptionError, match="backbone must be a name, a timm ViT or an encoder .*Conv2d"
-    ):
         create_model(nn.Conv2d(3, 3, 1), n_classes=3, image_size=64)

@@ -73,7 +73,7 @@ def test_first_forgetting_is_avalanches(matrix):
     assert first_forgetting(matrix) == -backward_transfer(matrix)
 
 
-def test_avalanche_counts_the_newest_task_when_it_was_evaluated_before_its_training():
+def test_avalanche_s_bare_metric_counts_a_newest_task_that_was_evaluated_before_its_training():
     metric = Forgetting()
     rows = [[1.0, 0.0], [0.4, 1.0]]
     for t, row in enumerate(rows):

@@ -132,14 +132,36 @@ def test_a_class_id_outside_the_benchmark_is_refused(classes):
         IncrementalHead(6, 10).grow(classes)
 
 
-def test_classes_that_all_come_back_together_train_again_and_no_others():
+def test_tensors_with_classes_that_come_back_train_again_and_no_others():
     head = IncrementalHead(6, 10)
     flags = []
     for classes in ([0, 1], [2, 3], [0, 1], [1, 4], [0, 1, 2, 3, 4]):
         head.grow(classes)
         flags.append([p.requires_grad for p in head.weights])
     assert flags[:3] == [[True], [False, True], [True, False]]
-    assert flags[3:] == [[False, False, True], [True, True, True]]
+    assert flags[3:] == [[True, False, True], [True, True, True]]
+
+
+@pytest.mark.parametrize("back", [[1], [1, 8], [0, 1, 3]])
+def test_of_the_classes_seen_exactly_those_that_are_back_move(back):
+    torch.manual_seed(0)
+    head = IncrementalHead(6, 10)
+    for classes in ([0, 1, 2], [3, 4], back):
+        head.grow(classes)
+    before = {k: v.clone() for k, v in head.state_dict().items()}
+    optimizer = torch.optim.SGD(head.newest(), lr=0.5, momentum=0.9)
+    for _ in range(3):
+        optimizer.zero_grad()
+        F.cross_entropy(head(torch.randn(8, 6))[:, :9], torch.full((8,), back[0])).backward()
+        optimizer.step()
+    after, moved = head.state_dict(), set()
+    places = {c: (k, r) for k, ids in enumerate(([0, 1, 2], [3, 4])) for r, c in enumerate(ids)}
+    for label, (task, row) in places.items():
+        for kind in ("weight", "bias"):
+            name = f"tasks.{task}.{kind}"
+            if not torch.equal(before[name][row], after[name][row]):
+                moved.add(label)
+    assert moved == set(back) & set(range(5))
 
 
 def test_after_loading_the_same_rows_train_as_without():

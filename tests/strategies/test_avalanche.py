@@ -24,6 +24,7 @@ from toys import Watch, differing, ham, make, silent, state_of
 
 from avalanche_ham.backbones import create_model
 from avalanche_ham.evaluation.accuracy import accuracy_row
+from avalanche_ham.evaluation.metrics import first_forgetting
 from avalanche_ham.strategies.sequential import train_backbone
 
 
@@ -72,6 +73,21 @@ def test_loggers_and_metrics_run_on_every_kind_of_benchmark(any_benchmark, tmp_p
         assert len(list(csv.reader(file))) > 2
     assert list((tmp_path / "tb").rglob("events.out*"))
     assert "Top1_Acc" in console.getvalue()
+
+
+def test_avalanche_s_stream_forgetting_is_our_first_forgetting(
+    benchmark,
+):
+    names = [f"Top1_Acc_Exp/eval_phase/test_stream/Exp00{j}" for j in range(3)]
+    metrics = (accuracy_metrics(experience=True), forgetting_metrics(stream=True))
+    strategy, rows = ham(evaluator=silent(*metrics)), []
+    for experience in benchmark.train_stream[:3]:  # tasks to come are evaluated, too
+        strategy.train(experience, eval_streams=[])
+        found = strategy.eval(benchmark.test_stream[:3])
+        rows.append([found[name] for name in names])
+    expected = first_forgetting(rows)
+    assert expected != 0
+    assert found["StreamForgetting/eval_phase/test_stream"] == pytest.approx(expected / 100)
 
 
 @pytest.mark.parametrize("method", ["ham", "lora", "finetune", "lwf", "ewc", "ncm"])

@@ -56,7 +56,7 @@ class CodaPromptStrategy(ContinualStrategy):
             raise UnknownNameError("schedule", schedule, SCHEDULES)
         self.schedule = schedule
         encoder: Any = vit_encoder(model.encoder, "prompting")
-        self.prompts = DecomposedPrompts(
+        prompts = DecomposedPrompts(
             width=encoder.num_features,
             heads=encoder.vit.blocks[0].attn.num_heads,
             depth=len(encoder.vit.blocks),
@@ -65,12 +65,12 @@ class CodaPromptStrategy(ContinualStrategy):
             blocks=blocks,
             ortho=ortho,
         )
-        model.encoder = PromptEncoder(encoder, self.prompts)
+        model.encoder = PromptEncoder(encoder, prompts)
         super().__init__(model=model, **kwargs)
 
     def begin_task(self, experience: Any) -> None:
         """Start the task's slice by Gram-Schmidt; earlier ones are constants from now."""
-        self.prompts.grow()
+        self.model.encoder.prompts.grow()
 
     def phases(self) -> Iterator[Phase]:
         """One phase along the schedule."""

@@ -60,7 +60,7 @@ class DualPromptStrategy(ContinualStrategy):
         self.clip_norm = clip_norm
         encoder: Any = vit_encoder(model.encoder, "prompting")
         with forked(kwargs.get("seed", 0), "dual_prompt"):
-            self.prompts = DualPrompts(
+            prompts = DualPrompts(
                 width=encoder.num_features,
                 heads=encoder.vit.blocks[0].attn.num_heads,
                 depth=len(encoder.vit.blocks),
@@ -71,12 +71,12 @@ class DualPromptStrategy(ContinualStrategy):
                 pull=pull,
                 copy_previous=copy_previous,
             )
-        model.encoder = PromptEncoder(encoder, self.prompts)
+        model.encoder = PromptEncoder(encoder, prompts)
         super().__init__(model=model, **kwargs)
 
     def begin_task(self, experience: Any) -> None:
         """Make the task's expert and key; earlier ones are constants from now."""
-        self.prompts.grow()
+        self.model.encoder.prompts.grow()
 
     def optimizer_step(self) -> None:
         """Clip the gradients, then take the step."""

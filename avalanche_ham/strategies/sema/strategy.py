@@ -76,17 +76,21 @@ class SEMAStrategy(ContinualStrategy):
         self.threshold, self.detect_batch_size = threshold, detect_batch_size
         self.descriptor_steps, self.descriptor_lr = descriptor_steps, descriptor_lr
         self.recompute_statistics = recompute_statistics
-        self.encoder = ExpandingEncoder(
+        model.encoder = ExpandingEncoder(
             model.encoder,
             hidden=hidden,
             descriptor_width=descriptor_width,
             expandable=expandable,
         )
-        model.encoder = self.encoder
         super().__init__(model=model, **kwargs)
         added: Any = {str(i): [] for i, _ in enumerate(self.encoder.blocks)}
         self.memory = {"added": added, "surprises": []}
         self._trained: dict[int, int] = {}  # what trained in this task, and its size
+
+    @property
+    def encoder(self) -> ExpandingEncoder:
+        """The model's encoder."""
+        return self.model.encoder
 
     def begin_task(self, experience: Any) -> None:
         """Give every block its first adapter, in the first experience."""
