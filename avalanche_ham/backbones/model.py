@@ -65,7 +65,9 @@ def vit_encoder(encoder: nn.Module, why: str) -> VitEncoder:
     """
     if not isinstance(encoder, VitEncoder):
         kind = type(encoder).__name__
-        raise HamError(f"model: {why} needs a fresh VitEncoder, but its encoder is a {kind}")
+        raise HamError(
+            f"model: for {why} its encoder must be a fresh VitEncoder, but it is a {kind}"
+        )
     return encoder
 
 

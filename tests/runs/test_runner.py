@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -78,6 +79,14 @@ def test_every_number_follows_from_the_matrix(record):
     assert record["aaa"] == pytest.approx(average_anytime_accuracy(matrix))
     own = [matrix[t][t] for t in range(3)]
     assert record["a_t_merged"] == pytest.approx(100 * sum(own) / 3)
+
+
+def test_times_are_those_that_training_and_evaluation_took(monkeypatch):
+    readings = iter([10.0, 12.5, 16.0, 100.0, 107.0, 107.25])  # start, trained, evaluated
+    clock = SimpleNamespace(perf_counter=lambda: next(readings))
+    monkeypatch.setattr(live_run, "time", clock)
+    told = result(quick("frozen", n_tasks=2))
+    assert told["train_seconds"] == [2.5, 7.0] and told["eval_seconds"] == [3.5, 0.25]
 
 
 def test_times_and_sizes_are_told_for_every_task(record):

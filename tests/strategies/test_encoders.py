@@ -154,7 +154,7 @@ def test_only_the_adaptable_part_is_adapted_and_fine_tuned():
 
 @pytest.mark.parametrize("cls", [L2PStrategy, DualPromptStrategy, CodaPromptStrategy, SEMAStrategy])
 def test_methods_that_need_a_vit_say_so_in_one_line(cls):
-    with pytest.raises(HamError, match="needs a fresh VitEncoder, but its encoder is a Words") as e:
+    with pytest.raises(HamError, match="must be a fresh VitEncoder, but it is a Words") as e:
         cls(model=create_model(Words(), n_classes=4), evaluator=silent())
     assert "\n" not in str(e.value)
 

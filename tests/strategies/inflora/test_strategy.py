@@ -12,7 +12,9 @@ from avalanche_ham.errors import OptionError
 from avalanche_ham.evaluation.accuracy import accuracy_row
 from avalanche_ham.runs.saving import load_tree, save_tree
 from avalanche_ham.state import count_stored
+from avalanche_ham.strategies.inflora import strategy as strategy_module
 from avalanche_ham.strategies.inflora.strategy import InfLoRAStrategy, stream_length
+from avalanche_ham.strategies.inflora.subspace import update_subspace
 
 WIDTH, LAYERS = 48, 3  # of the tiny ViT
 
@@ -180,3 +182,18 @@ def test_wrong_options_are_errors(make):
         make(threshold=1.5)
     with pytest.raises(OptionError, match="n_tasks must be at least 1"):
         make(n_tasks=0)
+
+
+def test_the_protected_energy_grows_from_task_to_task(make, benchmark, monkeypatch):
+    used = []
+
+    def watched(moment, space, threshold):
+        used.append(threshold)
+        return update_subspace(moment, space, threshold)
+
+    monkeypatch.setattr(strategy_module, "update_subspace", watched)
+    strategy = make(threshold=0.5, final_threshold=0.9, steps=1)
+    for experience in benchmark.train_stream[:3]:  # of five tasks
+        strategy.train(experience)
+    expected = [0.5 + 0.4 * task / 5 for task in range(3) for _ in range(LAYERS)]
+    assert used == pytest.approx(expected)

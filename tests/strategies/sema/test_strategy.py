@@ -83,6 +83,20 @@ def test_it_expands_on_a_shifted_distribution_only(by, expected, recompute, make
     assert (told["surprises"][0] > strategy.threshold) == (expected == 2)
 
 
+def test_the_threshold_is_exactly_where_it_is_set(make, benchmark):
+    def trained(threshold: float):
+        strategy = make(descriptor_steps=2, threshold=threshold)
+        for experience in benchmark.train_stream[:2]:
+            strategy.train(experience)
+        return strategy
+
+    (largest,) = trained(1e9).memory["surprises"]
+    assert largest > 0.1
+    one, two = trained(largest), trained(largest - 0.01)
+    assert set(one.describe()["adapters"].values()) == {1}
+    assert 2 in two.describe()["adapters"].values()
+
+
 def test_at_most_one_adapter_per_block_and_task(make, benchmark):
     strategy = make(expandable=2, **SURE)
     for task, experience in enumerate(benchmark.train_stream[:3]):
