@@ -10,6 +10,7 @@ _HOME = {  # imported on first use: a list of names needs no torch
     "SCOPES": "loss",
     "IncrementalHead": "linear",
     "NearestClassMean": "ncm",
+    "Readout": "readout",
     "RidgeReadout": "ridge",
     "ScopedCrossEntropy": "loss",
     "create_readout": "registry",
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from avalanche_ham.heads.loss import SCOPES as SCOPES
     from avalanche_ham.heads.loss import ScopedCrossEntropy as ScopedCrossEntropy
     from avalanche_ham.heads.ncm import NearestClassMean as NearestClassMean
+    from avalanche_ham.heads.readout import Readout as Readout
     from avalanche_ham.heads.registry import HEADS as HEADS
     from avalanche_ham.heads.registry import create_readout as create_readout
     from avalanche_ham.heads.registry import split_heads as split_heads

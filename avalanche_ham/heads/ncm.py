@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from avalanche_ham.heads.linear import UNSEEN
+from avalanche_ham.heads.readout import Readout
 
 
-class NearestClassMean(nn.Module):
+class NearestClassMean(Readout):
     """Classify by the cosine between a feature and the class means.
 
     Args:
@@ -18,18 +19,11 @@ class NearestClassMean(nn.Module):
         seed: as every readout takes one; nothing here is random.
     """
 
-    counts: Tensor
     sums: Tensor
 
     def __init__(self, in_features: int, n_classes: int, *, seed: int = 0) -> None:
-        super().__init__()
-        self.register_buffer("counts", torch.zeros(n_classes))
+        super().__init__(in_features, n_classes, seed=seed)
         self.register_buffer("sums", torch.zeros(n_classes, in_features))
-
-    @property
-    def is_fed(self) -> bool:
-        """Whether any class has been fed."""
-        return bool(self.counts.any())
 
     def solution(self) -> dict[str, Tensor]:
         """Give all that a prediction needs: ``means (n_classes, d)`` of length 1, ``counts``."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from avalanche_ham.errors import check_range
 from avalanche_ham.heads.linear import UNSEEN
+from avalanche_ham.heads.readout import Readout
 from avalanche_ham.seeding import generator
 
 
-class RidgeReadout(nn.Module):
+class RidgeReadout(Readout):
     """Ridge regression to one-hot targets on random ReLU projections (as in RanPAC).
 
     Features are scaled to unit length, projected by a fixed random matrix to
@@ -29,7 +30,6 @@ class RidgeReadout(nn.Module):
     gram: Tensor
     moments: Tensor
     projection: Tensor
-    counts: Tensor
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class RidgeReadout(nn.Module):
         penalty: float = 1e-2,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(in_features, n_classes, seed=seed)
         check_range("projections", projections, 0, float("inf"))
         check_range("penalty", penalty, 0.0, float("inf"), open_low=True)
         self.penalty = penalty
@@ -50,13 +50,7 @@ class RidgeReadout(nn.Module):
         self.register_buffer("projection", draw, persistent=False)  # follows from the seed
         self.register_buffer("gram", torch.zeros(width, width))
         self.register_buffer("moments", torch.zeros(width, n_classes))
-        self.register_buffer("counts", torch.zeros(n_classes))
         self._weights: Tensor | None = None
-
-    @property
-    def is_fed(self) -> bool:
-        """Whether any class has been fed."""
-        return bool(self.counts.any())
 
     def _lift(self, features: Tensor) -> Tensor:
         unit = F.normalize(features.to(self.gram), dim=1)
