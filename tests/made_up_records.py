@@ -17,7 +17,7 @@ from avalanche_ham.runs.settings import run_settings
 def made_up(config, **values) -> dict:
     """Give the record of a run that was never made."""
     preset = preset_values(config.preset, config.benchmark, config.method)
-    values, data = run_settings(config.method, config.benchmark, preset, config.options)
+    resolved, data = run_settings(config.method, config.benchmark, preset, config.options)
     n = config.n_tasks
     return {
         "method": config.method,
@@ -29,7 +29,7 @@ def made_up(config, **values) -> dict:
         "backbone": config.backbone or preset["backbone"],
         "weights_id": identity_of(config).weights,
         "data_id": config.data_id,
-        "hyperparameters": {**values, **data},
+        "hyperparameters": {**resolved, **data},
         "accuracy_matrix": [[0.5] * (t + 1) + [None] * (n - t - 1) for t in range(n)],
         "test_images": [100] * n,
         "scope": ["current"] * n,
