@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
@@ -59,9 +60,19 @@ def arguments(path: str) -> dict[str, Argument]:
     return found
 
 
-@cache
 def table(path: str) -> dict[str, str]:
-    """Read a dict literal of classes or functions: name -> where the class or function is."""
+    """Read a dict literal of classes or functions: name -> where the class or function is.
+
+    Rows that a program has added to it since count too.
+    """
+    module, _, name = path.rpartition(".")
+    loaded = getattr(sys.modules.get(module), name, {})
+    added = {key: f"{value.__module__}.{value.__qualname__}" for key, value in loaded.items()}
+    return {**added, **_literal_table(path)}
+
+
+@cache
+def _literal_table(path: str) -> dict[str, str]:
     module, _, name = path.rpartition(".")
     node = _assigned(module, name)
     if not isinstance(node, ast.Dict):

@@ -167,6 +167,8 @@ def test_only_what_trains_is_stored_for_one_lora(benchmark):
     [
         ({"strength": -1.0}, "ewc_strength must be at least 0"),
         ({"decay": 1.5}, "ewc_decay"),
+        ({"batch_size": 0}, "ewc_batch_size must be at least 1"),
+        ({"max_batches": 0}, "ewc_max_batches must be at least 1"),
     ],
 )
 def test_options_outside_their_range_are_refused(options, message):
