@@ -228,13 +228,19 @@ def test_what_was_learned_moves_with_the_model(benchmark, method):
     assert all(p.dtype == torch.float64 for p in parameters)
 
 
-def test_weights_kept_for_training_move_with_the_model_in_mid_training(benchmark):
-    def move(strategy):
-        if strategy.task == 1 and strategy.step == 2:
+def test_weights_kept_for_training_move_with_the_model(benchmark):
+    def move(strategy):  # before the optimiser has a state, which torch moves by no call
+        if strategy.task == 1 and strategy.step == 0:
+            kept = [layer.fixed for layer in strategy.adapters.layers.values()]
             strategy.model.double()
+            for layer, before in zip(strategy.adapters.layers.values(), kept, strict=True):
+                assert torch.equal(layer.fixed, before.double())
+                seen.append(layer.fixed.dtype)
 
+    seen: list[torch.dtype] = []
     strategy = ham(train_alphas=False, plugins=[Watch(before_training_iteration=move)])
     strategy.train(benchmark.train_stream[:2], eval_streams=[])
+    assert seen == [torch.float64] * 3
     assert logits(strategy).dtype == torch.float64
 
 

@@ -98,10 +98,10 @@ class ExpandingEncoder(nn.Module):
         return sum(len(block.adapters) for block in self.blocks)
 
     def grow(self, index: int) -> None:
-        """Add an adapter beside block ``index``, on the ViT's device."""
+        """Add an adapter beside block ``index``, on the ViT's device and in its precision."""
         weight = next(self.vit.parameters())
         self.blocks[index].grow()
-        self.blocks[index].to(weight.device)
+        self.blocks[index].to(weight.device, weight.dtype)
 
     def each(self, action: Callable[[BlockAdapters], None]) -> None:
         """Do something to every block, such as ``BlockAdapters.freeze``."""
