@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from avalanche_ham.benchmarks import BENCHMARKS
@@ -19,10 +20,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
 TABLES = (METHODS, RULES, HEADS, BENCHMARKS)
 
 
-# a plan's cells are those of a report's set-up
-KNOWN = ["avalanche_ham.runs.plan imports avalanche_ham.reporting.setup"]
-
-
+@pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """The names that the blocks leave, run in order in a folder of their own."""
     folder = tmp_path_factory.mktemp("contributing")

@@ -54,7 +54,7 @@ class Record(TypedDict):
         memory_bytes: of stored images.
     """
 
-    __pydantic_config__ = ConfigDict(allow_inf_nan=False, extra="allow")  # type: ignore[misc]
+    __pydantic_config__ = ConfigDict(allow_inf_nan=False, extra="allow", strict=True)  # type: ignore[misc]
 
     method: str
     head: str

@@ -94,7 +94,7 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
         scope: str = "current",
         steps: int | None = None,
         precision: str = "fp32",
-        augment: str | Augment | None = "none",
+        augment: str | Augment = "none",
         min_steps: int | None = None,
         seed: int = 0,
         train_mb_size: int = 64,

@@ -10,7 +10,7 @@ from avalanche_ham.errors import DataError
 def test_a_folder_becomes_a_benchmark_of_its_classes(write_folder, tmp_path):
     root = write_folder(tmp_path / "mine", ["cat", "ant", "bee"])
     benchmark = image_folder(data_root=str(root), n_tasks=2, seed=1)
-    assert benchmark.name == "image_folder"
+    assert benchmark.name == "mine"
     assert benchmark.class_names == ("ant", "bee", "cat") and benchmark.n_classes == 3
     assert [len(e.dataset) for e in benchmark.train_stream] == [6, 3]
     assert [len(e.dataset) for e in benchmark.test_stream] == [4, 2]

@@ -79,7 +79,7 @@ def test_options_of_rules_that_share_a_name_share_the_default():
 
 def test_objects_and_what_the_run_sets_are_no_options():
     for method in METHODS:
-        hidden = {"model", "optimizer", "plugins", "evaluator", "augment", "device", "seed",
+        hidden = {"model", "optimizer", "plugins", "evaluator", "device", "seed",
                   "eval_every", "peval_mode", "assign", "self", *MADE}  # fmt: skip
         assert not hidden & {*options_of(method)}, method
 

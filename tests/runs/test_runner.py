@@ -17,6 +17,7 @@ from reference import (
 
 from avalanche_ham.errors import HamError
 from avalanche_ham.runs import run as live_run
+from avalanche_ham.runs.config import resolve_config
 from avalanche_ham.runs.lock import LOCK
 from avalanche_ham.runs.records import read_records
 from avalanche_ham.runs.runner import Resources, Run, RunConfig, run
@@ -226,7 +227,7 @@ def test_a_method_that_is_its_readout_brings_its_head(method):
 
 def test_options_of_the_data_and_of_the_method_both_reach_the_run():
     config = quick(options={"test_per_class": 2, "keep": 0.5, "epochs": 1})
-    current = Run(config, CPU, show=False)
+    current = Run(resolve_config(config), CPU, show=False)
     assert [len(e.dataset) for e in current.benchmark.test_stream] == [8, 6, 6]
     assert current.strategy.grouping.keep == 0.5
     assert current.strategy.steps is None and current.strategy.train_epochs == 1

@@ -7,8 +7,7 @@ import pickle
 
 import pytest
 import torch
-from avalanche.benchmarks import benchmark_from_datasets, task_incremental_benchmark
-from avalanche.benchmarks.utils import as_classification_dataset
+from avalanche.benchmarks import task_incremental_benchmark
 from avalanche.evaluation.metrics import (
     amca_metrics,
     class_accuracy_metrics,
@@ -17,9 +16,8 @@ from avalanche.evaluation.metrics import (
     labels_repartition_metrics,
 )
 from avalanche.training.plugins import AGEMPlugin, GEMPlugin, LwFPlugin, MIRPlugin, ReplayPlugin
-from streams import Triples, logits
+from streams import logits
 from torch import nn
-from torch.utils.data import Subset
 from toys import Watch, differing, ham, make, silent, state_of
 
 from avalanche_ham import HAMStrategy, create_model
@@ -182,27 +180,6 @@ def test_a_generator_s_experiences_are_drawn_one_at_a_time(benchmark):
     assert drawn == [(0, 0), (1, 1), (2, 2)] and strategy.task == 3
 
 
-@pytest.mark.parametrize("scope", ["current", "seen_frozen"])
-@pytest.mark.parametrize("method", ["ham", "l2p"])
-def test_of_an_experience_s_classes_those_that_are_back_train_like_the_new(method, scope):
-    images = Triples(6)
-    parts = [
-        as_classification_dataset(
-            Subset(images, [i for i, y in enumerate(images.targets) if y in c])
-        )
-        for c in ({0, 1, 2}, {1, 3})
-    ]
-    stream = benchmark_from_datasets(train=parts).train_stream
-    strategy = make(method, {"scope": scope, "weight_decay": 0.1})
-    strategy.train(stream[0], eval_streams=[])
-    head = strategy.model.head
-    before = head.weights[0].detach().clone()
-    strategy.train(stream[1], eval_streams=[])
-    assert head.classes.tolist() == [0, 1, 2, 3] and head.current == [1, 3]
-    moved = (head.weights[0] != before).any(dim=1)
-    assert moved.tolist() == [False, True, False]
-
-
 @pytest.mark.parametrize("method", ["ham", "lora", "sd_lora", "inflora", "dual_prompt", "sema"])
 def test_a_strategy_goes_through_pickle_and_goes_on_alike(benchmark, method):
     strategy = make(method)
@@ -242,16 +219,6 @@ def test_weights_kept_for_training_move_with_the_model(benchmark):
     strategy.train(benchmark.train_stream[:2], eval_streams=[])
     assert seen == [torch.float64] * 3
     assert logits(strategy).dtype == torch.float64
-
-
-@pytest.mark.parametrize("method", ["ham", "sema"])
-def test_a_model_in_bf16_trains_and_is_evaluated(benchmark, method):
-    strategy = make(method)
-    strategy.model.bfloat16()
-    for experience in benchmark.train_stream[:2]:
-        strategy.train(experience, eval_streams=[])
-    strategy.eval(benchmark.test_stream[:2])
-    assert logits(strategy).isfinite().all()
 
 
 def test_an_encoder_compiled_in_place_learns_the_same(benchmark):
