@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from avalanche_ham.backbones.names import own_size
+from avalanche_ham.benchmarks.registry import BENCHMARKS, is_there
 from avalanche_ham.cli.config_file import STYLES, expand, write_config
 from avalanche_ham.cli.parser import DATA_ROOT, OneLineParser, check_place, flag
 from avalanche_ham.errors import OptionError, UnknownNameError
@@ -107,6 +108,8 @@ def _parse(words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     given = vars(peek.parse_known_args(words)[0])
     args = {k: option.read(given.get(k, option.default)) for k, option in common.items()}
     method, benchmark = args["method"], args["benchmark"]
+    if benchmark not in BENCHMARKS and not is_there(benchmark, args["data_root"]):
+        raise UnknownNameError("benchmark", benchmark, BENCHMARKS)
     own = {**options_of(method), **benchmark_options(benchmark)}
     parser = _parser(args, _shown(args, own))
     found, unknown = parser.parse_known_args(words)

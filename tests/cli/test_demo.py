@@ -142,7 +142,7 @@ def test_a_demo_holds_its_folder_meanwhile(tmp_path, monkeypatch):
 
 def test_a_file_and_foreign_records_are_refused(tmp_path):
     (tmp_path / "records.jsonl").write_text('{"method": "ham"}\n')
-    with pytest.raises(StateError, match="another run"):
+    with pytest.raises(HamError, match="line 1: head: Field required"):
         demo(tmp_path, SMALL)
     with pytest.raises(HamError, match="is a file"):
         demo(tmp_path / "records.jsonl", SMALL)

@@ -8,6 +8,7 @@ import pytest
 
 from avalanche_ham.cli.main import main
 from avalanche_ham.cli.report_options import make_parser, make_setup
+from avalanche_ham.runs.archive import Archive
 
 SMALL = ("--preset", "smoke", "--benchmark", "digits", "--methods", "ham", "--jobs", "0")
 
@@ -73,6 +74,6 @@ def test_a_figure_whose_folder_is_a_file_is_refused(refused):
 def test_what_is_listed_twice_counts_once():
     words = "1 --records r --seeds 1,1,2 --tasks 2,2,5,2 --benchmark digits,digits"
     words += " --methods ham,lora,ham --head ridge,ridge"
-    setup = make_setup(make_parser("table").parse_args(words.split()), {})
+    setup = make_setup(make_parser("table").parse_args(words.split()), {}, Archive())
     assert (setup.seeds, setup.tasks, setup.benchmarks) == ((1, 2), (2, 5), ("digits",))
     assert (setup.methods, setup.heads) == (("ham", "lora"), ("ridge",))
