@@ -35,7 +35,7 @@ class VitEncoder(nn.Module):
         vit: the transformer; a classifier is not used.
 
     Raises:
-        HamError: if it is of a kind that cannot be used; docs/backbones.md says which.
+        HamError: if it is of a kind that cannot be used.
     """
 
     def __init__(self, vit: VisionTransformer) -> None:
@@ -201,7 +201,7 @@ def create_model(
 
     Raises:
         UnknownNameError: if backbone or head are unknown.
-        HamError: if the backbone is of a kind that cannot be used; docs/backbones.md says which.
+        HamError: if the backbone is of a kind that cannot be used.
         OptionError: if the patch size does not divide the image size, or it is no encoder.
     """
     names = split_heads(head)

@@ -1,4 +1,4 @@
-"""Which vision transformers the encoder can open; docs/backbones.md is the table made from it."""
+"""Which vision transformers the encoder can open."""
 
 from __future__ import annotations
 

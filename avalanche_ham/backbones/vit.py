@@ -16,7 +16,7 @@ from avalanche_ham.backbones.weights import check_weights_file, read_weights
 from avalanche_ham.errors import DataError, StateError, UnknownNameError
 from avalanche_ham.seeding import forked
 
-# timm's modules whose models are its plain ``VisionTransformer``; docs/backbones.md has the table
+# timm's modules whose models are its plain ``VisionTransformer``
 FAMILIES = ("vision_transformer", "deit", "vision_transformer_hybrid")
 
 
