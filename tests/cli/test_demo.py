@@ -35,7 +35,7 @@ def without_times(records):
         {
             name: value
             for name, value in record.items()
-            if "seconds" not in name and "memory" not in name
+            if "seconds" not in name and name not in ("date", "peak_memory_mb")
         }
         for record in records
     ]
