@@ -16,7 +16,7 @@ from avalanche_ham.benchmarks.registry import BENCHMARKS
 from avalanche_ham.cli.parser import OneLineParser, flag
 from avalanche_ham.errors import HamError, UnknownNameError
 from avalanche_ham.runs.option import Option, as_word
-from avalanche_ham.runs.options import benchmark_options, options_of
+from avalanche_ham.runs.options import benchmark_options, options_of, readout_options
 from avalanche_ham.strategies.registry import METHODS
 
 FLAGS = ("download", "dry-run", "keep-state", "probes", "resume", "retry", "run")
@@ -71,7 +71,7 @@ def read_tables(tables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
     Raises:
         HamError: if a name is unknown or a value does not fit its option.
     """
-    of_data = [benchmark_options(name) for name in BENCHMARKS]
+    of_data = [readout_options(), *(benchmark_options(name) for name in BENCHMARKS)]
     everything = [*of_data, *(options_of(name) for name in METHODS)]
     common = _read_table("options", tables.get("options", {}), everything)
     own = {}

@@ -33,7 +33,7 @@ class RunConfig:
         backbone: a name; None takes the preset's.
         image_size: side in pixels; None takes the preset's or the backbone's own.
         weights: a local weights file for the backbone, or None.
-        options: overrides of the method's or the benchmark's options, in plain types.
+        options: overrides of the options of method, benchmark and readouts, in plain types.
     """
 
     method: str = "ham"
@@ -54,7 +54,8 @@ class Settings:
 
     Attributes:
         heads: names, the first one predicts during training.
-        options: the strategy's options; ``data`` those of the benchmark.
+        options: the strategy's options; ``data`` those of the benchmark, ``readouts`` those of
+            the closed-form heads.
         numbers: version of the method's numbers, see ``Method``.
         weights: a local file, or None.
     """
@@ -70,6 +71,7 @@ class Settings:
     weights: str | None
     options: Mapping[str, Any]
     data: Mapping[str, Any]
+    readouts: Mapping[str, Any]
     numbers: int
 
     @property
@@ -89,12 +91,13 @@ def resolve_config(config: RunConfig) -> Settings:
     check_range("seed", config.seed, 0, 2**31)
     check_range("n_tasks", config.n_tasks, 1, 10_000)
     preset = preset_values(config.preset, config.benchmark, config.method)
-    options, data = run_settings(config.method, config.benchmark, preset, config.options)
+    heads = split_heads(method.head or config.head or method.default_head)
+    values = run_settings(config.method, config.benchmark, heads, preset, config.options)
     backbone = config.backbone or preset["backbone"]
     size = config.image_size or (preset.get("image_size") if config.backbone is None else None)
     return Settings(
         method=config.method,
-        heads=split_heads(method.head or config.head or method.default_head),
+        heads=heads,
         benchmark=config.benchmark,
         n_tasks=config.n_tasks,
         seed=config.seed,
@@ -102,8 +105,9 @@ def resolve_config(config: RunConfig) -> Settings:
         backbone=backbone,
         image_size=size or own_size(backbone),
         weights=config.weights,
-        options=MappingProxyType(options),
-        data=MappingProxyType(data),
+        options=MappingProxyType(values.strategy),
+        data=MappingProxyType(values.data),
+        readouts=MappingProxyType(values.readouts),
         numbers=method.numbers,
     )
 

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from avalanche_ham.benchmarks.registry import BENCHMARKS
+from avalanche_ham.heads.registry import HEADS
 from avalanche_ham.runs.arguments import arguments, table
 from avalanche_ham.runs.option import Option, option_of
 from avalanche_ham.strategies.registry import get_method
@@ -64,6 +65,16 @@ def benchmark_options(benchmark: str) -> dict[str, Option]:
     entry = BENCHMARKS.get(benchmark, BENCHMARKS["image_folder"])
     found = _plain(entry.function.replace(":", "."))
     return {option.name: option for option in found.values()}
+
+
+def readout_options() -> dict[str, Option]:
+    """List the options of all closed-form heads by name, such as ``ridge_penalty``."""
+    found = {}
+    for head, path in HEADS.items():
+        for option in _plain(path).values() if path else ():
+            name = f"{head}_{option.name}"
+            found[name] = replace(option, name=name, needs=("head", (head,)))
+    return found
 
 
 def class_options(made: Made, name: str) -> dict[str, Option]:
