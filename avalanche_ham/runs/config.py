@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from avalanche_ham.backbones.names import own_size
-from avalanche_ham.benchmarks.registry import BENCHMARKS
+from avalanche_ham.benchmarks.registry import BENCHMARKS, is_image_folder
 from avalanche_ham.errors import OptionError, check_range
 from avalanche_ham.heads.registry import split_heads
 from avalanche_ham.runs.presets import preset_values
@@ -126,7 +126,7 @@ def at_its_place(config: RunConfig, resources: Resources) -> tuple[RunConfig, Re
     if config.benchmark != FOLDER:
         return config, resources
     root = Path(resources.data_root).expanduser().resolve()
-    if not (root / "train").is_dir():
+    if not is_image_folder(root):
         return config, resources  # is refused where the images are opened
     name = root.name.replace("-", "_") if root.name.replace("-", "_") in BENCHMARKS else root.name
     if name == FOLDER or (name in BENCHMARKS and not BENCHMARKS[name].downloads):

@@ -12,8 +12,9 @@ import torch
 from avalanche_ham.backbones.digest import weights_digest
 from avalanche_ham.backbones.model import create_model
 from avalanche_ham.backbones.names import RANDOM
-from avalanche_ham.benchmarks import BENCHMARKS, create_benchmark
+from avalanche_ham.benchmarks import create_benchmark
 from avalanche_ham.benchmarks._image_cache import cache_folder
+from avalanche_ham.benchmarks.registry import entry_of
 from avalanche_ham.errors import StateError
 from avalanche_ham.evaluation.accuracy import AccuracyRow, accuracy_rows
 from avalanche_ham.evaluation.forward_transfer import class_mean_accuracy
@@ -93,9 +94,9 @@ class Run:
     def _benchmark(self, n_tasks: int) -> Any:
         options = dict(self.settings.data)
         if n_tasks != self.settings.n_tasks:  # all classes at once
-            options.pop("classes_per_task", None)
-        known = BENCHMARKS.get(self.settings.benchmark)  # an unknown one is refused below
-        if self.resources.download and known is not None and known.downloads:
+            for option in ("classes_per_task", "first_task"):
+                options.pop(option, None)
+        if self.resources.download and entry_of(self.settings.benchmark).downloads:
             options["download"] = True
         return create_benchmark(
             self.settings.benchmark,
