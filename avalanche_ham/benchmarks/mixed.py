@@ -51,7 +51,12 @@ def mixed(
         seed: seed of class orders, subsets and a shuffled order of tasks.
         size: side in pixels, at least 1, to which all images are brought.
         task_order: one of ``in_turn`` (set after set), or ``shuffled`` (by the seed).
-        train_per_class, test_per_class, holdout: see ``class_incremental``.
+        train_per_class: largest number of training images of each class, at least 1; None takes
+            all.
+        test_per_class: largest number of test images (or held-out images) of each class, at
+            least 1; None takes all.
+        holdout: fraction of the training images of each class, in [0, 1), that is tested on
+            instead of the test images; 0 to test on the test images.
         download: fetch sets that are missing and can be fetched.
 
     Raises:
