@@ -20,9 +20,10 @@ from avalanche_ham.evaluation.accuracy import AccuracyRow, accuracy_rows
 from avalanche_ham.evaluation.forward_transfer import class_mean_accuracy
 from avalanche_ham.runs.config import Resources, Settings, asked_size
 from avalanche_ham.runs.identity import Digests, difference, identity_entries
+from avalanche_ham.runs.packed import pack
 from avalanche_ham.runs.progress import Progress
 from avalanche_ham.runs.provenance import provenance, same_place
-from avalanche_ham.runs.record import pack, state_of_head
+from avalanche_ham.runs.record import state_of_head
 from avalanche_ham.runs.saving import load_tree, save_tree
 from avalanche_ham.runs.settings import build_strategy, readout_arguments
 from avalanche_ham.runs.stem_cache import find_stem, past_stem
