@@ -137,7 +137,7 @@ def test_features_separate_digits(vit):
     assert _nearest_class_mean(vit, train, test) > 0.45  # chance is 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.data
 def test_features_separate_held_out_tiny_imagenet(vit):
     root = Path(os.environ.get("AVALANCHE_HAM_DATA", ""), "tiny-imagenet")
     if not (root / "train").is_dir():
