@@ -172,9 +172,14 @@ def test_a_termination_of_this_process_ends_those_that_it_started(tmp_path, monk
 
     with ThreadPoolExecutor(1) as pool:
         workers = pool.submit(terminate)
-        with pytest.raises(KeyboardInterrupt):
-            _execute(slow, tmp_path, jobs=2)
-    assert not psutil.wait_procs(workers.result(), timeout=5)[1]
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                _execute(slow, tmp_path, jobs=2)
+        finally:
+            alive = psutil.wait_procs(workers.result(), timeout=5)[1]
+            for process in alive:
+                process.kill()
+    assert not alive
     assert signal.signal(signal.SIGTERM, before) is unexpected
     for config in slow:
         assert RunLock(tmp_path / identity_of(config).slug).acquire()
