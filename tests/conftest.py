@@ -35,6 +35,14 @@ def tiny_model():
     return make
 
 
+@pytest.fixture(scope="session", params=[12, pytest.param(100, marks=pytest.mark.slow)])
+def long_benchmark(request):
+    """Many tasks of two classes of noise each: twelve by default, a hundred among the slow."""
+    from streams import many_tasks
+
+    return many_tasks(request.param)
+
+
 @pytest.fixture
 def benchmark():
     """Ten classes of easily told coloured noise in five experiences, 12 images a class."""

@@ -13,14 +13,15 @@ from avalanche_ham.strategies._base import ContinualStrategy
 
 CONFIG = RunConfig(preset="smoke", n_tasks=3, head="linear,ridge", options={"rank": 4})
 RESOURCES = Resources(device="cpu")
-PLACES = {  # where the process dies -> number of tasks that the folder then holds
-    "between tasks": 1,
-    "inside a task": 1,
-    "writing an adapter": 1,
-    "renaming an adapter": 1,
-    "writing the state": 1,
-    "renaming the state": 1,
-    "renaming the record": 3,
+# where the process dies: at which call of which function. Each commit of HAM writes two files,
+# the new adapter and the state
+PLACES: dict[str, tuple[object, str, int]] = {
+    "inside a task": (ContinualStrategy, "optimizer_step", 5),  # three steps a task
+    "writing an adapter": (os, "fsync", 3),
+    "renaming an adapter": (os, "replace", 3),
+    "writing the state": (os, "fsync", 4),
+    "renaming the state": (os, "replace", 4),
+    "renaming the record": (os, "replace", 7),
 }
 
 
@@ -42,29 +43,21 @@ def die_at_call(module: object, name: str, count: int) -> None:
     setattr(module, name, counted)
 
 
-def install(place: str) -> None:
-    """Each commit of HAM writes two files, the new adapter and the state."""
-    if place == "inside a task":
-        die_at_call(ContinualStrategy, "optimizer_step", 5)  # three steps a task
-    elif place == "writing an adapter":
-        die_at_call(os, "fsync", 3)
-    elif place == "writing the state":
-        die_at_call(os, "fsync", 4)
-    elif place == "renaming an adapter":
-        die_at_call(os, "replace", 3)
-    elif place == "renaming the state":
-        die_at_call(os, "replace", 4)
-    elif place == "renaming the record":
-        die_at_call(os, "replace", 7)
-
-
 def run_and_die(place: str, out: str) -> None:
-    """Start the run and die at the place."""
+    """Start the run and die at the place; between tasks, where it is none of ``PLACES``."""
     torch.set_num_threads(1)
-    install(place)
+    if place in PLACES:
+        die_at_call(*PLACES[place])
 
     def after_task(current: Run) -> None:
-        if place == "between tasks":
+        if place not in PLACES:
             die()
 
     run(CONFIG, RESOURCES, out=Path(out), show=False, after_task=after_task)
+
+
+def run_and_die_at_call(config: RunConfig, name: str, count: int, out: str) -> None:
+    """Start any run and die when it calls a function of ``os`` for the ``count``-th time."""
+    torch.set_num_threads(1)
+    die_at_call(os, name, count)
+    run(config, RESOURCES, out=Path(out), show=False)

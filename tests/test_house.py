@@ -1,4 +1,4 @@
-"""Which folder may import which: no import runs upwards, and none in a circle."""
+"""Which folder may import which, and where a module's tests lie."""
 
 from __future__ import annotations
 
@@ -97,3 +97,18 @@ def test_no_two_folders_import_each_other():
     pairs = {(folder(a), folder(b)) for a in INSIDE for b in imports_of(a)}
     both = {pair for pair in pairs if pair[0] != pair[1] and pair[::-1] in pairs}
     assert not both
+
+
+TESTS = Path(__file__).parent
+PLACES: dict[str, set[str]] = {}  # a module's own name -> the folders that have one
+for _name, _path in modules().items():
+    if _path.stem != "__init__":
+        PLACES.setdefault(_path.stem.lstrip("_"), set()).add(str(_path.parent.relative_to(ROOT)))
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("test_*.py")), ids=lambda path: path.stem)
+def test_tests_lie_where_the_package_has_the_module_of_their_name(path):
+    """A subject of several modules has a name of its own, in the folder of its main one."""
+    folder = str(path.parent.relative_to(TESTS))
+    assert folder == "experiments" or (ROOT / folder).is_dir()
+    assert folder in PLACES.get(path.stem.removeprefix("test_"), {folder})

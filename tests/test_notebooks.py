@@ -1,5 +1,6 @@
 """The notebooks run as they stand, and show what they say."""
 
+import ast
 import functools
 import os
 import re
@@ -41,6 +42,9 @@ def executed(name):
     return run(name, FOLDER.parent)
 
 
+AS_COMMITTED_AND_NOW = [read, pytest.param(executed, marks=pytest.mark.slow)]
+
+
 def shown(notebook):
     """The text that a notebook's cells have shown, and the number of its pictures."""
     outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
@@ -67,6 +71,17 @@ def test_every_notebook_is_short_valid_executed_and_free_of_machine_paths(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_what_every_notebook_imports_is_there(name):
+    cells = [cell.source for cell in read(name).cells if cell.cell_type == "code"]
+    trees = [ast.parse(re.sub(r"^[%!].*", "", cell, flags=re.MULTILINE)) for cell in cells]
+    imports = [n for t in trees for n in ast.walk(t) if isinstance(n, ast.Import | ast.ImportFrom)]
+    assert any("avalanche_ham" in ast.unparse(node) for node in imports)
+    for node in imports:
+        exec(ast.unparse(node), {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_every_notebook_runs_and_draws_as_many_pictures_as_the_committed_one(name):
     assert shown(executed(name))[1] == shown(read(name))[1] >= 2
 
@@ -78,8 +93,9 @@ def test_ham_step_by_step_follows_the_papers_sections_in_order():
     assert [s[0] for s in sections if s] == ["3.2.1", "3.2.2", "3.3"]
 
 
-def test_ham_step_by_step_shows_that_merging_changes_nothing_and_works():
-    text, _ = shown(executed(STEPS))
+@pytest.mark.parametrize("notebook", AS_COMMITTED_AND_NOW)
+def test_ham_step_by_step_shows_that_merging_changes_nothing_and_works(notebook):
+    text, _ = shown(notebook(STEPS))
     assert "backbone bit-identical: True" in text
     assert "un-merged state bit-identical after the evaluation: True" in text
     unmerged = re.search(r"un-merged: (.*)", text)[1].strip()
@@ -106,8 +122,9 @@ def test_reading_the_results_shows_dashes_for_what_is_missing(tmp_path, monkeypa
     assert not re.search(r"no data|\bnan\b", text)
 
 
-def test_own_data_is_learnt_and_its_adapter_is_the_same_in_peft():
-    text, _ = shown(executed(OWN_DATA))
+@pytest.mark.parametrize("notebook", AS_COMMITTED_AND_NOW)
+def test_own_data_is_learnt_and_its_adapter_is_the_same_in_peft(notebook):
+    text, _ = shown(notebook(OWN_DATA))
     final = re.findall(r"after task 5: accuracy (\d+) %", text)
     untrained, trained = map(int, final)
     assert trained > 50 and trained > untrained  # guessing: 10

@@ -11,7 +11,7 @@ ROOT = os.environ.get("AVALANCHE_HAM_DATA", "")
 FOLDERS = {"cifar100": ("cifar100", 32), "tiny_imagenet": ("tiny-imagenet", 64)}
 
 
-@pytest.mark.slow
+@pytest.mark.data
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_real_data_set_has_its_classes_sizes_and_its_cache(name, monkeypatch):
     folder, side = FOLDERS[name]

@@ -93,7 +93,9 @@ def test_export_in_half_precision_keeps_the_features(run, tmp_path):
     torch.testing.assert_close(half(images), full(images), rtol=1e-2, atol=1e-2)
 
 
-@pytest.mark.parametrize("weights", [(0.3, 1, 10, 0), (0.3, 1, 10, 40)])
+@pytest.mark.parametrize(
+    "weights", [(0.3, 1, 10, 40), pytest.param((0.3, 1, 10, 0), marks=pytest.mark.slow)]
+)
 def test_killed_and_resumed_run_ends_with_the_same_weights(
     run, script, tmp_path, monkeypatch, weights
 ):

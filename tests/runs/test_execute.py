@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
@@ -15,9 +16,11 @@ import psutil
 import pytest
 from toys import SMOKE
 
+from avalanche_ham.runs import execute as execute_module
 from avalanche_ham.runs import one_run
 from avalanche_ham.runs.archive import FAILURE, read_archive
 from avalanche_ham.runs.config import Resources
+from avalanche_ham.runs.execute import _process_context as process_context
 from avalanche_ham.runs.execute import execute
 from avalanche_ham.runs.identity import identity_of
 from avalanche_ham.runs.lock import LOCK, RunLock
@@ -51,6 +54,13 @@ def test_two_processes_make_all_runs_each_in_its_folder(tmp_path):
         assert archive.record(config)["threads"] == 1
 
 
+def test_processes_are_forked_from_a_server_where_the_system_can(monkeypatch):
+    assert process_context().get_start_method() == "forkserver"
+    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    assert process_context().get_start_method() == "spawn"
+
+
+@pytest.mark.slow
 def test_a_system_that_cannot_fork_starts_its_processes_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
     problems, archive = _execute([SMOKE], tmp_path, jobs=1)
@@ -146,6 +156,36 @@ def test_a_killed_process_is_noted_as_failed_and_its_run_can_be_made_again(tmp_p
     assert RunLock(folder).acquire()
 
 
+def test_a_termination_of_this_process_ends_those_that_it_started(tmp_path, monkeypatch):
+    monkeypatch.setattr(execute_module, "PATIENCE", 0)
+    slow = [replace(SMOKE, seed=seed, options={"rank": 2, "steps": 100_000}) for seed in (1, 2)]
+
+    def unexpected(*args):
+        raise AssertionError("SIGTERM has not become an interrupt")
+
+    before = signal.signal(signal.SIGTERM, unexpected)
+
+    def terminate():
+        workers = [_worker(tmp_path / identity_of(config).slug) for config in slow]
+        os.kill(os.getpid(), signal.SIGTERM)
+        return workers
+
+    with ThreadPoolExecutor(1) as pool:
+        workers = pool.submit(terminate)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                _execute(slow, tmp_path, jobs=2)
+        finally:
+            alive = psutil.wait_procs(workers.result(), timeout=5)[1]
+            for process in alive:
+                process.kill()
+    assert not alive
+    assert signal.signal(signal.SIGTERM, before) is unexpected
+    for config in slow:
+        assert RunLock(tmp_path / identity_of(config).slug).acquire()
+
+
+@pytest.mark.slow
 def test_a_kill_of_the_command_ends_the_processes_that_it_started(tmp_path):
     options = "--methods ham --benchmark digits --tasks 5 --seeds 1,2 --preset cpu"
     words = f"table methods {options} --run --jobs 2 --threads 1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import shutil
@@ -9,7 +10,8 @@ import signal
 
 import pytest
 import torch
-from killed_run import CONFIG, PLACES, RESOURCES, run_and_die
+from killed_run import CONFIG, PLACES, RESOURCES, run_and_die, run_and_die_at_call
+from sampling import some_of
 from toys import differing, state_of
 
 from avalanche_ham.errors import HamError, StateError
@@ -18,6 +20,8 @@ from avalanche_ham.runs.runner import RunConfig, run
 from avalanche_ham.runs.saving import load_tree
 from avalanche_ham.strategies.registry import METHODS
 
+RESUMABLE = [method for method in METHODS if method != "joint"]
+QUICK_PLACES = ("inside a task", "renaming the state")
 EXACT = (
     "accuracy_matrix",
     "accuracy_task_known",
@@ -70,25 +74,48 @@ def whole():
     return finish(CONFIG)
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_a_killed_process_is_resumed_to_the_same_result_bit_by_bit(tmp_path, whole, place):
+def until_it_dies(target, *args) -> int:
+    """Run a function in a process of its own; its exit code."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["killed_run", "avalanche_ham.strategies.ham"])
-    process = context.Process(target=run_and_die, args=(place, str(tmp_path)))
+    process = context.Process(target=target, args=args)
     process.start()
     process.join(120)
-    assert process.exitcode == -signal.SIGKILL
-    saved = load_tree(tmp_path / "state")
-    assert len(saved["measured"]["train_seconds"]) == PLACES[place]
+    return process.exitcode
+
+
+@pytest.mark.parametrize("place", some_of(["between tasks", *PLACES], *QUICK_PLACES))
+def test_a_killed_process_is_resumed_to_the_same_result_bit_by_bit(tmp_path, whole, place):
+    assert until_it_dies(run_and_die, place, str(tmp_path)) == -signal.SIGKILL
+    done = len(load_tree(tmp_path / "state")["measured"]["train_seconds"])
+    assert done == (3 if place == "renaming the record" else 1)
     assert not (tmp_path / "records.jsonl").exists()
     assert_same(finish(CONFIG, out=tmp_path, resume=True), whole)
     assert len(read_records(tmp_path)) == 2  # one a head
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m != "joint"])
-def test_every_method_resumes_to_the_same_result_bit_by_bit(tmp_path, method):
+@functools.cache
+def whole_run(method: str):
+    """A short run of a method, and what it ends with."""
     config = RunConfig(method=method, preset="smoke", n_tasks=3, options={"eval_batch_size": 64})
-    expected = finish(config)
+    return config, finish(config)
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("count", range(1, 9))
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("method", RESUMABLE)
+def test_every_method_is_killed_at_every_write_and_resumed(tmp_path, method, call, count):
+    config, expected = whole_run(method)
+    code = until_it_dies(run_and_die_at_call, config, call, count, str(tmp_path))
+    ended = (tmp_path / "records.jsonl").exists()
+    assert code == (0 if ended else -signal.SIGKILL)
+    assert_same(finish(config, out=tmp_path, resume=True), expected)
+
+
+@pytest.mark.parametrize("method", some_of(RESUMABLE, "ham", "lora_ewc", "sema", "ncm"))
+def test_every_method_resumes_to_the_same_result_bit_by_bit(tmp_path, method):
+    config, expected = whole_run(method)
     start_and_cut(config, tmp_path)
     torch.manual_seed(99)  # the random state of the new process must not matter
     assert_same(finish(config, out=tmp_path, resume=True), expected)
@@ -116,6 +143,14 @@ def cut_run(tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    """A folder with the same run, finished."""
+    out = tmp_path_factory.mktemp("finished")
+    run(CONFIG, RESOURCES, out=out, show=False)
+    return out
+
+
 @pytest.fixture
 def folder(cut_run, tmp_path):
     """A copy of that folder to spoil."""
@@ -126,11 +161,11 @@ def test_resuming_with_nothing_saved_starts_afresh(tmp_path, whole):
     assert_same(finish(CONFIG, out=tmp_path / "new", resume=True), whole)
 
 
-def test_a_finished_run_gives_its_record_without_running_again(tmp_path):
-    first = run(CONFIG, RESOURCES, out=tmp_path, show=False)
-    again, state = finish(CONFIG, out=tmp_path, resume=True)
-    assert state is None and again == first
-    assert len(read_records(tmp_path)) == 2
+def test_a_finished_run_gives_its_record_without_running_again(finished_run):
+    first = read_records(finished_run)
+    again, state = finish(CONFIG, out=finished_run, resume=True)
+    assert state is None and again in first
+    assert read_records(finished_run) == first and len(first) == 2
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(folder):
@@ -155,13 +190,14 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(folder):
         ({"options": {"rank": 4, "holdout": 0.5}}, "holdout: none there, 0.5 given"),
     ],
 )
-@pytest.mark.parametrize("finished", [False, True])
-def test_another_run_s_folder_is_refused_by_what_differs(folder, change, named, finished):
-    if finished:
-        run(CONFIG, RESOURCES, out=folder, resume=True, show=False)
+@pytest.mark.parametrize("state", ["cut_run", "finished_run"])
+def test_another_run_s_folder_is_refused_by_what_differs(request, change, named, state):
+    folder = request.getfixturevalue(state)
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     other = RunConfig(**{**CONFIG.__dict__, **change})
     with pytest.raises(StateError, match=f"out: {folder} holds another run: {named}$"):
         run(other, RESOURCES, out=folder, resume=True, show=False)
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
 
 
 def first_adapter(folder):

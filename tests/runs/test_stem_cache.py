@@ -77,8 +77,9 @@ def test_the_benchmark_stays_the_same_but_for_its_images(benchmark, hybrid_model
 def test_streams_of_other_lengths_share_the_files(benchmark, hybrid_model, tmp_path):
     from avalanche_ham.benchmarks import create_benchmark
 
+    few = {"train_per_class": 3, "test_per_class": 2}
     for n_tasks in (1, 5):
-        digits = create_benchmark("digits", data_root=".", n_tasks=n_tasks, seed=2)
+        digits = create_benchmark("digits", data_root=".", n_tasks=n_tasks, seed=2, **few)
         past_stem(digits, hybrid_model.encoder, tmp_path)
         assert len(files(tmp_path)) == 2  # training and test images
 
@@ -97,7 +98,7 @@ def test_another_stem_or_input_gets_other_files(what, benchmark, hybrid_model, t
     if what == "weights":
         next(find_stem(encoder).parameters()).data.mul_(1.5)
     elif what == "size":
-        encoder.preprocess.size = (2 * SIZE, 2 * SIZE)
+        encoder.preprocess.size = (SIZE + 32, SIZE + 32)
     else:
         encoder.preprocess.mean += 0.1
     past_stem(benchmark, encoder, tmp_path)

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from streams import classic, logits, many_tasks
+from streams import classic, logits
 
 from avalanche_ham.benchmarks.class_incremental import class_incremental
 from avalanche_ham.benchmarks.image_set import ImageSet
@@ -204,28 +204,28 @@ def test_the_classic_benchmark_with_triples(make):
     assert (logits(strategy) > -1e3).all()  # every class was seen
 
 
-def test_a_hundred_tasks_without_expansions_keep_their_size(make):
-    strategy, sizes = (
-        make(n_classes=200, steps=1, train_mb_size=4, threshold=1e9),
-        set(),
-    )
-    for experience in many_tasks(100).train_stream:
+def test_many_tasks_without_expansions_keep_their_size(make, long_benchmark):
+    n_classes = long_benchmark.n_classes
+    strategy = make(n_classes=n_classes, steps=1, train_mb_size=4, threshold=1e9)
+    sizes = set()
+    for experience in long_benchmark.train_stream:
         strategy.train(experience)
         sizes.add(count_stored(adapters(strategy)))
     assert len(sizes) == 1
     assert logits(strategy).isfinite().all()
 
 
-def test_a_hundred_tasks_with_expansions_grow_linearly(make):
+def test_many_tasks_with_expansions_grow_linearly(make, long_benchmark):
     options = {"expandable": 1, "descriptor_width": 8, "hidden": 4, **SURE}
-    strategy, sizes = make(n_classes=200, steps=1, train_mb_size=4, **options), []
-    for experience in many_tasks(100).train_stream:
+    stream, sizes = long_benchmark.train_stream, []
+    strategy = make(n_classes=long_benchmark.n_classes, steps=1, train_mb_size=4, **options)
+    for experience in stream:
         strategy.train(experience)
         sizes.append(sum(p.numel() for p in strategy.encoder.blocks.parameters()))
     adapter, descriptor = 2 * 48 * 4 + 4 + 48, 2 * 48 * 8 + 8 + 48
     grown = {b - a for a, b in itertools.pairwise(sizes)}
     assert grown == {adapter + descriptor + 48 + 1}  # and a router row
-    assert strategy.describe()["adapters"] == {"0": 1, "1": 1, "2": 100}
+    assert strategy.describe()["adapters"] == {"0": 1, "1": 1, "2": len(stream)}
     assert logits(strategy).isfinite().all()
 
 
