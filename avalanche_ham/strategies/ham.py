@@ -147,6 +147,7 @@ class HAMStrategy(ContinualStrategy):
         )
         self.merge_rule, self.space, self.weights_rule = merge_rule, space, weights_rule
         super().__init__(model=model, **kwargs)
+        self.alpha_lr = alpha_lr
         self.memory = {"balancing": self.balancing.memory, "grouping": self.grouping.memory}
 
     def own_plugins(self) -> list[Any]:
