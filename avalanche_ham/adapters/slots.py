@@ -38,15 +38,14 @@ def split_slots(change: LowRank | Tensor, slots: Sequence[str] | None) -> list[L
     """
     if slots is None:
         return [change]
-    if not isinstance(change, LowRank):
-        parts: list[LowRank | Tensor] = [rows_of(change, slot) for slot in slots]
-        left = int(change.count_nonzero()) - sum(int(p.count_nonzero()) for p in parts)
-    else:
+    columns: Sequence[LowRank | Tensor] = [change] * len(slots)
+    if isinstance(change, LowRank):
         if change.rank % len(slots):
             raise OptionError("the rank of a change", f"a multiple of {len(slots)}", change.rank)
-        columns = zip(slots, change.a.chunk(len(slots)), change.b.chunk(len(slots), dim=1))
-        parts = [rows_of(LowRank(a, b), slot) for slot, a, b in columns]
-        left = int(change.b.count_nonzero()) - sum(int(b.count_nonzero()) for _, b in parts)
+        pairs = zip(change.a.chunk(len(slots)), change.b.chunk(len(slots), dim=1), strict=True)
+        columns = [LowRank(a, b) for a, b in pairs]
+    parts = [rows_of(part, slot) for part, slot in zip(columns, slots, strict=True)]
+    left = _filled(change) - sum(_filled(part) for part in parts)
     if left:
         allowed = f"zero outside the blocks of its slots {tuple(slots)}"
         raise OptionError("the change", allowed, f"{left} other entries")
@@ -62,6 +61,11 @@ def join_slots(parts: Sequence[LowRank | Tensor], slots: Sequence[str] | None) -
         return _placed([part for part in parts if isinstance(part, Tensor)], slots)
     blocks = [_placed([pair.b], [slot]) for pair, slot in zip(pairs, slots, strict=True)]
     return LowRank(torch.cat([pair.a for pair in pairs]), torch.cat(blocks, dim=1))
+
+
+def _filled(change: LowRank | Tensor) -> int:
+    """Count what is not zero in rows: of B, or of a dense change."""
+    return int(torch.count_nonzero(change.b if isinstance(change, LowRank) else change))
 
 
 def _placed(parts: Sequence[Tensor], slots: Sequence[str]) -> Tensor:

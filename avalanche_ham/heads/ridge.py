@@ -9,7 +9,10 @@ from torch.nn import functional as F
 from avalanche_ham.errors import check_range
 from avalanche_ham.heads.linear import UNSEEN
 from avalanche_ham.heads.readout import Readout
+from avalanche_ham.precision import back_to, in_float64
 from avalanche_ham.seeding import generator
+
+FP32 = 1e-6  # relative size of an eigenvalue that sums in fp32 cannot tell from 0
 
 
 class RidgeReadout(Readout):
@@ -17,7 +20,8 @@ class RidgeReadout(Readout):
 
     Features are scaled to unit length, projected by a fixed random matrix to
     ``h = relu(f P)``, and ``W = (H'H + lambda n I)^-1 H'Y`` is solved from the streamed
-    ``H'H (M, M)`` and ``H'Y (M, n_classes)``, n being the number of images seen.
+    ``H'H (M, M)`` and ``H'Y (M, n_classes)``, n being the number of images seen. Where that
+    is singular, W is the shortest of its solutions: features of zeros alone score 0.
 
     Args:
         in_features: width d of the features.
@@ -68,11 +72,14 @@ class RidgeReadout(Readout):
     def _solve(self) -> Tensor:
         if self._weights is None or self._weights.device != self.gram.device:
             scale = self.penalty * self.gram.diagonal().mean()
-            system = self.gram.double()
-            system.diagonal().add_(scale)
-            factor = torch.linalg.cholesky(system)
-            solved = torch.cholesky_solve(self.moments.double(), factor)
-            self._weights = solved.to(self.gram.dtype)
+            system, moments = in_float64(self.gram).clone(), in_float64(self.moments)
+            system.diagonal().add_(in_float64(scale))
+            factor, singular = torch.linalg.cholesky_ex(system)
+            if singular:  # features of zeros, or a penalty that the Gram matrix's fp32 swallows
+                solved = torch.linalg.pinv(system, rtol=FP32, hermitian=True) @ moments
+            else:
+                solved = torch.cholesky_solve(moments, factor)
+            self._weights = back_to(solved, self.gram)
         return self._weights
 
     def solution(self) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from avalanche.training.plugins import SupervisedPlugin
@@ -174,7 +174,7 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
                 there = LowRank(change.a.to(device), change.b.to(device))
                 changes.setdefault(name, []).append(split_slots(there, self.slots))
         return {
-            name: join_slots([concatenate(parts) for parts in zip(*members)], self.slots)
+            name: cast(LowRank, join_slots([concatenate(c) for c in zip(*members)], self.slots))
             for name, members in changes.items()
         }
 
