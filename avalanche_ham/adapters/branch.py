@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avalanche_ham.adapters.low_rank import LowRank
+from avalanche_ham.adapters.slots import SLOTS
 from avalanche_ham.errors import OptionError
-
-SLOTS = ("q", "k", "v")  # row blocks of timm's fused ``attn.qkv``, in this order
 
 
 class LowRankBranch(nn.Module):

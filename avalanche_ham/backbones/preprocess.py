@@ -107,4 +107,4 @@ def resize_matrix(before: int, after: int, dtype: torch.dtype, device: torch.dev
     with torch.inference_mode(False):  # it is kept, and training must be able to use it
         unit = torch.eye(before, dtype=torch.float64)[None, None]
         lines = F.interpolate(unit, (after, before), mode="bilinear", antialias=after < before)
-        return lines[0, 0].to(device, dtype)
+        return lines[0, 0].to(dtype).to(device)  # not every device has float64

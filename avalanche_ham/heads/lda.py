@@ -8,6 +8,7 @@ from torch import Tensor
 from avalanche_ham.errors import check_range
 from avalanche_ham.heads.linear import UNSEEN
 from avalanche_ham.heads.readout import Readout
+from avalanche_ham.precision import back_to, in_float64
 
 
 class LinearDiscriminant(Readout):
@@ -61,8 +62,8 @@ class LinearDiscriminant(Readout):
         return {"weights": weights, "bias": bias, "counts": self.counts}
 
     def _solve(self) -> tuple[Tensor, Tensor]:
-        means = self.means.double()
-        shared = self.scatter.double() / self.counts.sum().clamp(min=1)
+        means = in_float64(self.means)
+        shared = in_float64(self.scatter) / in_float64(self.counts.sum().clamp(min=1))
         spread = shared.diagonal().mean()
         if spread == 0:  # an image a class, or the same ones: nothing but distances is known
             shared, spread = torch.eye(len(shared)).to(shared), 1.0
@@ -70,7 +71,7 @@ class LinearDiscriminant(Readout):
         shared.diagonal().add_(self.shrinkage * spread)
         weights = torch.cholesky_solve(means.T, torch.linalg.cholesky(shared))
         bias = -(means * weights.T).sum(1) / 2
-        return weights.to(self.means), bias.to(self.means)
+        return back_to(weights, self.means), back_to(bias, self.means)
 
     @torch.no_grad()
     def forward(self, features: Tensor) -> Tensor:

@@ -9,11 +9,13 @@ from torch.nn import functional as F
 from avalanche_ham.errors import check_range
 from avalanche_ham.heads.linear import UNSEEN
 from avalanche_ham.heads.readout import Readout
+from avalanche_ham.precision import back_to, in_float64
 from avalanche_ham.seeding import generator
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # below, single precision is lost in the solution
 FIRST_PENALTY = 1e-2
 HELD_OUT = 5  # every fifth image
+FP32 = 1e-6  # relative size of an eigenvalue that sums in fp32 cannot tell from 0
 
 
 class RidgeReadout(Readout):
@@ -21,7 +23,8 @@ class RidgeReadout(Readout):
 
     Features are scaled to unit length, projected by a fixed random matrix to
     ``h = relu(f P)``, and ``W = (H'H + lambda n I)^-1 H'Y`` is solved from the streamed
-    ``H'H (M, M)`` and ``H'Y (M, n_classes)``, n being the number of images seen.
+    ``H'H (M, M)`` and ``H'Y (M, n_classes)``, n being the number of images seen. Where that
+    is singular, W is the shortest of its solutions: features of zeros alone score 0.
 
     Without a penalty of your own, one is chosen after every task as in RanPAC (McDonnell et al.
     2023, https://arxiv.org/abs/2307.02251, Sec. 4): every fifth image of the task is held out, the
@@ -100,23 +103,31 @@ class RidgeReadout(Readout):
             wanted = F.one_hot(targets, len(self.counts)).to(h)
             solved = ((p, self._solved(p)) for p in PENALTIES)
             errors = {p: (h @ w - wanted).square().mean() for p, w in solved if w is not None}
-            self.chosen.fill_(min(errors, key=lambda p: float(errors[p])))
+            if errors:  # none for features of zeros
+                self.chosen.fill_(min(errors, key=lambda p: float(errors[p])))
         self._add(h, targets)
+
+    def _system(self, penalty: float) -> tuple[Tensor, Tensor]:
+        system = in_float64(self.gram).clone()
+        system.diagonal().add_(penalty * in_float64(self.gram.diagonal().mean()))
+        return system, in_float64(self.moments)
 
     def _solved(self, penalty: float) -> Tensor | None:
         """Solve for the weights, None where rounding has left nothing to solve."""
-        system = self.gram.double()
-        system.diagonal().add_(penalty * self.gram.diagonal().mean())
-        factor, failed = torch.linalg.cholesky_ex(system)
-        if failed:
-            return None
-        return torch.cholesky_solve(self.moments.double(), factor).to(self.gram)
+        system, moments = self._system(penalty)
+        factor, singular = torch.linalg.cholesky_ex(system)
+        return None if singular else back_to(torch.cholesky_solve(moments, factor), self.gram)
 
     def _solve(self) -> Tensor:
         self.settle()
         if self._weights is None or self._weights.device != self.gram.device:
             penalty = self.penalty or float(self.chosen) or FIRST_PENALTY
-            self._weights = self._solved(penalty)
+            weights = self._solved(penalty)
+            if weights is None:  # features of zeros, or a penalty that the Gram's fp32 swallows
+                system, moments = self._system(penalty)
+                inverse = torch.linalg.pinv(system, rtol=FP32, hermitian=True)
+                weights = back_to(inverse @ moments, self.gram)
+            self._weights = weights
         return self._weights
 
     def solution(self) -> dict[str, Tensor]:

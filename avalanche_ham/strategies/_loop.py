@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from avalanche_ham.errors import DivergedError, HamError
+from avalanche_ham.plugins._rates import follow
 from avalanche_ham.strategies._optimizer import refill
 
 CHECK_EVERY = 20  # steps between looks at the loss on a GPU, where a look waits for the device
@@ -64,7 +65,6 @@ class PhasedTraining:
     train_mb_size: Any
     task: Any
     training_epoch: Any
-    settings: Any
     min_steps: int | None
     changes: Any
     _stop_training: bool
@@ -74,12 +74,13 @@ class PhasedTraining:
     phase = Phase()
     step = 0  # optimiser steps done in this phase
     total_steps = 0  # of this phase
+    _scheduled: tuple[float, ...] = ()  # the groups' rates, while a step's are annealed
 
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
         for phase in self.phases():
             self.phase = phase
             if phase.groups is not None:
-                refill(self.optimizer, phase.groups, self.settings)
+                refill(self.optimizer, phase.groups)
             self.changes.phase_begins(self)
             self._run_phase(phase, **kwargs)
             self._stop_training = False  # early stopping ends a phase, the next still runs
@@ -117,6 +118,7 @@ class PhasedTraining:
         last = self.step + 1 >= self.total_steps
         if self.device.type == "cpu" or last or self.step % CHECK_EVERY == 0:
             self._check_finite()
+        follow(self.optimizer)  # a plugin may have changed the first group's rate just now
         if self.phase.schedule == "cosine":
             self._anneal()
         self.optimizer.step()
@@ -124,11 +126,16 @@ class PhasedTraining:
         self.after_step()
 
     def _anneal(self) -> None:
-        if self.step == 0:
-            self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._scheduled = tuple(group["lr"] for group in self.optimizer.param_groups)
         factor = 0.5 * (1 + math.cos(math.pi * self.step / self.total_steps))
-        for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
-            group["lr"] = rate * factor
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["lr"] * factor
+
+    def end_annealing(self) -> None:
+        """Give the groups the rates that the user's scheduler knows again."""
+        for group, rate in zip(self.optimizer.param_groups, self._scheduled):
+            group["lr"] = rate
+        self._scheduled = ()
 
     def _check_finite(self) -> None:
         value = float(torch.as_tensor(self.loss).detach())
