@@ -13,7 +13,7 @@ from avalanche_ham.backbones.preprocess import resize_matrix
 from avalanche_ham.evaluation import forward_transfer
 from avalanche_ham.grouping import similarities
 from avalanche_ham.grouping.similarity import cosine_similarity
-from avalanche_ham.heads import NearestClassMean, RidgeReadout
+from avalanche_ham.heads import LinearDiscriminant, NearestClassMean, RidgeReadout
 from avalanche_ham.precision import back_to, has_float64, in_float64
 from avalanche_ham.strategies.inflora.subspace import SecondMoment
 from avalanche_ham.strategies.sd_lora import direction as sd_lora
@@ -71,11 +71,18 @@ def test_similarities():
     assert abs(dense) > 0.01
 
 
-def test_a_ridge_readout():
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: RidgeReadout(5, 6, projections=30),
+        lambda: RidgeReadout(5, 6, projections=30, penalty=None),
+        lambda: LinearDiscriminant(5, 6),
+    ],
+)
+def test_readouts(make):
     draw = torch.Generator().manual_seed(0)
     features, targets = torch.randn(20, 5, generator=draw), torch.arange(20) % 4
-    here = RidgeReadout(5, 6, projections=30)
-    far = RidgeReadout(5, 6, projections=30)
+    here, far = make(), make()
     for name, buffer in list(far.named_buffers()):
         setattr(far, name, there(buffer))
     here.feed(features, targets)
