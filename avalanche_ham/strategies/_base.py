@@ -312,13 +312,13 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
         super()._after_training_iteration(**kwargs)
 
     def _before_train_dataset_adaptation(self, **kwargs: Any) -> None:
-        check_needs((*self.plugins, *self.evaluator.metrics), self.experience)
+        check_needs((*self.plugins, *self.evaluator.metrics), self.experience, self.model)
         self.tell_of_task_labels()
         self.begin_task(self.experience)
         super()._before_train_dataset_adaptation(**kwargs)
 
     def _before_eval_exp(self, **kwargs: Any) -> None:
-        check_needs(self.evaluator.metrics, self.experience)
+        check_needs(self.evaluator.metrics, self.experience, self.model)
         self.tell_of_task_labels()
         super()._before_eval_exp(**kwargs)
 
