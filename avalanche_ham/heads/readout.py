@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +34,19 @@ class Readout(nn.Module):
         super().__init__()
         self.in_features = in_features
         self.register_buffer("counts", torch.zeros(n_classes))  # images of each class
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Readout:
+        """Follow the model to a device or to float64, but keep statistics out of half precision.
+
+        Sums over thousands of images lose everything in its seven bits.
+        """
+
+        def at_least_fp32(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            half = moved.is_floating_point() and moved.dtype.itemsize < 4
+            return tensor.to(moved.device) if half else moved
+
+        return super()._apply(at_least_fp32, recurse)
 
     @property
     def is_fed(self) -> bool:
