@@ -196,7 +196,8 @@ def create_model(
         n_classes: number of classes of the whole benchmark, ``benchmark.n_classes``.
         head: who predicts: ``linear`` (the trained head), ``ncm`` or ``ridge``; further
             names after a comma are measured beside the first, ``"linear,ridge"``.
-        pretrained, weights, image_size: see ``create_backbone``.
+        pretrained, weights, image_size: see ``create_backbone``; a network of your own has
+            its weights, and other encoders than a ViT their image size.
         seed: of random weights and random projections.
 
     Raises:
@@ -209,10 +210,16 @@ def create_model(
         backbone = create_backbone(
             backbone, pretrained=pretrained, weights=weights, image_size=image_size, seed=seed
         )
-    elif isinstance(backbone, VisionTransformer):
-        remember_digest(backbone)
-        set_image_size(backbone, image_size)
+    else:
+        if weights is not None:
+            raise OptionError("weights", "None for a network of your own", str(weights))
+        if isinstance(backbone, VisionTransformer):
+            check_supported(backbone)
+            remember_digest(backbone)
+            set_image_size(backbone, image_size)
     encoder = _frozen_encoder(backbone)
+    if encoder is backbone:
+        set_image_size(backbone, image_size)  # which it cannot take
     width: Any = encoder.num_features
     made = {name: create_readout(name, width, n_classes, seed=seed) for name in names}
     readouts = {name: readout for name, readout in made.items() if readout is not None}
@@ -220,14 +227,14 @@ def create_model(
 
 
 def _frozen_encoder(network: nn.Module) -> nn.Module:
-    network.requires_grad_(False)
-    if isinstance(network, VisionTransformer):
+    if isinstance(network, VisionTransformer) or type(network).__module__.startswith("timm."):
+        encoder = VitEncoder(network)  # or the reason why not
         prefer_plain_attention(network)
-        return VitEncoder(network)
+        return encoder.requires_grad_(False)
     if not isinstance(getattr(network, "num_features", None), int):
         allowed = "a name, a timm ViT or an encoder with num_features"
         raise OptionError("backbone", allowed, type(network).__name__)
-    return network
+    return network.requires_grad_(False)
 
 
 def prefer_plain_attention(vit: nn.Module) -> None:
