@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avalanche_ham.benchmarks._image_cache import cached_sets
-from avalanche_ham.benchmarks._image_files import check_same_classes, scan_classes
+from avalanche_ham.benchmarks._image_files import as_text, check_same_classes, scan_classes
 from avalanche_ham.benchmarks.class_incremental import (
     Benchmark,
     Split,
@@ -26,8 +26,8 @@ def image_folder(
 ) -> Benchmark:
     """Split the images of a folder into tasks; the benchmark bears the folder's name.
 
-    Images are turned as their EXIF orientation says; transparency shows white; 16-bit grey
-    keeps its upper eight bits.
+    Images are turned as their EXIF orientation says; transparency shows white; 16-bit channels
+    keep their upper eight bits; of several frames the first is taken.
 
     Args:
         data_root: the folder that holds ``train`` and ``test``.
@@ -42,7 +42,7 @@ def image_folder(
     """
     root = Path(data_root).expanduser()
     train, test = open_folder(root, size=size)
-    return class_incremental(train, test, name=root.resolve().name, **split)
+    return class_incremental(train, test, name=as_text(root.resolve().name), **split)
 
 
 def open_folder(root: Path, *, size: int = 224) -> tuple[ImageSet, ImageSet]:

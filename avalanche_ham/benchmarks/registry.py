@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -73,9 +74,14 @@ def is_there(name: str, data_root: str | PathLike[str]) -> bool:
     """Whether a data set lies below a data root, or needs no files."""
     root = Path(data_root).expanduser()
     if name not in BENCHMARKS:
-        return (root / name / "train").is_dir()
+        return (root / _file_name(name) / "train").is_dir()
     folders = BENCHMARKS[name].folders
     return folders is None or any((root / folder).is_dir() for folder in folders)
+
+
+def _file_name(name: str) -> str:
+    """Give the name under which the system finds a folder, in any locale."""
+    return os.fsdecode(name.encode("utf-8", "surrogateescape"))
 
 
 def create_benchmark(name: str, *, data_root: str | PathLike[str], **options: Any) -> Benchmark:
@@ -95,7 +101,8 @@ def create_benchmark(name: str, *, data_root: str | PathLike[str], **options: An
     if name not in BENCHMARKS:
         if not is_there(name, data_root):
             raise UnknownNameError("benchmark", name, BENCHMARKS)
-        return create_benchmark("image_folder", data_root=Path(data_root, name), **options)
+        root = Path(data_root, _file_name(name))
+        return create_benchmark("image_folder", data_root=root, **options)
     module, _, function = BENCHMARKS[name].function.partition(":")
     make: Callable[..., Benchmark] = getattr(importlib.import_module(module), function)
     return make(data_root=data_root, **options)
