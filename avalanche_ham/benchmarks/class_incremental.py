@@ -23,7 +23,7 @@ from avalanche.benchmarks.utils import AvalancheDataset, as_classification_datas
 from avalanche_ham.benchmarks._image_digests import digest_of
 from avalanche_ham.benchmarks._selection import Selection, select_images
 from avalanche_ham.benchmarks.image_set import ImageSet
-from avalanche_ham.errors import DataError, OptionError
+from avalanche_ham.errors import DataError, OptionError, check_range
 from avalanche_ham.seeding import generator
 
 __all__ = ["Benchmark", "Split", "class_incremental", "task_sizes"]
@@ -37,6 +37,7 @@ class _SplitRequired(TypedDict):
 class Split(_SplitRequired, total=False):
     """How a data set becomes tasks: the options of ``class_incremental``."""
 
+    classes: int | None
     classes_per_task: Sequence[int] | None
     train_per_class: int | None
     test_per_class: int | None
@@ -98,6 +99,7 @@ def class_incremental(
     *,
     n_tasks: int,
     seed: int,
+    classes: int | None = None,
     classes_per_task: Sequence[int] | None = None,
     train_per_class: int | None = None,
     test_per_class: int | None = None,
@@ -116,6 +118,8 @@ def class_incremental(
         n_tasks: number of tasks, from 1 to the number of classes; where it does not
             divide the classes evenly, the first tasks have one more.
         seed: seed of class order, image subsets and held-out images.
+        classes: number of classes, at least 1; the first ones of the class order, which is that
+            of all classes. None takes all.
         classes_per_task: the number of classes of each task, at least 1, instead of an even
             split.
         train_per_class: largest number of training images of each class, at least 1; None takes
@@ -133,7 +137,7 @@ def class_incremental(
     """
     if train.classes != test.classes:
         raise DataError(f"train and test classes of {name} differ")
-    tasks = _draw_tasks(len(train.classes), n_tasks, seed, classes_per_task)
+    tasks = _draw_tasks(len(train.classes), n_tasks, seed, classes, classes_per_task)
     chosen = select_images(
         train,
         test,
@@ -164,16 +168,19 @@ def task_sizes(n_classes: int, n_tasks: int) -> list[int]:
 
 
 def _draw_tasks(
-    n_classes: int, n_tasks: int, seed: int, sizes: Sequence[int] | None
+    total: int, n_tasks: int, seed: int, classes: int | None, sizes: Sequence[int] | None
 ) -> list[list[int]]:
-    if not 1 <= n_tasks <= n_classes:
-        allowed = f"at least 1 and at most {n_classes} (the number of classes)"
+    if classes is not None:
+        check_range("classes", classes, 1, total)
+    count = total if classes is None else classes
+    if not 1 <= n_tasks <= count:
+        allowed = f"at least 1 and at most {count} (the number of classes)"
         raise OptionError("n_tasks", allowed, n_tasks)
-    sizes = task_sizes(n_classes, n_tasks) if sizes is None else list(sizes)
-    if len(sizes) != n_tasks or min(sizes) < 1 or sum(sizes) != n_classes:
-        allowed = f"{n_tasks} numbers of at least 1 that add up to {n_classes}"
+    sizes = task_sizes(count, n_tasks) if sizes is None else list(sizes)
+    if len(sizes) != n_tasks or min(sizes) < 1 or sum(sizes) != count:
+        allowed = f"{n_tasks} numbers of at least 1 that add up to {count}"
         raise OptionError("classes_per_task", allowed, sizes)
-    order = torch.randperm(n_classes, generator=generator(seed, "class order"))
+    order = torch.randperm(total, generator=generator(seed, "class order"))[:count]
     return [task.tolist() for task in torch.split(order, list(sizes))]
 
 
