@@ -120,7 +120,9 @@ def build(instance: Instance) -> Any:
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
-        vit = timm.create_model(instance.name, num_classes=0, **instance.options)
+        options = {"num_classes": 0, **instance.options}
+        dtype = options.pop("dtype", torch.float32)
+        vit = timm.create_model(instance.name, **options).to(dtype)
         for name, parameter in vit.named_parameters():
             if parameter.ndim == 1 or name.endswith(("_embed", "_token", "latent")):
                 is_scale = name.endswith(("weight", "gamma"))

@@ -34,8 +34,9 @@ def image_channels(vit: VisionTransformer) -> int | None:
 def _reason(vit: nn.Module) -> str | None:
     if not isinstance(vit, VisionTransformer):
         return "it is not timm's VisionTransformer"
-    if type(vit).forward_features is not VisionTransformer.forward_features:
-        return "it has a forward_features of its own, whose steps are not known"
+    for step in ("forward", "forward_features"):
+        if getattr(type(vit), step) is not getattr(VisionTransformer, step):
+            return f"it has a {step} of its own, whose steps are not known"
     if vit.global_pool == "":
         return "global_pool is '', which leaves many tokens; make it with 'token', 'avg' or 'map'"
     channels = image_channels(vit)

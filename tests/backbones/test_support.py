@@ -13,15 +13,27 @@ from avalanche_ham.backbones import create_backbone
 from avalanche_ham.errors import HamError, OptionError
 
 
-def vit(**options):
+class Doubled(VisionTransformer):
+    def forward(self, x, **kwargs):
+        return 2 * super().forward(x, **kwargs)
+
+
+class Cut(VisionTransformer):
+    def forward_features(self, x, **kwargs):
+        return super().forward_features(x, **kwargs)[:, :2]
+
+
+def vit(kind=VisionTransformer, **options):
     small = {"img_size": 16, "patch_size": 4, "embed_dim": 12, "depth": 1, "num_heads": 3}
-    return VisionTransformer(**{**small, "num_classes": 0, **options})
+    return kind(**{**small, "num_classes": 0, **options})
 
 
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
         (lambda: vit(global_pool=""), "VisionTransformer cannot be used: global_pool is ''"),
+        (lambda: vit(Doubled), "Doubled cannot be used: it has a forward of its own"),
+        (lambda: vit(Cut), "Cut cannot be used: it has a forward_features of its own"),
         (lambda: vit(in_chans=4), "it takes 4 channels; images have 1 or 3"),
         (lambda: vit().half(), "its weights are float16; make it float32 first"),
         (lambda: vit().double(), "its weights are float64; make it float32 first"),
