@@ -1,12 +1,14 @@
 """Let Avalanche be imported where the home folder cannot be written.
 
-Its module ``dataset_utils`` writes ``~/.avalanche/config.json`` as it is imported, and fails
-where it cannot (a container without a home, a compute node that has it read-only).
+Its module ``dataset_utils`` writes or reads ``~/.avalanche/config.json`` as it is imported, and
+fails where it cannot (a container without a home, a compute node that has it read-only, a file
+that a full disk left empty).
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import sys
 from pathlib import Path
@@ -18,9 +20,11 @@ HOME = ("HOME", "USERPROFILE")  # what ``expanduser`` reads, on Linux and on Win
 
 
 def prepare() -> None:
-    """Import that one module in a temporary home, if the home folder cannot hold its file."""
+    """Import that one module in a temporary home, if it would fail in the home folder."""
     folder = os.path.expanduser("~/.avalanche")
-    if MODULE in sys.modules or os.path.exists(f"{folder}/config.json") or _is_writable(folder):
+    config = Path(folder, "config.json")
+    sound = _is_sound(config) if os.path.exists(config) else _is_writable(folder)
+    if sound or MODULE in sys.modules:
         return
     package = importlib.util.find_spec("avalanche")
     if package is None or package.origin is None:
@@ -42,6 +46,13 @@ def prepare() -> None:
                 os.environ.update({} if value is None else {name: value})
     module.AVALANCHE_CONFIG["dataset_location"] = f"{folder}/data"
     sys.modules[MODULE] = module
+
+
+def _is_sound(config: Path) -> bool:
+    try:
+        return "dataset_location" in json.loads(config.read_bytes())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _is_writable(folder: str) -> bool:

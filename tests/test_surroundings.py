@@ -61,9 +61,20 @@ print(sys.modules["{_avalanche_home.MODULE}"].default_dataset_location("cifar"))
     assert done.stdout.split() == expected, done.stderr
 
 
-def test_avalanche_is_left_alone_where_it_can_write(tmp_path):
-    code = f"import sys, avalanche_ham; print('{_avalanche_home.MODULE}' in sys.modules)"
-    assert python("-c", code, HOME=str(tmp_path / "new")).stdout == "False\n"
+@pytest.mark.parametrize(
+    ("content", "is_left_alone"),
+    [(None, True), ('{"dataset_location": "d"}', True), ("", False), ("[1]", False), ("3", False)],
+)
+def test_avalanche_is_left_alone_where_it_can_write_or_read_its_file(
+    content, is_left_alone, tmp_path
+):
+    config = tmp_path / ".avalanche" / "config.json"
+    if content is not None:
+        config.parent.mkdir()
+        config.write_text(content)
+    code = f"import sys, avalanche_ham; print('{_avalanche_home.MODULE}' not in sys.modules)"
+    assert python("-c", code, HOME=str(tmp_path)).stdout == f"{is_left_alone}\n"
+    assert config.exists() is (content is not None)
 
 
 @pytest.mark.slow

@@ -226,7 +226,7 @@ def create_model(
     return ContinualModel(encoder, IncrementalHead(width, n_classes), readouts, names[0])
 
 
-def _frozen_encoder(network: nn.Module) -> nn.Module:
+def _frozen_encoder(network: Any) -> nn.Module:
     if isinstance(network, VisionTransformer) or type(network).__module__.startswith("timm."):
         encoder = VitEncoder(network)  # or the reason why not
         prefer_plain_attention(network)
@@ -234,7 +234,8 @@ def _frozen_encoder(network: nn.Module) -> nn.Module:
     if not isinstance(getattr(network, "num_features", None), int):
         allowed = "a name, a timm ViT or an encoder with num_features"
         raise OptionError("backbone", allowed, type(network).__name__)
-    return network.requires_grad_(False)
+    network.requires_grad_(False)
+    return network
 
 
 def prefer_plain_attention(vit: nn.Module) -> None:

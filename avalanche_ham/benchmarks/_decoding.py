@@ -18,7 +18,7 @@ __all__ = ["DECODER", "decode", "stored_size"]
 # To be raised when decoding gives other pixels, so that old caches are not found.
 DECODER = 2
 # Plain raster formats only: PIL hands others (EPS) to outside programs.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS: tuple[str, ...] = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 if importlib.util.find_spec("PIL.AvifImagePlugin"):  # Pillow >= 11.3
     FORMATS = ("AVIF", *FORMATS)
 
