@@ -10,7 +10,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 def test_the_python_blocks_run_as_printed(capsys, monkeypatch, tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {}
     exec(compile(blocks[0], "README.md, block 1", "exec"), namespace)
@@ -20,3 +20,5 @@ def test_the_python_blocks_run_as_printed(capsys, monkeypatch, tmp_path):
     assert accuracy > 0.5  # chance is 0.1
     exec(compile(blocks[1], "README.md, block 2", "exec"), namespace)
     assert namespace["grouping"].memory["groups"] == [0]
+    exec(compile(blocks[2], "README.md, block 3", "exec"), namespace)
+    assert namespace["readout"].predict(namespace["features"]).shape == (100,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -186,6 +186,7 @@ def create_model(
     pretrained: bool = True,
     weights: str | Path | None = None,
     image_size: int | None = None,
+    readouts: Mapping[str, Mapping[str, Any]] = {},
     seed: int = 0,
 ) -> ContinualModel:
     """Make a continual model on a frozen backbone.
@@ -194,10 +195,11 @@ def create_model(
         backbone: a name (see ``create_backbone``), a timm ViT of your own, or any encoder: a
             module with ``num_features`` that maps a batch to an ``Encoding``.
         n_classes: number of classes of the whole benchmark, ``benchmark.n_classes``.
-        head: who predicts: ``linear`` (the trained head), ``ncm`` or ``ridge``; further
+        head: who predicts: ``linear`` (the trained head), ``ncm``, ``ridge`` or ``lda``; further
             names after a comma are measured beside the first, ``"linear,ridge"``.
         pretrained, weights, image_size: see ``create_backbone``; a network of your own has
             its weights, and other encoders than a ViT their image size.
+        readouts: options of the readouts, ``{"ridge": {"projections": 5000}}``.
         seed: of random weights and random projections.
 
     Raises:
@@ -221,9 +223,12 @@ def create_model(
     if encoder is backbone:
         set_image_size(backbone, image_size)  # which it cannot take
     width: Any = encoder.num_features
-    made = {name: create_readout(name, width, n_classes, seed=seed) for name in names}
-    readouts = {name: readout for name, readout in made.items() if readout is not None}
-    return ContinualModel(encoder, IncrementalHead(width, n_classes), readouts, names[0])
+    made = {
+        name: create_readout(name, width, n_classes, seed=seed, **readouts.get(name, {}))
+        for name in names
+    }
+    fed = {name: readout for name, readout in made.items() if readout is not None}
+    return ContinualModel(encoder, IncrementalHead(width, n_classes), fed, names[0])
 
 
 def _frozen_encoder(network: Any) -> nn.Module:

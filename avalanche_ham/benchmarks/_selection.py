@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,11 @@ class Selection(NamedTuple):
 
     images: ImageSet
     rows: list[list[int]]
+
+    def of_classes(self, labels: Sequence[int]) -> Selection:
+        """Leave out the images of all other classes."""
+        kept = set(labels)
+        return self._replace(rows=[r if c in kept else [] for c, r in enumerate(self.rows)])
 
     def digest(self) -> str:
         """Tell these images from others: their shape, classes and contents, by class."""

@@ -14,7 +14,15 @@ from avalanche_ham.errors import UnknownNameError
 if TYPE_CHECKING:
     from avalanche_ham.benchmarks.class_incremental import Benchmark
 
-__all__ = ["BENCHMARKS", "BenchmarkEntry", "create_benchmark", "is_there", "title_of"]
+__all__ = [
+    "BENCHMARKS",
+    "BenchmarkEntry",
+    "create_benchmark",
+    "entry_of",
+    "is_image_folder",
+    "is_there",
+    "title_of",
+]
 
 
 class BenchmarkEntry(NamedTuple):
@@ -116,23 +124,40 @@ BENCHMARKS = {
     "image_folder": BenchmarkEntry(
         f"{_HERE}.image_folder:image_folder",
         None,
-        "train/<class>/*, test/<class>/*; known by the folder's name",
+        "train/<class>/*, test/<class>/*, or so in each <domain>/; known by its name",
         False,
         folders=(".",),
     ),
 }
 
 
+MIXED = BenchmarkEntry(f"{_HERE}.mixed:mixed", None, "several as one stream, joined by +")
+
+
+def entry_of(name: str) -> BenchmarkEntry:
+    """Give a data set's entry; a name that is in no table is an image folder's."""
+    return MIXED if "+" in name else BENCHMARKS.get(name, BENCHMARKS["image_folder"])
+
+
 def title_of(name: str) -> str:
     """Give a data set's name as tables show it; that of an image folder is the folder's."""
+    if "+" in name:
+        return " + ".join(map(title_of, name.split("+")))
     return BENCHMARKS[name].title or name if name in BENCHMARKS else name
+
+
+def is_image_folder(root: Path) -> bool:
+    """Whether a folder holds ``train``, or folders of domains that do."""
+    return (root / "train").is_dir() or any(path.is_dir() for path in root.glob("*/train"))
 
 
 def is_there(name: str, data_root: str | PathLike[str]) -> bool:
     """Whether a data set lies below a data root, or needs no files."""
     root = Path(data_root).expanduser()
+    if "+" in name:
+        return all(is_there(part, root) for part in name.split("+"))
     if name not in BENCHMARKS:
-        return (root / _file_name(name) / "train").is_dir()
+        return bool(name) and is_image_folder(root / _file_name(name))
     folders = BENCHMARKS[name].folders
     return folders is None or any((root / folder).is_dir() for folder in folders)
 
@@ -146,7 +171,8 @@ def create_benchmark(name: str, *, data_root: str | PathLike[str], **options: An
     """Create a benchmark by its name.
 
     Args:
-        name: a name from ``BENCHMARKS``, or of an image folder below ``data_root``.
+        name: a name from ``BENCHMARKS``, or of an image folder below ``data_root``, or several
+            of them joined by ``+``, which make one stream.
         data_root: folder that holds the data sets; for ``image_folder`` the folder
             itself.
         options: those of the benchmark's function, at least ``n_tasks`` and ``seed``.
@@ -156,13 +182,15 @@ def create_benchmark(name: str, *, data_root: str | PathLike[str], **options: An
         DataError: if the data are missing or damaged.
         OptionError: if an option is outside its range.
     """
-    if name not in BENCHMARKS:
+    if "+" in name:
+        options["names"] = name.split("+")
+    elif name not in BENCHMARKS:
         if not is_there(name, data_root):
             raise UnknownNameError("benchmark", name, BENCHMARKS)
         root = Path(data_root, _file_name(name))
         return create_benchmark("image_folder", data_root=root, **options)
-    module, _, function = BENCHMARKS[name].function.partition(":")
-    if BENCHMARKS[name].several:
+    elif BENCHMARKS[name].several:
         options["name"] = name
+    module, _, function = entry_of(name).function.partition(":")
     make: Callable[..., Benchmark] = getattr(importlib.import_module(module), function)
     return make(data_root=data_root, **options)

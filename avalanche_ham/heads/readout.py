@@ -5,13 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from avalanche_ham.errors import OptionError
+
 
 class Readout(nn.Module):
     """A classifier from statistics of features; it predicts once a class has been fed.
 
     A head trained with a local loss compares logits that were never trained against each other; a
     readout has no such gap. Subclasses add buffers, which are saved with the model, and override
-    ``feed`` and ``forward``.
+    ``feed`` and ``forward``. It works on any features, with or without a strategy:
+
+    >>> from avalanche_ham.heads import NearestClassMean
+    >>> readout = NearestClassMean(2, 3)
+    >>> readout.fit(torch.eye(2), torch.tensor([2, 0])).predict(torch.eye(2)).tolist()
+    [2, 0]
 
     Args:
         in_features: width d of the features.
@@ -23,6 +30,7 @@ class Readout(nn.Module):
 
     def __init__(self, in_features: int, n_classes: int, *, seed: int = 0) -> None:
         super().__init__()
+        self.in_features = in_features
         self.register_buffer("counts", torch.zeros(n_classes))  # images of each class
 
     @property
@@ -31,8 +39,40 @@ class Readout(nn.Module):
         return bool(self.counts.any())
 
     def feed(self, features: Tensor, targets: Tensor) -> None:
-        """Take features ``(N, d)`` of classes ``(N,)`` into the statistics."""
+        """Take a part of a task, features ``(N, d)`` of classes ``(N,)``, into the statistics."""
         raise NotImplementedError
+
+    def settle(self) -> None:
+        """Choose what can be chosen only once the whole task has been fed."""
+
+    def update(self, features: Tensor, targets: Tensor) -> Readout:
+        """Learn a task beside what is known: features ``(N, d)`` of classes ``(N,)``.
+
+        Returns:
+            The readout itself.
+
+        Raises:
+            OptionError: if the shapes do not fit, or a class is none of ``n_classes``.
+        """
+        wanted = (len(targets), self.in_features)
+        if tuple(features.shape) != wanted:
+            raise OptionError("features", f"of shape {wanted}", tuple(features.shape))
+        if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < len(self.counts):
+            allowed = f"classes from 0 to {len(self.counts) - 1}"
+            raise OptionError("targets", allowed, (int(targets.min()), int(targets.max())))
+        self.feed(features, targets)
+        self.settle()
+        return self
+
+    def fit(self, features: Tensor, targets: Tensor) -> Readout:
+        """Forget everything, then ``update``."""
+        self.load_state_dict({k: torch.zeros_like(v) for k, v in self.state_dict().items()})
+        return self.update(features, targets)
+
+    @torch.no_grad()
+    def predict(self, features: Tensor) -> Tensor:
+        """Give the class ``(N,)`` of each feature in ``(N, d)``, among those fed."""
+        return self(features).argmax(1)
 
     def solution(self) -> dict[str, Tensor]:
         """Give all tensors that a prediction needs, for export."""

@@ -11,6 +11,10 @@ from avalanche_ham.heads.linear import UNSEEN
 from avalanche_ham.heads.readout import Readout
 from avalanche_ham.seeding import generator
 
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # below, single precision is lost in the solution
+FIRST_PENALTY = 1e-2
+HELD_OUT = 5  # every fifth image
+
 
 class RidgeReadout(Readout):
     """Ridge regression to one-hot targets on random ReLU projections (as in RanPAC).
@@ -19,17 +23,23 @@ class RidgeReadout(Readout):
     ``h = relu(f P)``, and ``W = (H'H + lambda n I)^-1 H'Y`` is solved from the streamed
     ``H'H (M, M)`` and ``H'Y (M, n_classes)``, n being the number of images seen.
 
+    Without a penalty of your own, one is chosen after every task as in RanPAC (McDonnell et al.
+    2023, https://arxiv.org/abs/2307.02251, Sec. 4): every fifth image of the task is held out, the
+    penalty of ``PENALTIES`` with the smallest squared error on them is kept, and they are added.
+
     Args:
         in_features: width d of the features.
         n_classes: number of classes of the whole benchmark.
         projections: number M of random projections; 0 uses the features themselves.
-        penalty: lambda, relative to the mean of the diagonal of ``H'H / n``.
+        penalty: lambda above 0, relative to the mean of the diagonal of ``H'H / n``; None
+            chooses it on held-out images of each task.
         seed: of the random projections.
     """
 
     gram: Tensor
     moments: Tensor
     projection: Tensor
+    chosen: Tensor
 
     def __init__(
         self,
@@ -37,12 +47,15 @@ class RidgeReadout(Readout):
         n_classes: int,
         *,
         projections: int = 2000,
-        penalty: float = 1e-2,
+        penalty: float | None = FIRST_PENALTY,
         seed: int = 0,
     ) -> None:
         super().__init__(in_features, n_classes, seed=seed)
         check_range("projections", projections, 0, float("inf"))
-        check_range("penalty", penalty, 0.0, float("inf"), open_low=True)
+        if penalty is None:
+            self.register_buffer("chosen", torch.zeros(()))  # 0: none yet
+        else:
+            check_range("penalty", penalty, 0.0, float("inf"), open_low=True)
         self.penalty = penalty
         self.n_projections = projections
         width = projections or in_features
@@ -51,6 +64,8 @@ class RidgeReadout(Readout):
         self.register_buffer("gram", torch.zeros(width, width))
         self.register_buffer("moments", torch.zeros(width, n_classes))
         self._weights: Tensor | None = None
+        self._held: list[tuple[Tensor, Tensor]] = []  # images of the task that choose the penalty
+        self._n_fed = 0  # images of the task
 
     def _lift(self, features: Tensor) -> Tensor:
         unit = F.normalize(features.to(self.gram), dim=1)
@@ -60,19 +75,48 @@ class RidgeReadout(Readout):
     def feed(self, features: Tensor, targets: Tensor) -> None:
         """Add features ``(N, d)`` of classes ``(N,)`` to the Gram matrix and the moments."""
         h = self._lift(features)
+        self.counts.index_add_(0, targets, torch.ones_like(targets, dtype=self.counts.dtype))
+        if self.penalty is None:
+            places = torch.arange(self._n_fed, self._n_fed + len(h), device=h.device)
+            self._n_fed += len(h)
+            held = places % HELD_OUT == HELD_OUT - 1
+            self._held.append((h[held], targets[held]))
+            h, targets = h[~held], targets[~held]
+        self._add(h, targets)
+
+    def _add(self, h: Tensor, targets: Tensor) -> None:
         self.gram.addmm_(h.T, h)
         self.moments.index_add_(1, targets, h.T)
-        self.counts.index_add_(0, targets, torch.ones_like(targets, dtype=self.counts.dtype))
         self._weights = None
 
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Choose the penalty on the held-out images of the task, then add them too."""
+        if not self._held:
+            return
+        h, targets = map(torch.cat, zip(*self._held, strict=True))
+        self._held, self._n_fed = [], 0
+        if len(h):
+            wanted = F.one_hot(targets, len(self.counts)).to(h)
+            solved = ((p, self._solved(p)) for p in PENALTIES)
+            errors = {p: (h @ w - wanted).square().mean() for p, w in solved if w is not None}
+            self.chosen.fill_(min(errors, key=lambda p: float(errors[p])))
+        self._add(h, targets)
+
+    def _solved(self, penalty: float) -> Tensor | None:
+        """Solve for the weights, None where rounding has left nothing to solve."""
+        system = self.gram.double()
+        system.diagonal().add_(penalty * self.gram.diagonal().mean())
+        factor, failed = torch.linalg.cholesky_ex(system)
+        if failed:
+            return None
+        return torch.cholesky_solve(self.moments.double(), factor).to(self.gram)
+
     def _solve(self) -> Tensor:
+        self.settle()
         if self._weights is None or self._weights.device != self.gram.device:
-            scale = self.penalty * self.gram.diagonal().mean()
-            system = self.gram.double()
-            system.diagonal().add_(scale)
-            factor = torch.linalg.cholesky(system)
-            solved = torch.cholesky_solve(self.moments.double(), factor)
-            self._weights = solved.to(self.gram.dtype)
+            penalty = self.penalty or float(self.chosen) or FIRST_PENALTY
+            self._weights = self._solved(penalty)
         return self._weights
 
     def solution(self) -> dict[str, Tensor]:
@@ -91,5 +135,5 @@ class RidgeReadout(Readout):
         return scores.masked_fill(self.counts == 0, UNSEEN)
 
     def _load_from_state_dict(self, *args: object) -> None:
-        self._weights = None
+        self._weights, self._held, self._n_fed = None, [], 0
         super()._load_from_state_dict(*args)

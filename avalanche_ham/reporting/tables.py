@@ -8,6 +8,7 @@ from dataclasses import replace
 from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.reporting.ablations import table_6, table_7, table_extra
 from avalanche_ham.reporting.aggregate import sampling_error
+from avalanche_ham.reporting.compare import table_compare
 from avalanche_ham.reporting.comparison import table_1, table_2
 from avalanche_ham.reporting.headroom import warning
 from avalanche_ham.reporting.overview import table_methods
@@ -31,6 +32,7 @@ TABLES: dict[str, Callable[[Setup], Table]] = {
     "7": table_7,
     "extra": table_extra,
     "methods": table_methods,
+    "compare": table_compare,
 }
 
 SEEN = (

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import sys
 from typing import Any
 
-import numpy as np
 import psutil
 import torch
 
@@ -58,21 +56,6 @@ def square(rows: list[list[float]], n: int) -> list[list[float | None]]:
     full: list[list[float | None]] = [[*row, *[None] * (n - len(row))] for row in rows]
     unseen: list[list[float | None]] = [[None] * n for _ in range(n - len(rows))]
     return unseen + full
-
-
-def pack(right: list[bool]) -> str:
-    """Write truths as base64 of bits, eight to a byte, the first one highest."""
-    return base64.b64encode(np.packbits(right).tobytes()).decode()
-
-
-def unpack(text: str, count: int) -> np.ndarray:
-    """Read what ``pack`` wrote: ``count`` truths, shape ``(count,)``, bool.
-
-    >>> unpack(pack([True, False, True]), 3).tolist()
-    [True, False, True]
-    """
-    bits = np.frombuffer(base64.b64decode(text), dtype=np.uint8)
-    return np.unpackbits(bits, count=count).astype(bool)
 
 
 def state_of_head(tree: dict[str, Any], head: str) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class Record(TypedDict):
         legacy: whether it was converted from records without digests.
         selection: ``test`` images, or ``holdout`` training images for choosing settings.
         segments: where and with what it was computed, if a run was continued elsewhere.
-        right: which test image of the last row was right, see ``runs.record.unpack``.
+        right: which test image of the last row was right, see ``runs.packed.unpack``.
         feed_seconds: of feeding readouts; ``drift_seconds`` of following the drift.
         memory_bytes: of stored images.
     """

@@ -50,28 +50,6 @@ def test_given_task_sizes_are_kept(sets):
     assert [len(task) for task in benchmark.tasks] == [5, 1, 4]
 
 
-def test_fewer_classes_are_the_first_ones_of_the_class_order(sets):
-    whole, first = split(sets, n_tasks=5), split(sets, n_tasks=2, classes=4)
-    assert first.tasks == whole.tasks[:2] and first.n_classes == 10
-    for few, all_of_them in zip(first.train_stream, whole.train_stream):
-        assert values(few) == values(all_of_them)
-    assert split(sets, n_tasks=2, classes=4, classes_per_task=(3, 1)).tasks[1] == first.tasks[1][1:]
-
-
-@pytest.mark.parametrize(
-    ("options", "option"),
-    [
-        ({"classes": 0}, "classes must be at least 1 and at most 10"),
-        ({"classes": 11}, "classes must be at least 1 and at most 10"),
-        ({"classes": 3, "n_tasks": 4}, "n_tasks must be .* at most 3"),
-        ({"classes": 5, "classes_per_task": (4, 4, 1, 1)}, "classes_per_task .* add up to 5"),
-    ],
-)
-def test_a_number_of_classes_that_does_not_fit_is_refused(sets, options, option):
-    with pytest.raises(OptionError, match=option):
-        split(sets, **options)
-
-
 def test_labels_are_the_original_ids_and_fit_the_images(sets):
     for experience in split(sets).train_stream:
         for x, y in experience.dataset:
