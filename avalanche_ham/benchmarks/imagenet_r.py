@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["imagenet_r"]
 
+FOLDERS = ("imagenet_r", "imagenet-r")
 ORIGINAL = "imagenet-r"
 TRAINED, SPLIT_SEED = 0.8, 42
 
@@ -39,8 +40,8 @@ def imagenet_r(
     they are used by laying the images out in ``train`` and ``test``.
 
     Args:
-        data_root: folder that holds the image folder ``imagenet_r`` (``train`` and ``test``),
-            or else ``imagenet-r/<class>/*`` as it is distributed.
+        data_root: folder that holds the image folder ``imagenet_r`` or ``imagenet-r`` (``train``
+            and ``test``), or else ``imagenet-r/<class>/*`` as it is distributed.
         size: side of the decoded squares in pixels, at least 1.
         split: ``n_tasks``, ``seed`` and the further options of ``class_incremental``.
 
@@ -49,8 +50,9 @@ def imagenet_r(
         OptionError: as ``class_incremental``.
     """
     root = Path(data_root).expanduser()
-    if (root / "imagenet_r" / "train").is_dir():
-        train, test = open_folder(root / "imagenet_r", size=size)
+    split_up = [root / name for name in FOLDERS if (root / name / "train").is_dir()]
+    if split_up:
+        train, test = open_folder(split_up[0], size=size)
     elif (root / ORIGINAL).is_dir():
         train, test = cached_sets(*_drawn(scan_classes(root / ORIGINAL)), size=size)
     else:
