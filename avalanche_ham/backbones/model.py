@@ -101,6 +101,7 @@ class ContinualModel(nn.Module):
         self.readouts = nn.ModuleDict(readouts or {})
         self.predictor = predictor
         self.adapters: AdapterSet | None = None
+        self._is_checked = False  # whether the encoder was seen to call its adapted layers
         self._places: dict[str, int] = {}  # of the parameters' names, in order of arrival
 
     @property
@@ -139,13 +140,36 @@ class ContinualModel(nn.Module):
         """Give features ``(N, d)`` and the encoder's penalty.
 
         Raises:
-            HamError: if the encoder gives anything else.
+            HamError: if the encoder gives anything else, or at first passes by an adapted layer.
         """
-        encoding = self.encoder(images)
+        if self.adapters is None or self._is_checked:
+            encoding = self.encoder(images)
+        else:
+            encoding = self._encode_and_check(images)
         if not isinstance(encoding, Encoding):
             kind = type(self.encoder).__name__
             given = type(encoding).__name__
             raise HamError(f"model: the encoder {kind} must give an Encoding, but gave a {given}")
+        return encoding
+
+    def _encode_and_check(self, images: Tensor) -> Any:
+        """Encode, and see that no adapted layer is there for its weight only, without effect."""
+        left = set(self.adapters.layers)
+        hooks = [
+            layer.register_forward_pre_hook(lambda *_, name=name: left.discard(name))
+            for name, layer in self.adapters.layers.items()
+        ]
+        try:
+            encoding = self.encoder(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if left:
+            raise HamError(
+                f"targets: the network does not call its layer {min(left)} (it may use the "
+                "weight alone, as BEiT does), so an adapter there would have no effect"
+            )
+        self._is_checked = True
         return encoding
 
     def classify(self, features: Tensor, head: str | None = None) -> Tensor:

@@ -9,7 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from avalanche_ham import create_model
-from avalanche_ham.backbones import create_backbone
+from avalanche_ham.backbones import Encoding, create_backbone
 from avalanche_ham.errors import HamError, OptionError
 
 
@@ -92,3 +92,30 @@ def test_a_hybrid_of_grey_images_takes_the_luma_of_colours():
         torch.testing.assert_close(model.encode(one.expand(-1, 3, -1, -1)).features, features)
         by_hand = grey((one.float() / 255 - 0.5) / 0.5)
     torch.testing.assert_close(features, by_hand, rtol=1e-4, atol=1e-5)
+
+
+class Wrapped(nn.Module):
+    """A network of timm as an encoder of one's own."""
+
+    def __init__(self, network) -> None:
+        super().__init__()
+        self.network, self.num_features = network, network.num_features
+
+    def forward(self, images):
+        return Encoding(self.network(images))
+
+
+def test_a_layer_that_is_there_for_its_weight_only_is_no_place_for_an_adapter():
+    small = {"num_classes": 0, "img_size": 16, "patch_size": 4, "embed_dim": 12, "depth": 1}
+    beit = timm.models.beit.Beit(**small, num_heads=3)  # F.linear(x, qkv.weight, its own bias)
+    model = create_model(Wrapped(beit), n_classes=3)
+    images = torch.zeros(1, 3, 16, 16)
+    assert model(images).shape == (1, 3)
+    model.attach_adapters(("mlp.fc1", "attn.qkv"))
+    with pytest.raises(HamError, match=r"does not call its layer network.blocks.0.attn.qkv "):
+        model(images)
+    good = create_model(Wrapped(vit()), n_classes=3)
+    good.attach_adapters(("mlp.fc1", "attn.qkv"))
+    for _ in range(2):
+        assert good(images).shape == (1, 3)
+    assert not any(module._forward_pre_hooks for module in good.modules())
