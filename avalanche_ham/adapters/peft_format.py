@@ -113,7 +113,7 @@ def load_peft(folder: Path) -> dict[str, LowRank]:
         DataError: if the folder is no LoRA folder or uses what an update cannot express.
     """
     try:
-        config = json.loads((folder / "adapter_config.json").read_text())
+        config = json.loads((folder / "adapter_config.json").read_bytes())  # UTF-8, BOM or not
         tensors = load_file(folder / "adapter_model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise DataError(f"{folder} is no peft LoRA folder: {error}") from error

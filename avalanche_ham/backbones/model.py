@@ -101,6 +101,7 @@ class ContinualModel(nn.Module):
         self.readouts = nn.ModuleDict(readouts or {})
         self.predictor = predictor
         self.adapters: AdapterSet | None = None
+        self._is_checked = False  # whether the encoder was seen to call its adapted layers
         self._places: dict[str, int] = {}  # of the parameters' names, in order of arrival
 
     @property
@@ -139,13 +140,36 @@ class ContinualModel(nn.Module):
         """Give features ``(N, d)`` and the encoder's penalty.
 
         Raises:
-            HamError: if the encoder gives anything else.
+            HamError: if the encoder gives anything else, or at first passes by an adapted layer.
         """
-        encoding = self.encoder(images)
+        if self.adapters is None or self._is_checked:
+            encoding = self.encoder(images)
+        else:
+            encoding = self._encode_and_check(images)
         if not isinstance(encoding, Encoding):
             kind = type(self.encoder).__name__
             given = type(encoding).__name__
             raise HamError(f"model: the encoder {kind} must give an Encoding, but gave a {given}")
+        return encoding
+
+    def _encode_and_check(self, images: Tensor) -> Any:
+        """Encode, and see that no adapted layer is there for its weight only, without effect."""
+        left = set(self.adapters.layers)
+        hooks = [
+            layer.register_forward_pre_hook(lambda *_, name=name: left.discard(name))
+            for name, layer in self.adapters.layers.items()
+        ]
+        try:
+            encoding = self.encoder(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if left:
+            raise HamError(
+                f"targets: the network does not call its layer {min(left)} (it may use the "
+                "weight alone, as BEiT does), so an adapter there would have no effect"
+            )
+        self._is_checked = True
         return encoding
 
     def classify(self, features: Tensor, head: str | None = None) -> Tensor:
@@ -197,7 +221,8 @@ def create_model(
         n_classes: number of classes of the whole benchmark, ``benchmark.n_classes``.
         head: who predicts: ``linear`` (the trained head), ``ncm``, ``ridge`` or ``lda``; further
             names after a comma are measured beside the first, ``"linear,ridge"``.
-        pretrained, weights, image_size: see ``create_backbone``.
+        pretrained, weights, image_size: see ``create_backbone``; a network of your own has
+            its weights, and other encoders than a ViT their image size.
         readouts: options of the readouts, ``{"ridge": {"projections": 5000}}``.
         seed: of random weights and random projections.
 
@@ -211,10 +236,16 @@ def create_model(
         backbone = create_backbone(
             backbone, pretrained=pretrained, weights=weights, image_size=image_size, seed=seed
         )
-    elif isinstance(backbone, VisionTransformer):
-        remember_digest(backbone)
-        set_image_size(backbone, image_size)
+    else:
+        if weights is not None:
+            raise OptionError("weights", "None for a network of your own", str(weights))
+        if isinstance(backbone, VisionTransformer):
+            check_supported(backbone)
+            remember_digest(backbone)
+            set_image_size(backbone, image_size)
     encoder = _frozen_encoder(backbone)
+    if encoder is backbone:
+        set_image_size(backbone, image_size)  # which it cannot take
     width: Any = encoder.num_features
     made = {
         name: create_readout(name, width, n_classes, seed=seed, **readouts.get(name, {}))
@@ -224,14 +255,15 @@ def create_model(
     return ContinualModel(encoder, IncrementalHead(width, n_classes), fed, names[0])
 
 
-def _frozen_encoder(network: nn.Module) -> nn.Module:
-    network.requires_grad_(False)
-    if isinstance(network, VisionTransformer):
+def _frozen_encoder(network: Any) -> nn.Module:
+    if isinstance(network, VisionTransformer) or type(network).__module__.startswith("timm."):
+        encoder = VitEncoder(network)  # or the reason why not
         prefer_plain_attention(network)
-        return VitEncoder(network)
+        return encoder.requires_grad_(False)
     if not isinstance(getattr(network, "num_features", None), int):
         allowed = "a name, a timm ViT or an encoder with num_features"
         raise OptionError("backbone", allowed, type(network).__name__)
+    network.requires_grad_(False)
     return network
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from avalanche_ham.benchmarks._domains import domain_incremental, domains_in
 from avalanche_ham.benchmarks._image_cache import cached_sets
-from avalanche_ham.benchmarks._image_files import check_same_classes, scan_classes
+from avalanche_ham.benchmarks._image_files import as_text, check_same_classes, scan_classes
 from avalanche_ham.benchmarks.class_incremental import (
     Benchmark,
     Split,
@@ -32,8 +32,8 @@ def image_folder(
     stream: the same classes in every task, from another domain each, in an order that the seed
     draws.
 
-    Images are turned as their EXIF orientation says; transparency shows white; 16-bit grey
-    keeps its upper eight bits.
+    Images are turned as their EXIF orientation says; transparency shows white; 16-bit channels
+    keep their upper eight bits; of several frames the first is taken.
 
     Args:
         data_root: the folder that holds ``train`` and ``test``, or the domains that do.
@@ -53,9 +53,9 @@ def image_folder(
             if split.pop(option, None) is not None:  # type: ignore[misc]
                 raise OptionError(option, "not given for a folder of domains", "given")
         sets = {domain: open_folder(root / domain, size=size) for domain in domains}
-        return domain_incremental(sets, name=root.resolve().name, **split)  # type: ignore[misc]
+        return domain_incremental(sets, name=as_text(root.resolve().name), **split)  # type: ignore[misc]
     train, test = open_folder(root, size=size)
-    return class_incremental(train, test, name=root.resolve().name, **split)
+    return class_incremental(train, test, name=as_text(root.resolve().name), **split)
 
 
 def open_folder(root: Path, *, size: int = 224) -> tuple[ImageSet, ImageSet]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -33,6 +34,7 @@ class BenchmarkEntry(NamedTuple):
     downloads: bool = True  # whether its function can fetch the data
     title: str = ""  # in tables; else its name
     folders: tuple[str, ...] | None = None  # where it may lie below the data root; None: nowhere
+    several: bool = False  # whether its function reads several data sets and takes the name
 
 
 _HERE = "avalanche_ham.benchmarks"
@@ -42,11 +44,60 @@ BENCHMARKS = {
         f"{_HERE}.digits:digits", 10, "scikit-learn's digits, 8 px, no download", False
     ),
     "cifar100": BenchmarkEntry(
-        f"{_HERE}.cifar100:cifar100",
+        f"{_HERE}.torchvision_sets:arrays",
         100,
         "CIFAR-100, 32 px",
         title="CIFAR-100",
         folders=("cifar100", "cifar-100-python"),
+        several=True,
+    ),
+    "cifar10": BenchmarkEntry(
+        f"{_HERE}.torchvision_sets:arrays",
+        10,
+        "CIFAR-10, 32 px",
+        title="CIFAR-10",
+        folders=("cifar10", "cifar-10-batches-py"),
+        several=True,
+    ),
+    "svhn": BenchmarkEntry(
+        f"{_HERE}.torchvision_sets:arrays",
+        10,
+        "SVHN, house numbers, 32 px",
+        title="SVHN",
+        folders=("svhn",),
+        several=True,
+    ),
+    "gtsrb": BenchmarkEntry(
+        f"{_HERE}.torchvision_sets:photographs",
+        43,
+        "GTSRB, German traffic signs",
+        title="GTSRB",
+        folders=("gtsrb",),
+        several=True,
+    ),
+    "flowers102": BenchmarkEntry(
+        f"{_HERE}.torchvision_sets:photographs",
+        102,
+        "Oxford Flowers, 10 training images a class",
+        title="Flowers-102",
+        folders=("flowers102", "flowers-102"),
+        several=True,
+    ),
+    "food101": BenchmarkEntry(
+        f"{_HERE}.torchvision_sets:photographs",
+        101,
+        "Food-101, photographs of dishes",
+        title="Food-101",
+        folders=("food101", "food-101"),
+        several=True,
+    ),
+    "oxford_pets": BenchmarkEntry(
+        f"{_HERE}.torchvision_sets:photographs",
+        37,
+        "Oxford-IIIT Pets, cats and dogs",
+        title="Oxford-Pets",
+        folders=("oxford_pets", "oxford-iiit-pet"),
+        several=True,
     ),
     "tiny_imagenet": BenchmarkEntry(
         f"{_HERE}.tiny_imagenet:tiny_imagenet",
@@ -61,6 +112,14 @@ BENCHMARKS = {
         "CUB-200-2011, bird photographs",
         title="CUB-200",
         folders=("cub200", "CUB_200_2011"),
+    ),
+    "imagenet_r": BenchmarkEntry(
+        f"{_HERE}.imagenet_r:imagenet_r",
+        200,
+        "ImageNet-R, renditions of ImageNet's classes",
+        False,
+        title="ImageNet-R",
+        folders=("imagenet_r", "imagenet-r"),
     ),
     "image_folder": BenchmarkEntry(
         f"{_HERE}.image_folder:image_folder",
@@ -98,9 +157,14 @@ def is_there(name: str, data_root: str | PathLike[str]) -> bool:
     if "+" in name:
         return all(is_there(part, root) for part in name.split("+"))
     if name not in BENCHMARKS:
-        return bool(name) and is_image_folder(root / name)
+        return bool(name) and is_image_folder(root / _file_name(name))
     folders = BENCHMARKS[name].folders
     return folders is None or any((root / folder).is_dir() for folder in folders)
+
+
+def _file_name(name: str) -> str:
+    """Give the name under which the system finds a folder, in any locale."""
+    return os.fsdecode(name.encode("utf-8", "surrogateescape"))
 
 
 def create_benchmark(name: str, *, data_root: str | PathLike[str], **options: Any) -> Benchmark:
@@ -123,7 +187,10 @@ def create_benchmark(name: str, *, data_root: str | PathLike[str], **options: An
     elif name not in BENCHMARKS:
         if not is_there(name, data_root):
             raise UnknownNameError("benchmark", name, BENCHMARKS)
-        return create_benchmark("image_folder", data_root=Path(data_root, name), **options)
+        root = Path(data_root, _file_name(name))
+        return create_benchmark("image_folder", data_root=root, **options)
+    elif BENCHMARKS[name].several:
+        options["name"] = name
     module, _, function = entry_of(name).function.partition(":")
     make: Callable[..., Benchmark] = getattr(importlib.import_module(module), function)
     return make(data_root=data_root, **options)

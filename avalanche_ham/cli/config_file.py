@@ -127,7 +127,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if reader is None:
         raise HamError(f"config: {path} must end with .toml, .yaml or .yml")
     try:
-        values = reader(path.read_text(encoding="utf-8"))
+        values = reader(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise HamError(f"config: cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:

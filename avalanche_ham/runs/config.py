@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from avalanche_ham.backbones.names import own_size
+from avalanche_ham.benchmarks._image_files import as_text
 from avalanche_ham.benchmarks.registry import BENCHMARKS, is_image_folder
 from avalanche_ham.errors import OptionError, check_range
 from avalanche_ham.heads.registry import split_heads
@@ -128,9 +129,10 @@ def at_its_place(config: RunConfig, resources: Resources) -> tuple[RunConfig, Re
     root = Path(resources.data_root).expanduser().resolve()
     if not is_image_folder(root):
         return config, resources  # is refused where the images are opened
-    name = root.name.replace("-", "_") if root.name.replace("-", "_") in BENCHMARKS else root.name
-    if name == FOLDER or (name in BENCHMARKS and not BENCHMARKS[name].downloads):
-        raise OptionError("data_root", "a folder whose name is no other data set's", root.name)
+    given = as_text(root.name)
+    name = given.replace("-", "_") if given.replace("-", "_") in BENCHMARKS else given
+    if name == FOLDER or (name in BENCHMARKS and BENCHMARKS[name].folders is None):
+        raise OptionError("data_root", "a folder whose name is no other data set's", given)
     return (
         replace(config, benchmark=name),
         replace(resources, data_root=str(root.parent)),

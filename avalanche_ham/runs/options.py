@@ -21,6 +21,7 @@ NAMES: dict[str, str | None] = {  # argument -> the option's name; None: the run
     "eval_every": None,
     "peval_mode": None,
     "download": None,
+    "name": None,
 }
 
 
