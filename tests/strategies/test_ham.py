@@ -246,3 +246,12 @@ def test_with_slots_ties_trims_each_slot_s_own_matrix(benchmark, space, kept):
     for change in strategy.inference_update().values():
         tensors = change if space == "factors" else [change]
         assert sum(int(t.count_nonzero()) for t in tensors) == kept  # a fifth of 48 * 3 or 48 * 48
+
+
+@pytest.mark.parametrize("space, kept", [("factors", 4 * 28), ("delta", 2 * 460)])
+def test_with_slots_a_rule_that_merges_groups_trims_each_slot_s_own_matrix(benchmark, space, kept):
+    options = {"rank": 3, "slots": ("q", "v"), "keep": 1.0, "merge_rule": Ties(0.2)}
+    strategy = trained(benchmark, n_tasks=1, space=space, **options)
+    for change in strategy.inference_update().values():
+        tensors = change if space == "factors" else [change]
+        assert sum(int(t.count_nonzero()) for t in tensors) == kept
