@@ -81,8 +81,8 @@ def _parser() -> OneLineParser:
     parser.add_argument("--threads", type=int, help="torch threads of each process")
     parser.add_argument("--jobs", type=int, default=1, help="processes; 0 runs in this one")
     parser.add_argument("--download", action="store_true", help="fetch a missing data set")
-    text = "only print what is on record, for every backbone and data set"
-    parser.add_argument("--all", action="store_true", help=text)
+    only = "only print what is on record, for every backbone and data set"
+    parser.add_argument("--all", action="store_true", help=only)
     place = "folder of the runs; what is there is not made again"
     parser.add_argument("--records", type=Path, default=Path("headroom"), help=place)
     return parser
