@@ -10,14 +10,17 @@ import pytest
 import torch
 
 from avalanche_ham.benchmarks import BENCHMARKS
+from avalanche_ham.cli.main import main
 from avalanche_ham.heads import HEADS, create_readout
 from avalanche_ham.merging.registry import RULES
+from avalanche_ham.reporting.tables import TABLES as REPORTS
+from avalanche_ham.runs.records import read_records
 from avalanche_ham.strategies.registry import METHODS
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
-TABLES = (METHODS, RULES, HEADS, BENCHMARKS)
+TABLES = (METHODS, RULES, HEADS, BENCHMARKS, REPORTS)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,32 @@ def test_each_of_the_four_runs_end_to_end_by_its_name(page):
         assert len(record["accuracy_matrix"]) == 2
         assert 0 <= record["aa"] <= 100
         assert record["backbone"] == "tiny"
+
+
+def test_the_example_table_shows_runs_on_the_example_data_set(page, tmp_path, capsys):
+    words = ["--benchmark", "stripes", "--tasks", "2", "--preset", "smoke", "--seeds", "1"]
+    words += ["--methods", "ham,tail_average", "--records", str(tmp_path), "--run", "--jobs", "0"]
+    assert main(["table", "incremental", *words]) == 0
+    printed = capsys.readouterr().out
+    records = {(r["method"], r["head"]): r["aaa"] for r in read_records(tmp_path)}
+    assert len(records) == 4
+    for method, label in (("ham", "HAM"), ("tail_average", "tail_average")):
+        (row,) = (line for line in printed.splitlines() if line.startswith(f"| {label} |"))
+        for head in ("linear", "ridge"):
+            assert f"{records[method, head]:.2f}" in row
+
+
+@pytest.mark.parametrize("name", ["1", "methods", "compare", "extra"])
+def test_a_registered_data_set_stands_in_every_table(page, name, tmp_path, capsys):
+    words = ["--benchmark", "stripes", "--tasks", "2", "--preset", "smoke", "--seeds", "1"]
+    words += ["--records", str(tmp_path), "--head", "linear"]
+    run = ["--method", "ham", "--benchmark", "stripes", "--tasks", "2", "--preset", "smoke"]
+    assert main(["run", *run, "--out", str(tmp_path / "run")]) == 0
+    (record,) = read_records(tmp_path)
+    capsys.readouterr()
+    assert main(["table", name, *words]) == 0
+    printed = capsys.readouterr().out
+    assert "stripes" in printed and f"{record['aa']:.2f}" in printed
 
 
 def test_what_the_example_readout_feeds_on_is_what_it_predicts_with(page):

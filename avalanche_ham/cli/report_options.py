@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ def check(kind: str, args: argparse.Namespace) -> str:
         args.name, args.methods = "compare", ",".join(args.compare)
     if args.name is None:
         raise OptionError(f"{kind}", "one of " + ", ".join(NAMES[kind]), "none")
-    if args.name not in NAMES[kind]:
+    if args.name not in NAMES[kind] and args.name not in _added(kind):
         raise UnknownNameError(kind, args.name, NAMES[kind])
     if args.dry_run and not args.run:
         raise OptionError("dry-run", "given together with --run", "no --run")
@@ -77,6 +79,12 @@ def check(kind: str, args: argparse.Namespace) -> str:
     if name not in FORMATS:
         raise UnknownNameError("format", name, FORMATS)
     return name
+
+
+def _added(kind: str) -> Collection[str]:
+    """Name what a program has added to the tables or figures, if it has loaded them."""
+    module = sys.modules.get(f"avalanche_ham.reporting.{kind}s")
+    return getattr(module, f"{kind.upper()}S", ())
 
 
 def _check_file(option: str, path: Path) -> None:
