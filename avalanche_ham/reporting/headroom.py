@@ -16,9 +16,11 @@ from typing import Any
 from scipy import stats
 
 from avalanche_ham.benchmarks.registry import title_of
+from avalanche_ham.errors import HamError
 from avalanche_ham.reporting.aggregate import sampling_error
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import RunConfig
+from avalanche_ham.runs.identity import identity_in, identity_of
 from avalanche_ham.runs.records import Record
 
 HEADS = {"frozen": ("ncm", "ridge"), "joint": ("linear", "ridge")}
@@ -70,7 +72,8 @@ def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
     Args:
         archive: of any runs.
         like: entries that a record must have, such as ``backbone``, ``image_size``, ``benchmark``,
-            ``preset``; records that tested on held-out training images do not count.
+            ``preset``; records that tested on held-out training images, or with options that
+            are not the preset's, do not count.
 
     Returns:
         None unless there are records of frozen features and of joint training, ridge heads.
@@ -79,7 +82,8 @@ def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
     found = [r for r in archive.all_records() if all(r.get(k) == v for k, v in wanted.items())]
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in found:
-        groups[record["method"], record["head"]].append(record)
+        if record["head"] in HEADS.get(record["method"], ()) and _is_plain(record):
+            groups[record["method"], record["head"]].append(record)
     scores = {
         key: statistics.fmean([r["aa"] or 0.0 for r in groups[key]])
         for key in ((m, h) for m, heads in HEADS.items() for h in heads)
@@ -90,6 +94,16 @@ def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
     errors = [sampling_error(final(r), r["test_images"]) for r in groups["frozen", "ridge"]]
     images = max(sum(r["test_images"]) for r in groups["frozen", "ridge"])
     return Headroom(scores, images, max(errors), pooled_deviation(found))
+
+
+def _is_plain(record: Record) -> bool:
+    """Whether a run has no options but its preset's; others are other instruments."""
+    keys = ("method", "head", "benchmark", "n_tasks", "seed", "preset", "backbone", "image_size")
+    plain = RunConfig(**{key: record[key] for key in keys})  # type: ignore[literal-required]
+    try:
+        return identity_in(record).asked == identity_of(plain).asked
+    except HamError:  # a preset or an option that is no more
+        return False
 
 
 def final(record: Record) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,16 @@ def test_records_on_held_out_images_do_not_count(archive_of):
     runs = headroom_runs(COMMON, (1,))
     archive = archive_of(*[(run, {"selection": "holdout"}) for run in runs])
     assert headroom(archive, LIKE) is None
+
+
+def test_a_run_with_options_of_its_own_is_another_instrument(archive_of):
+    runs = headroom_runs({"benchmark": "cifar100", "n_tasks": 10, "preset": "study"}, [1])
+    pairs = [(run, {"aa": 40.0 if run.method == "frozen" else 70.0}) for run in runs]
+    like = {"benchmark": "cifar100", "preset": "study"}
+    assert headroom(archive_of(*pairs), like).points == 30.0
+    other = replace(runs[1], options={"ridge_penalty": 0.5})
+    assert (other.method, other.head) == ("frozen", "ridge")
+    assert headroom(archive_of(*pairs, (other, {"aa": 90.0})), like).points == 30.0
 
 
 def test_the_deviation_is_pooled_within_methods():
