@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from avalanche_ham import _avalanche_home
+
 __version__ = "0.1.0"
 
 _HOME = {  # public name -> module; imported on first use, because Avalanche takes seconds
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from avalanche_ham.runs.records import load_records as load_records
     from avalanche_ham.strategies.ham import HAMStrategy as HAMStrategy
     from avalanche_ham.strategies.sequential import SequentialStrategy as SequentialStrategy
+
+
+_avalanche_home.prepare()
 
 
 def __getattr__(name: str) -> Any:

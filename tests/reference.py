@@ -32,6 +32,25 @@ def random_update(seed: int, rank: int = 4, dtype=torch.float64) -> dict[str, Lo
     return {name: LowRank(draw(rank, i), draw(o, rank)) for name, (i, o) in SIZES.items()}
 
 
+def wide_change(outputs: int, inputs: int, rank: int, slots, seed: int) -> LowRank:
+    """A random change of a fused qkv, block by block as ``LowRankBranch`` places its slots."""
+    draw = torch.Generator().manual_seed(seed)
+    height, a, b = outputs // 3, [], torch.zeros(outputs, rank * len(slots), dtype=torch.float64)
+    for k, slot in enumerate(slots):
+        a.append(torch.randn(rank, inputs, generator=draw, dtype=torch.float64))
+        block = torch.randn(height, rank, generator=draw, dtype=torch.float64)
+        top = "qkv".index(slot) * height
+        b[top : top + height, k * rank : (k + 1) * rank] = block
+    return LowRank(torch.cat(a), b)
+
+
+def slot_of(change: LowRank, slots, slot: str) -> LowRank:
+    """Cut one slot's own factors out of such a change."""
+    height, rank, k = len(change.b) // 3, change.rank // len(slots), tuple(slots).index(slot)
+    top, columns = "qkv".index(slot) * height, slice(k * rank, (k + 1) * rank)
+    return LowRank(change.a[columns], change.b[top : top + height, columns])
+
+
 def product(change: LowRank) -> list[list[float]]:
     """Eq. 1: entry (p, q) of B A is sum_k B[p][k] A[k][q]."""
     a, b = change.a.tolist(), change.b.tolist()

@@ -14,7 +14,7 @@ README = Path(__file__).parents[1] / "README.md"
 def test_the_python_blocks_run_as_printed(backbone, capsys, monkeypatch, tmp_path):
     """As printed with the embedded backbone; in passing, on the tiny random one."""
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    assert len(blocks) == 2 and 'create_model("embedded"' in blocks[0]
+    assert len(blocks) == 3 and 'create_model("embedded"' in blocks[0]
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {}
     first = blocks[0].replace('"embedded"', f'"{backbone}"')
@@ -25,3 +25,5 @@ def test_the_python_blocks_run_as_printed(backbone, capsys, monkeypatch, tmp_pat
     assert accuracy > 0.5 or backbone == "tiny"  # chance is 0.1, random weights are no better
     exec(compile(blocks[1], "README.md, block 2", "exec"), namespace)
     assert namespace["grouping"].memory["groups"] == [0]
+    exec(compile(blocks[2], "README.md, block 3", "exec"), namespace)
+    assert namespace["readout"].predict(namespace["features"]).shape == (100,)

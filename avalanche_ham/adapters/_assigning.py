@@ -8,11 +8,11 @@ from torch import Tensor
 
 from avalanche_ham.adapters.branch import is_foldable
 from avalanche_ham.adapters.linear import AdaptedLinear
-from avalanche_ham.adapters.low_rank import LowRank, Update
+from avalanche_ham.adapters.low_rank import LowRank, Update, outer_shape
 from avalanche_ham.adapters.terms import LowRankTerms
 from avalanche_ham.errors import HamError, NoMatchError, OptionError
 
-__all__ = ["assign_branches", "assign_terms", "check_foldable", "check_names"]
+__all__ = ["assign_branches", "assign_terms", "check_fits", "check_foldable", "check_names"]
 
 Layers = Mapping[str, AdaptedLinear]
 
@@ -35,6 +35,24 @@ def check_foldable(layers: Layers) -> None:
             )
 
 
+def check_fits(layers: Layers, update: Update, *, as_terms: bool) -> None:
+    """Raise OptionError unless each change has its layer's shape.
+
+    Args:
+        layers: by name.
+        update: names only layers that are there.
+        as_terms: also refuse what the layers' kind of terms cannot hold.
+    """
+    for name, change in update.items():
+        shape = tuple(layers[name].weight.shape)
+        ranks = (change.b.shape[1], change.a.shape[0]) if isinstance(change, LowRank) else (0, 0)
+        if outer_shape(change) != shape or ranks[0] != ranks[1]:
+            raise OptionError(f"the change of {name}", f"of shape {shape}", _described(change))
+        low_rank = as_terms and isinstance(layers[name].terms, LowRankTerms)
+        if low_rank and not isinstance(change, LowRank):
+            raise OptionError(f"the change of {name}", "low-rank", _described(change))
+
+
 def assign_branches(layers: Layers, update: Update) -> None:
     """Write factors into the open branches; OptionError if one does not fit."""
     branches = {name: layers[name].branch for name in update}
@@ -48,23 +66,11 @@ def assign_branches(layers: Layers, update: Update) -> None:
 
 def assign_terms(layers: Layers, update: Update, index: int) -> None:
     """Put changes in the place of the terms ``index``; OptionError if one does not fit."""
-    for name, change in update.items():
-        shape = tuple(layers[name].weight.shape)
-        if _outer(change) != shape:
-            raise OptionError(f"the change of {name}", f"of shape {shape}", _described(change))
-        if isinstance(layers[name].terms, LowRankTerms) and not isinstance(change, LowRank):
-            raise OptionError(f"the change of {name}", "low-rank", _described(change))
+    check_fits(layers, update, as_terms=True)
     for name, change in update.items():
         layers[name].terms.assign(change, index)
         if layers[name].fixed is not None:
             layers[name].fix()
-
-
-def _outer(change: LowRank | Tensor) -> tuple[int, ...]:
-    """Give the shape ``(o, i)`` of a change without multiplying its factors."""
-    if isinstance(change, LowRank):
-        return (change.b.shape[0], change.a.shape[1])
-    return tuple(change.shape)
 
 
 def _described(change: LowRank | Tensor) -> str:

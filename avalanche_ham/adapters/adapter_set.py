@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from avalanche_ham.adapters._assigning import (
     assign_branches,
     assign_terms,
+    check_fits,
     check_foldable,
     check_names,
 )
@@ -105,8 +106,12 @@ class AdapterSet(nn.Module):
         """
         if not self.is_open:
             raise RuntimeError("no adapter is open")
-        check_foldable(self.layers)
+        self.check_foldable()
         return {n: layer.branch.factors().detached() for n, layer in self.layers.items()}
+
+    def check_foldable(self) -> None:
+        """Raise HamError, naming it, if the open branch has no weight."""
+        check_foldable(self.layers)
 
     def assign(self, update: Update, *, to: int | None = None) -> None:
         """Write an update into the open branch, or into the frozen term ``to``.
@@ -133,7 +138,7 @@ class AdapterSet(nn.Module):
             return
         if not self.is_open:
             raise RuntimeError("no adapter is open")
-        check_foldable(self.layers)
+        self.check_foldable()
         assign_branches(self.layers, update)
 
     def close(self) -> dict[str, LowRank]:
@@ -153,17 +158,20 @@ class AdapterSet(nn.Module):
     def add(self, update: Update, *, scale: float, to: int | None = None) -> int:
         """Add a frozen update as a new term or onto term ``to``; set that term's scalar.
 
+        If anything does not fit, nothing is written.
+
         Returns:
             The index of the term.
 
         Raises:
             RuntimeError: if a branch is open.
             NoMatchError: if the update names a layer that is not adapted.
-            OptionError: if there is no term ``to``.
+            OptionError: if there is no term ``to``, or a change does not fit its layer.
         """
         if self.is_open:
             raise RuntimeError("close the open adapter before adding a term")
         check_names(self.layers, update)
+        check_fits(self.layers, update, as_terms=True)
         if to is not None:
             self._check_term(to)
         index = self.n_terms if to is None else to
@@ -186,7 +194,7 @@ class AdapterSet(nn.Module):
         Raises:
             HamError: if the branch has no weight.
         """
-        check_foldable(self.layers)
+        self.check_foldable()
         return {name: layer.change(with_branch=self.is_open) for name, layer in self.layers.items()}
 
     def clear(self) -> None:
@@ -219,12 +227,14 @@ class AdapterSet(nn.Module):
 
         Raises:
             NoMatchError: if the update names a layer that is not adapted.
+            OptionError: if a change does not fit its layer.
             HamError: if the open branch has no weight, so that an update would hide it.
         """
         before = {name: layer.merged for name, layer in self.layers.items()}
         if update is not None:
-            check_foldable(self.layers)
+            self.check_foldable()
             check_names(self.layers, update)
+            check_fits(self.layers, update, as_terms=False)
             weights = {n: layer.weight.detach() for n, layer in self.layers.items()}
             for name, change in update.items():
                 weights[name] = weights[name] + dense(change).to(weights[name])

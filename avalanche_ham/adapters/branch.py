@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avalanche_ham.adapters.low_rank import LowRank
+from avalanche_ham.adapters.slots import SLOTS
 from avalanche_ham.errors import OptionError
-
-SLOTS = ("q", "k", "v")  # row blocks of timm's fused ``attn.qkv``, in this order
 
 
 class LowRankBranch(nn.Module):
@@ -150,8 +149,13 @@ def low_rank_branches(
     train_input: bool = True,
 ) -> BranchMaker:
     """Make a function (layer name, layer) -> fresh ``LowRankBranch`` on the layer's device."""
-    options = {"slots": slots, "shared_input": shared_input, "train_input": train_input}
-    return partial(_low_rank_branch, rank=rank, **options)  # a closure could not be pickled
+    return partial(  # a closure could not be pickled
+        _low_rank_branch,
+        rank=rank,
+        slots=slots,
+        shared_input=shared_input,
+        train_input=train_input,
+    )
 
 
 def _low_rank_branch(name: str, layer: nn.Linear, *, rank: int, **options: Any) -> nn.Module:

@@ -42,6 +42,13 @@ def dense(change: LowRank | Tensor) -> Tensor:
     return change.dense() if isinstance(change, LowRank) else change
 
 
+def outer_shape(change: LowRank | Tensor) -> tuple[int, ...]:
+    """Give the shape ``(o, i)`` of a change without multiplying its factors."""
+    if isinstance(change, LowRank):
+        return (change.b.shape[0], change.a.shape[1])
+    return tuple(change.shape)
+
+
 def nothing(weight: Tensor) -> LowRank:
     """Make the update of rank 0 that leaves a weight ``(o, i)`` as it is."""
     outputs, inputs = weight.shape

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from avalanche_ham.adapters.low_rank import LowRank, Update
 from avalanche_ham.errors import DataError
+from avalanche_ham.precision import back_to, in_float64
 
 PREFIX = "base_model.model."
 RANK_TOLERANCE = 1e-7  # smaller singular values, relative to the largest, are noise
@@ -35,10 +36,10 @@ def factorise(delta: Tensor) -> LowRank:
     The error in the Frobenius norm is at most ``1e-7 sqrt(min(o, i))`` of the largest
     singular value.
     """
-    u, s, v = torch.linalg.svd(delta.double(), full_matrices=False)
+    u, s, v = torch.linalg.svd(in_float64(delta), full_matrices=False)
     rank = max(1, int((s > RANK_TOLERANCE * s[0]).sum()))
     root = s[:rank].sqrt()
-    return LowRank((root[:, None] * v[:rank]).to(delta), (u[:, :rank] * root).to(delta))
+    return LowRank(back_to(root[:, None] * v[:rank], delta), back_to(u[:, :rank] * root, delta))
 
 
 def save_peft(vit: nn.Module, update: Update, folder: Path, *, backbone: str = "") -> None:
@@ -76,7 +77,7 @@ def save_peft(vit: nn.Module, update: Update, folder: Path, *, backbone: str = "
     wrapped = get_peft_model(plain, config)
     with torch.no_grad():
         for name, pair in factors.items():
-            layer = plain.get_submodule(name)
+            layer: Any = plain.get_submodule(name)
             layer.lora_A["default"].weight.copy_(pair.a)
             layer.lora_B["default"].weight.copy_(pair.b)
     wrapped.peft_config["default"].base_model_name_or_path = backbone or None
@@ -112,7 +113,7 @@ def load_peft(folder: Path) -> dict[str, LowRank]:
         DataError: if the folder is no LoRA folder or uses what an update cannot express.
     """
     try:
-        config = json.loads((folder / "adapter_config.json").read_text())
+        config = json.loads((folder / "adapter_config.json").read_bytes())  # UTF-8, BOM or not
         tensors = load_file(folder / "adapter_model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise DataError(f"{folder} is no peft LoRA folder: {error}") from error

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from avalanche_ham.adapters.branch import SLOTS
 from avalanche_ham.adapters.low_rank import LowRank, dense
+from avalanche_ham.adapters.slots import SLOTS
 
 
 class DenseTerms(nn.Module):

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from avalanche_ham.errors import OptionError
 
@@ -20,7 +20,7 @@ def pixels_per_token(vit: VisionTransformer) -> int:
     return int(embed.feat_ratio())
 
 
-def set_image_size(vit: VisionTransformer, image_size: int | None) -> None:
+def set_image_size(vit: nn.Module, image_size: int | None) -> None:
     """Let a ViT take square images of another size, in place, as timm's ``set_input_size`` does.
 
     The learned position embeddings are resampled (bicubic, antialiased), so they must have been

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,15 +92,16 @@ class ContinualModel(nn.Module):
         self,
         encoder: nn.Module,
         head: IncrementalHead,
-        readouts: dict[str, nn.Module] | None = None,
+        readouts: Mapping[str, nn.Module] | None = None,
         predictor: str = "linear",
     ) -> None:
         super().__init__()
         self.encoder: Any = encoder
         self.head = head
-        self.readouts = nn.ModuleDict(readouts or {})
+        self.readouts = nn.ModuleDict(dict(readouts or {}))
         self.predictor = predictor
         self.adapters: AdapterSet | None = None
+        self._is_checked = False  # whether the encoder was seen to call its adapted layers
         self._places: dict[str, int] = {}  # of the parameters' names, in order of arrival
 
     @property
@@ -139,13 +140,36 @@ class ContinualModel(nn.Module):
         """Give features ``(N, d)`` and the encoder's penalty.
 
         Raises:
-            HamError: if the encoder gives anything else.
+            HamError: if the encoder gives anything else, or at first passes by an adapted layer.
         """
-        encoding = self.encoder(images)
+        if self.adapters is None or self._is_checked:
+            encoding = self.encoder(images)
+        else:
+            encoding = self._encode_and_check(images, self.adapters)
         if not isinstance(encoding, Encoding):
             kind = type(self.encoder).__name__
             given = type(encoding).__name__
             raise HamError(f"model: the encoder {kind} must give an Encoding, but gave a {given}")
+        return encoding
+
+    def _encode_and_check(self, images: Tensor, adapters: AdapterSet) -> Any:
+        """Encode, and see that no adapted layer is there for its weight only, without effect."""
+        left = set(adapters.layers)
+        hooks = [
+            layer.register_forward_pre_hook(lambda *_, name=name: left.discard(name))
+            for name, layer in adapters.layers.items()
+        ]
+        try:
+            encoding = self.encoder(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if left:
+            raise HamError(
+                f"targets: the network does not call its layer {min(left)} (it may use the "
+                "weight alone, as BEiT does), so an adapter there would have no effect"
+            )
+        self._is_checked = True
         return encoding
 
     def classify(self, features: Tensor, head: str | None = None) -> Tensor:
@@ -186,6 +210,7 @@ def create_model(
     pretrained: bool = True,
     weights: str | Path | None = None,
     image_size: int | None = None,
+    readouts: Mapping[str, Mapping[str, Any]] = {},
     seed: int = 0,
 ) -> ContinualModel:
     """Make a continual model on a frozen backbone.
@@ -194,9 +219,11 @@ def create_model(
         backbone: a name (see ``create_backbone``), a timm ViT of your own, or any encoder: a
             module with ``num_features`` that maps a batch to an ``Encoding``.
         n_classes: number of classes of the whole benchmark, ``benchmark.n_classes``.
-        head: who predicts: ``linear`` (the trained head), ``ncm`` or ``ridge``; further
+        head: who predicts: ``linear`` (the trained head), ``ncm``, ``ridge`` or ``lda``; further
             names after a comma are measured beside the first, ``"linear,ridge"``.
-        pretrained, weights, image_size: see ``create_backbone``.
+        pretrained, weights, image_size: see ``create_backbone``; a network of your own has
+            its weights, and other encoders than a ViT their image size.
+        readouts: options of the readouts, ``{"ridge": {"projections": 5000}}``.
         seed: of random weights and random projections.
 
     Raises:
@@ -209,30 +236,41 @@ def create_model(
         backbone = create_backbone(
             backbone, pretrained=pretrained, weights=weights, image_size=image_size, seed=seed
         )
-    elif isinstance(backbone, VisionTransformer):
-        remember_digest(backbone)
-        set_image_size(backbone, image_size)
+    else:
+        if weights is not None:
+            raise OptionError("weights", "None for a network of your own", str(weights))
+        if isinstance(backbone, VisionTransformer):
+            check_supported(backbone)
+            remember_digest(backbone)
+            set_image_size(backbone, image_size)
     encoder = _frozen_encoder(backbone)
+    if encoder is backbone:
+        set_image_size(backbone, image_size)  # which it cannot take
     width: Any = encoder.num_features
-    made = {name: create_readout(name, width, n_classes, seed=seed) for name in names}
-    readouts = {name: readout for name, readout in made.items() if readout is not None}
-    return ContinualModel(encoder, IncrementalHead(width, n_classes), readouts, names[0])
+    made = {
+        name: create_readout(name, width, n_classes, seed=seed, **readouts.get(name, {}))
+        for name in names
+    }
+    fed = {name: readout for name, readout in made.items() if readout is not None}
+    return ContinualModel(encoder, IncrementalHead(width, n_classes), fed, names[0])
 
 
-def _frozen_encoder(network: nn.Module) -> nn.Module:
-    network.requires_grad_(False)
-    if isinstance(network, VisionTransformer):
+def _frozen_encoder(network: Any) -> nn.Module:
+    if isinstance(network, VisionTransformer) or type(network).__module__.startswith("timm."):
+        encoder = VitEncoder(network)  # or the reason why not
         prefer_plain_attention(network)
-        return VitEncoder(network)
+        return encoder.requires_grad_(False)
     if not isinstance(getattr(network, "num_features", None), int):
         allowed = "a name, a timm ViT or an encoder with num_features"
         raise OptionError("backbone", allowed, type(network).__name__)
+    network.requires_grad_(False)
     return network
 
 
 def prefer_plain_attention(vit: nn.Module) -> None:
     """Use plain attention without a GPU: torch's fused one has a slow CPU backward here."""
     if not torch.cuda.is_available():
+        module: Any
         for module in vit.modules():
             if hasattr(module, "fused_attn"):
                 module.fused_attn = False

@@ -11,6 +11,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avalanche_ham.backbones.support import image_channels
 from avalanche_ham.errors import DataError
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's grey
@@ -77,7 +78,7 @@ def preprocess_of(vit: VisionTransformer) -> Preprocess:
     """Make what stands before a ViT: its image size, and the statistics it was trained with."""
     config = timm.data.resolve_data_config({}, model=vit)
     stem = getattr(vit.patch_embed, "backbone", None)
-    if stem is None and vit.patch_embed.proj.in_channels == 1:  # timm names those of colours
+    if image_channels(vit) == 1:  # timm names those of colours
         config = {k: (sum(config[k]) / len(config[k]),) for k in ("mean", "std")}
     return Preprocess(
         tuple(vit.patch_embed.img_size),
@@ -107,4 +108,4 @@ def resize_matrix(before: int, after: int, dtype: torch.dtype, device: torch.dev
     with torch.inference_mode(False):  # it is kept, and training must be able to use it
         unit = torch.eye(before, dtype=torch.float64)[None, None]
         lines = F.interpolate(unit, (after, before), mode="bilinear", antialias=after < before)
-        return lines[0, 0].to(device, dtype)
+        return lines[0, 0].to(dtype).to(device)  # not every device has float64

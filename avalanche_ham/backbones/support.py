@@ -8,7 +8,10 @@ from torch import nn
 
 from avalanche_ham.errors import HamError
 
-__all__ = ["check_supported"]
+__all__ = ["FAMILIES", "check_supported", "image_channels"]
+
+# timm's modules whose models are its plain ``VisionTransformer``
+FAMILIES = ("vision_transformer", "deit", "vision_transformer_hybrid", "vitamin")
 
 
 def check_supported(vit: nn.Module) -> None:
@@ -22,14 +25,21 @@ def check_supported(vit: nn.Module) -> None:
         raise HamError(f"backbone: {type(vit).__name__} cannot be used: {reason}")
 
 
+def image_channels(vit: VisionTransformer) -> int | None:
+    """Count the channels of the images that a ViT takes, None if nothing tells."""
+    layers = vit.patch_embed.modules()  # a hybrid's first convolution is its stem's
+    return next((m.in_channels for m in layers if isinstance(m, nn.Conv2d)), None)
+
+
 def _reason(vit: nn.Module) -> str | None:
     if not isinstance(vit, VisionTransformer):
         return "it is not timm's VisionTransformer"
-    if type(vit).forward_features is not VisionTransformer.forward_features:
-        return "it has a forward_features of its own, whose steps are not known"
+    for step in ("forward", "forward_features"):
+        if getattr(type(vit), step) is not getattr(VisionTransformer, step):
+            return f"it has a {step} of its own, whose steps are not known"
     if vit.global_pool == "":
         return "global_pool is '', which leaves many tokens; make it with 'token', 'avg' or 'map'"
-    channels = vit.patch_embed.proj.in_channels if _is_plain(vit) else 3
+    channels = image_channels(vit)
     if channels not in (1, 3):
         return f"it takes {channels} channels; images have 1 or 3"
     if vit.patch_embed.img_size is None:
@@ -38,8 +48,6 @@ def _reason(vit: nn.Module) -> str | None:
     if kinds:
         found = str(kinds.pop()).removeprefix("torch.")
         return f"its weights are {found}; make it float32 first, with .float()"
+    if any(p.is_meta for p in vit.parameters()):
+        return "its weights have no values (device meta); load them first"
     return None
-
-
-def _is_plain(vit: VisionTransformer) -> bool:
-    return not hasattr(vit.patch_embed, "backbone")

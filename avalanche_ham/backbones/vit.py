@@ -12,12 +12,10 @@ from timm.models.vision_transformer import VisionTransformer
 from avalanche_ham.backbones.digest import CLASSIFIER, remember_digest
 from avalanche_ham.backbones.image_size import match_position_grid, set_image_size
 from avalanche_ham.backbones.names import BACKBONES
+from avalanche_ham.backbones.support import FAMILIES
 from avalanche_ham.backbones.weights import check_weights_file, read_weights
-from avalanche_ham.errors import DataError, StateError, UnknownNameError
+from avalanche_ham.errors import DataError, HamError, StateError, UnknownNameError
 from avalanche_ham.seeding import forked
-
-# timm's modules whose models are its plain ``VisionTransformer``
-FAMILIES = ("vision_transformer", "deit", "vision_transformer_hybrid")
 
 
 def create_backbone(
@@ -31,8 +29,8 @@ def create_backbone(
     """Make a vision transformer without its classifier.
 
     Args:
-        name: ``embedded``, ``tiny``, or any ViT of timm, such as
-            ``vit_base_patch16_224.augreg_in21k_ft_in1k``.
+        name: ``embedded``, ``tiny``, or a ViT of timm, such as
+            ``vit_base_patch16_224.augreg_in21k_ft_in1k``; docs/backbones.md lists which.
         pretrained: load the weights: those of ``embedded``, which ship with the package, or
             timm's, from its cache or the network; else they are random.
         weights: a local file of timm's names instead, see ``read_weights``; a classifier in it
@@ -43,7 +41,8 @@ def create_backbone(
         seed: of the random start, where there are no weights.
 
     Raises:
-        UnknownNameError: if the name is no ViT that timm knows.
+        UnknownNameError: if timm knows no such name.
+        HamError: if it is of a kind that cannot be used.
         DataError: if timm's weights cannot be fetched.
         StateError: if the weights file cannot be read or does not fit.
         OptionError: if the patch size does not divide the image size.
@@ -67,11 +66,18 @@ def check_backbone(name: str, *, pretrained: bool = True) -> None:
 
     Raises:
         UnknownNameError: if so.
+        HamError: if timm knows it, but as another kind of network.
     """
     if name in BACKBONES:
         return
     known = [model for family in FAMILIES for model in timm.list_models(module=family)]
     architecture, dot, _ = name.partition(".")
+    if architecture not in known and timm.is_model(architecture):
+        family = timm.model_entrypoint(architecture).__module__.rpartition(".")[2]
+        raise HamError(
+            f"backbone: {architecture} cannot be used: it is of timm's family {family}, not its "
+            f"VisionTransformer ({', '.join(FAMILIES)})"
+        )
     if architecture not in known:
         raise UnknownNameError("backbone", name, [*BACKBONES, *known])
     tagged = timm.list_pretrained(f"{architecture}.*")

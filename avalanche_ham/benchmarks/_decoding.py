@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import importlib.util
+from collections.abc import Iterator
+
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from avalanche_ham.benchmarks._image_files import Box
 from avalanche_ham.errors import DataError
@@ -13,7 +18,9 @@ __all__ = ["DECODER", "decode", "stored_size"]
 # To be raised when decoding gives other pixels, so that old caches are not found.
 DECODER = 2
 # Plain raster formats only: PIL hands others (EPS) to outside programs.
-FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS: tuple[str, ...] = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+if importlib.util.find_spec("PIL.AvifImagePlugin"):  # Pillow >= 11.3
+    FORMATS = ("AVIF", *FORMATS)
 
 ORIENTATION = 0x0112  # EXIF tag
 TURNS = {
@@ -32,42 +39,78 @@ def stored_size(path: str) -> tuple[int, int]:
     """Give an image's width and height as stored, before any turn.
 
     Raises:
-        DataError: if the file is corrupt or not an image.
+        DataError: as ``decode``.
     """
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            return image.size
-    except Exception as error:  # damaged files make PIL raise nearly anything
-        raise DataError(f"{path} is corrupt or not an image") from error
+    with _opened(path) as image:
+        return image.size
 
 
 def decode(path: str, side: int, box: Box | None = None) -> np.ndarray:
     """Read one image as a uint8 RGB square of shape ``(3, side, side)``.
 
-    16-bit grey keeps its upper eight bits, transparency shows white, and the picture is
-    turned as its EXIF orientation says. The shorter side is resized to ``side`` (bicubic,
-    antialiased) and the centre kept.
+    16-bit channels keep their upper eight bits, transparency shows white, of several frames the
+    first is taken, and the picture is turned as its EXIF orientation says. The shorter side is
+    resized to ``side`` (bicubic, antialiased) and the centre kept.
 
     Args:
         box: the part to crop first, in pixels as stored; None for the whole image.
 
     Raises:
-        DataError: if the file is corrupt or not an image, or if its grey values have no
-            known black and white (32-bit and floating point images).
+        DataError: if the file cannot be read, is corrupt or not an image, is larger than Pillow
+            reads, or if its grey values have no known black and white (32-bit and floating
+            point images); the message names the file and the reason.
     """
+    with _opened(path) as image:
+        image.load()
+        rgb = _as_rgb(image)
+        part = rgb.crop(_inside(box, image.size)) if box else rgb
+        turn = TURNS.get(_orientation(image))
+        upright = part if turn is None else part.transpose(turn)
+        square = ImageOps.fit(upright, (side, side), method=Image.Resampling.BICUBIC)
+    return np.asarray(square).transpose(2, 0, 1)  # (H, W, C) -> (C, H, W)
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
+    """Open an image; whatever fails inside is one line on this file."""
     try:
         with Image.open(path, formats=FORMATS) as image:
-            image.load()
-            rgb = _as_rgb(image)
-            part = rgb.crop(_inside(box, image.size)) if box else rgb
-            turn = TURNS.get(_orientation(image))
-            upright = part if turn is None else part.transpose(turn)
-            square = ImageOps.fit(upright, (side, side), method=Image.Resampling.BICUBIC)
+            yield image
     except DataError as error:
         raise DataError(f"{path} has {error}") from error
     except Exception as error:  # damaged files make PIL raise nearly anything
-        raise DataError(f"{path} is corrupt or not an image") from error
-    return np.asarray(square).transpose(2, 0, 1)  # (H, W, C) -> (C, H, W)
+        raise DataError(f"{path} {_reason(path, error)}") from error
+
+
+def _reason(path: str, error: Exception) -> str:
+    """Say what is wrong: with the machine, with a limit, or with the file itself."""
+    words = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return "cannot be read (there is not enough memory)"
+    if isinstance(error, OSError) and error.errno is not None:
+        cure = "; `ulimit -n` raises the limit" if error.errno == errno.EMFILE else ""
+        return f"cannot be read ({error.strerror}{cure})"
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        return f"is too large for Pillow ({words}); make it smaller first"
+    if "MAX_TEXT" in words:
+        return f"has more text beside its pixels than Pillow reads ({words}); save it without"
+    if isinstance(error, UnidentifiedImageError):
+        return _foreign(path)
+    return f"is corrupt or not an image ({words})"
+
+
+def _foreign(path: str) -> str:
+    """Say what a file is whose format is none of those that are read."""
+    with open(path, "rb") as file:
+        start = file.read(64)
+    if not start:
+        return "is empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer; fetch the image itself with `git lfs pull`"
+    if start[4:8] == b"ftyp":  # ISO base media: HEIC, or AVIF without support for it
+        brand = start[8:12].decode("ascii", "replace")
+        return f"is an image of format {brand}, which is not read; save it as PNG or JPEG"
+    return f"is corrupt or not an image (none of {', '.join(FORMATS)})"
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

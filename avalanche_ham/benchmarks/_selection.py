@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 
@@ -17,8 +18,13 @@ __all__ = ["Selection", "select_images"]
 class Selection(NamedTuple):
     """An image set and, for each class id, the positions of the images used."""
 
-    images: ImageSet
+    images: Any  # an ImageSet, or several as one (``mixed``)
     rows: list[list[int]]
+
+    def of_classes(self, labels: Sequence[int]) -> Selection:
+        """Leave out the images of all other classes."""
+        kept = set(labels)
+        return self._replace(rows=[r if c in kept else [] for c, r in enumerate(self.rows)])
 
     def digest(self) -> str:
         """Tell these images from others: their shape, classes and contents, by class."""

@@ -7,6 +7,7 @@ global generator. Here every class is kept and no global random state is touched
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
@@ -23,10 +24,10 @@ from avalanche.benchmarks.utils import AvalancheDataset, as_classification_datas
 from avalanche_ham.benchmarks._image_digests import digest_of
 from avalanche_ham.benchmarks._selection import Selection, select_images
 from avalanche_ham.benchmarks.image_set import ImageSet
-from avalanche_ham.errors import DataError, OptionError
+from avalanche_ham.errors import DataError, OptionError, check_range
 from avalanche_ham.seeding import generator
 
-__all__ = ["Benchmark", "Split", "class_incremental", "task_sizes"]
+__all__ = ["Benchmark", "Split", "class_incremental", "from_selections", "task_sizes"]
 
 
 class _SplitRequired(TypedDict):
@@ -38,6 +39,9 @@ class Split(_SplitRequired, total=False):
     """How a data set becomes tasks: the options of ``class_incremental``."""
 
     classes_per_task: Sequence[int] | None
+    first_task: int | None
+    classes: int | None
+    class_order: Sequence[int] | None
     train_per_class: int | None
     test_per_class: int | None
     holdout: float
@@ -51,6 +55,8 @@ class Benchmark(CLScenario):
         class_names: all class names; a label is a position in them.
         tasks: the labels of each task, in order of arrival.
         image_digests: stream -> 32 hexadecimal digits that tell its images from others.
+        chosen: stream -> the images that are used.
+        domains: of a domain-incremental stream, the domain of each task.
     """
 
     def __init__(
@@ -61,6 +67,8 @@ class Benchmark(CLScenario):
         class_names: Sequence[str],
         tasks: Sequence[Sequence[int]],
         image_digests: Mapping[str, str],
+        chosen: Mapping[str, Selection] | None = None,
+        domains: Sequence[str] = (),
     ) -> None:
         super().__init__(list(streams))
         for stream in self.streams.values():
@@ -69,6 +77,8 @@ class Benchmark(CLScenario):
         self.class_names = tuple(class_names)
         self.tasks = tuple(tuple(task) for task in tasks)
         self.image_digests = dict(image_digests)
+        self.chosen = dict(chosen or {})
+        self.domains = tuple(domains)
 
     @property
     def images_digest(self) -> str:
@@ -82,13 +92,15 @@ class Benchmark(CLScenario):
 
     @property
     def class_order(self) -> list[int]:
-        """The labels in order of arrival."""
-        return [label for task in self.tasks for label in task]
+        """The labels in order of arrival, each once."""
+        return list(dict.fromkeys(label for task in self.tasks for label in task))
 
     @property
     def class_order_hash(self) -> str:
-        """Twelve hexadecimal digits that tell which class names come in which task."""
+        """Twelve hexadecimal digits that tell which class names, or domain, come in which task."""
         names = [[self.class_names[label] for label in task] for task in self.tasks]
+        if self.domains:
+            names = [[domain, *task] for domain, task in zip(self.domains, names, strict=True)]
         return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]
 
 
@@ -99,6 +111,9 @@ def class_incremental(
     n_tasks: int,
     seed: int,
     classes_per_task: Sequence[int] | None = None,
+    first_task: int | None = None,
+    classes: int | None = None,
+    class_order: Sequence[int] | None = None,
     train_per_class: int | None = None,
     test_per_class: int | None = None,
     holdout: float = 0.0,
@@ -118,6 +133,12 @@ def class_incremental(
         seed: seed of class order, image subsets and held-out images.
         classes_per_task: the number of classes of each task, at least 1, instead of an even
             split.
+        first_task: the number of classes of the first task, at least 1; the others share the rest
+            evenly. None is an even split.
+        classes: take only so many classes, at least 1, the first of the class order; None takes
+            all.
+        class_order: the labels (positions in the sorted class names) in order of arrival, each
+            once; None draws an order.
         train_per_class: largest number of training images of each class, at least 1; None takes
             all.
         test_per_class: largest number of test images (or held-out images) of each class, at
@@ -133,7 +154,11 @@ def class_incremental(
     """
     if train.classes != test.classes:
         raise DataError(f"train and test classes of {name} differ")
-    tasks = _draw_tasks(len(train.classes), n_tasks, seed, classes_per_task)
+    order = _order(len(train.classes), seed, class_order)
+    if classes is not None:
+        check_range("classes", classes, 1, len(order))
+        order = order[:classes]
+    tasks = _cut(order, n_tasks, classes_per_task, first_task)
     chosen = select_images(
         train,
         test,
@@ -142,14 +167,29 @@ def class_incremental(
         test_per_class=test_per_class,
         holdout=holdout,
     )
+    chosen = {part: found.of_classes(order) for part, found in chosen.items()}
+    return from_selections(chosen, tasks, name=name)
+
+
+def from_selections(
+    chosen: Mapping[str, Selection], tasks: Sequence[Sequence[int]], *, name: str
+) -> Benchmark:
+    """Make tasks of new classes from the images of each stream.
+
+    Args:
+        chosen: stream (``train``, ``test``) -> its images; all of the same classes.
+        tasks: the labels of each task.
+        name: name of the data set.
+    """
     streams = {part: _datasets(found, tasks) for part, found in chosen.items()}
     scenario = with_classes_timeline(benchmark_from_datasets(**streams))
     return Benchmark(
         scenario.streams.values(),
         name=name,
-        class_names=train.classes,
+        class_names=chosen["train"].images.classes,
         tasks=tasks,
         image_digests={part: found.digest() for part, found in chosen.items()},
+        chosen=chosen,
     )
 
 
@@ -163,18 +203,33 @@ def task_sizes(n_classes: int, n_tasks: int) -> list[int]:
     return [smaller + (task < more) for task in range(n_tasks)]
 
 
-def _draw_tasks(
-    n_classes: int, n_tasks: int, seed: int, sizes: Sequence[int] | None
+def _order(n_classes: int, seed: int, given: Sequence[int] | None) -> list[int]:
+    if given is None:
+        return torch.randperm(n_classes, generator=generator(seed, "class order")).tolist()
+    if sorted(given) != list(range(n_classes)):
+        raise OptionError("class_order", f"each label from 0 to {n_classes - 1} once", list(given))
+    return list(given)
+
+
+def _cut(
+    order: Sequence[int], n_tasks: int, sizes: Sequence[int] | None, first: int | None
 ) -> list[list[int]]:
-    if not 1 <= n_tasks <= n_classes:
-        allowed = f"at least 1 and at most {n_classes} (the number of classes)"
+    n = len(order)
+    if not 1 <= n_tasks <= n:
+        allowed = f"at least 1 and at most {n} (the number of classes)"
         raise OptionError("n_tasks", allowed, n_tasks)
-    sizes = task_sizes(n_classes, n_tasks) if sizes is None else list(sizes)
-    if len(sizes) != n_tasks or min(sizes) < 1 or sum(sizes) != n_classes:
-        allowed = f"{n_tasks} numbers of at least 1 that add up to {n_classes}"
+    if first is not None:
+        if sizes is not None:
+            raise OptionError("first_task", "given without classes_per_task", first)
+        rest = n - n_tasks + 1 if n_tasks > 1 else n
+        check_range("first_task", first, 1 if n_tasks > 1 else n, rest)
+        sizes = [first, *(task_sizes(n - first, n_tasks - 1) if n_tasks > 1 else ())]
+    sizes = task_sizes(n, n_tasks) if sizes is None else list(sizes)
+    if len(sizes) != n_tasks or min(sizes) < 1 or sum(sizes) != n:
+        allowed = f"{n_tasks} numbers of at least 1 that add up to {n}"
         raise OptionError("classes_per_task", allowed, sizes)
-    order = torch.randperm(n_classes, generator=generator(seed, "class order"))
-    return [task.tolist() for task in torch.split(order, list(sizes))]
+    ends = list(itertools.accumulate(sizes))
+    return [list(order[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
 
 
 def _datasets(found: Selection, tasks: Sequence[Sequence[int]]) -> list[AvalancheDataset]:

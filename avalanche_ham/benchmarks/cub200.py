@@ -93,7 +93,7 @@ def _listed(folder: Path, part: str, bounding_box: bool) -> ImageFiles:
 
 def _table(folder: Path, name: str) -> dict[str, str]:
     """Read lines of the form ``<image number> <value>``."""
-    lines = (folder / f"{name}.txt").read_text().splitlines()
+    lines = (folder / f"{name}.txt").read_text(encoding="utf-8-sig").splitlines()
     pairs = (line.partition(" ") for line in lines)
     return {key: value.strip() for key, _, value in pairs}
 

@@ -1,4 +1,4 @@
-"""An image folder as a benchmark: ``<root>/{train,test}/<class>/*``."""
+"""An image folder as a benchmark: ``<root>/{train,test}/<class>/*``, or so in each domain."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avalanche_ham.benchmarks._domains import domain_incremental, domains_in
 from avalanche_ham.benchmarks._image_cache import cached_sets
-from avalanche_ham.benchmarks._image_files import check_same_classes, scan_classes
+from avalanche_ham.benchmarks._image_files import as_text, check_same_classes, scan_classes
 from avalanche_ham.benchmarks.class_incremental import (
     Benchmark,
     Split,
     class_incremental,
 )
 from avalanche_ham.benchmarks.image_set import ImageSet
+from avalanche_ham.errors import OptionError
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -26,11 +28,15 @@ def image_folder(
 ) -> Benchmark:
     """Split the images of a folder into tasks; the benchmark bears the folder's name.
 
-    Images are turned as their EXIF orientation says; transparency shows white; 16-bit grey
-    keeps its upper eight bits.
+    A folder of domains, ``<root>/<domain>/{train,test}/<class>/*``, makes a domain-incremental
+    stream: the same classes in every task, from another domain each, in an order that the seed
+    draws.
+
+    Images are turned as their EXIF orientation says; transparency shows white; 16-bit channels
+    keep their upper eight bits; of several frames the first is taken.
 
     Args:
-        data_root: the folder that holds ``train`` and ``test``.
+        data_root: the folder that holds ``train`` and ``test``, or the domains that do.
         size: side of the decoded squares in pixels, at least 1; smaller images of one size are
             kept as is.
         split: ``n_tasks``, ``seed`` and the further options of ``class_incremental``.
@@ -41,8 +47,15 @@ def image_folder(
         OptionError: as ``class_incremental``.
     """
     root = Path(data_root).expanduser()
+    domains = [] if (root / "train").is_dir() else domains_in(root)
+    if domains:
+        for option in ("classes_per_task", "first_task", "classes", "class_order"):
+            if split.pop(option, None) is not None:  # type: ignore[misc]
+                raise OptionError(option, "not given for a folder of domains", "given")
+        sets = {domain: open_folder(root / domain, size=size) for domain in domains}
+        return domain_incremental(sets, name=as_text(root.resolve().name), **split)  # type: ignore[misc]
     train, test = open_folder(root, size=size)
-    return class_incremental(train, test, name=root.resolve().name, **split)
+    return class_incremental(train, test, name=as_text(root.resolve().name), **split)
 
 
 def open_folder(root: Path, *, size: int = 224) -> tuple[ImageSet, ImageSet]:

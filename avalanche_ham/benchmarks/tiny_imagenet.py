@@ -73,7 +73,7 @@ def _validation(folder: Path, classes: tuple[str, ...]) -> ImageFiles:
     ids = {name: target for target, name in enumerate(classes)}
     names, targets = [], []
     try:
-        for line in annotations.read_text().splitlines():
+        for line in annotations.read_text(encoding="utf-8-sig").splitlines():
             name, label = line.split("\t")[:2]  # image, class, box
             names.append(f"images/{name}")
             targets.append(ids[label])

@@ -16,7 +16,7 @@ from avalanche_ham.benchmarks.registry import BENCHMARKS
 from avalanche_ham.cli.parser import OneLineParser, flag
 from avalanche_ham.errors import HamError, UnknownNameError
 from avalanche_ham.runs.option import Option, as_word
-from avalanche_ham.runs.options import benchmark_options, options_of
+from avalanche_ham.runs.options import benchmark_options, options_of, readout_options
 from avalanche_ham.strategies.registry import METHODS
 
 FLAGS = ("download", "dry-run", "keep-state", "probes", "resume", "retry", "run")
@@ -27,9 +27,9 @@ STYLES = {"toml": " = ", "yaml": ": "}
 def expand(
     words: list[str], *, tables: tuple[str, ...] = TABLES
 ) -> tuple[list[str], dict[str, Any]]:
-    """Put the options of ``--config FILE`` in front of the words of a command line.
+    """Put the options of each ``--config FILE`` in front of the words of a command line.
 
-    What stands later wins, so the command line wins over the file. A key is an option's
+    What stands later wins, so the command line wins over the files. A key is an option's
     name, with ``-`` or ``_``; a list becomes words joined by commas.
 
     Args:
@@ -45,14 +45,16 @@ def expand(
             neither true nor false.
     """
     parser = OneLineParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", type=Path)
+    parser.add_argument("--config", type=Path, action="append", default=[])
     args, words = parser.parse_known_args(words)
-    path, front, found = args.config, [], {}
-    for key, value in ({} if path is None else read_config(path)).items():
+    front: list[str] = []
+    found: dict[str, Any] = {}
+    pairs = [(path, *pair) for path in args.config for pair in read_config(path).items()]
+    for path, key, value in pairs:
         if isinstance(value, dict):
             if key not in tables:
                 raise HamError(f"config: {path} holds a table {key!r}, which has no meaning here")
-            found[key] = value
+            found[key] = {**found.get(key, {}), **value}
         elif flag(key)[2:] in FLAGS:
             if not isinstance(value, bool):
                 raise HamError(f"config: {key} in {path} must be true or false, but got {value!r}")
@@ -71,7 +73,7 @@ def read_tables(tables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
     Raises:
         HamError: if a name is unknown or a value does not fit its option.
     """
-    of_data = [benchmark_options(name) for name in BENCHMARKS]
+    of_data = [readout_options(), *(benchmark_options(name) for name in BENCHMARKS)]
     everything = [*of_data, *(options_of(name) for name in METHODS)]
     common = _read_table("options", tables.get("options", {}), everything)
     own = {}
@@ -126,7 +128,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if reader is None:
         raise HamError(f"config: {path} must end with .toml, .yaml or .yml")
     try:
-        values = reader(path.read_text(encoding="utf-8"))
+        values = reader(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise HamError(f"config: cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:

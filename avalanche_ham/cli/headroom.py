@@ -36,7 +36,7 @@ def measure_headroom(words: list[str]) -> int:
     plan = make_plan(runs, archive, lambda name: True, retry=True, know=AtHand(resources))
     options = {"resources": resources, "jobs": args.jobs}
     problems = execute(together(plan.missing), args.records, archive, **options)
-    like = {
+    like: dict[str, Any] = {
         "benchmark": settings.benchmark,
         "backbone": settings.backbone,
         "image_size": settings.image_size,

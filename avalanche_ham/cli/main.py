@@ -120,7 +120,7 @@ def _list(what: str) -> None:
 
         rows = {
             **BACKBONES,
-            "<name>": "any vision transformer of timm, with its own weights",
+            "<name>": "a VisionTransformer of timm, with its own weights (docs/backbones.md)",
         }
     width = max(map(len, rows))
     for name, text in rows.items():

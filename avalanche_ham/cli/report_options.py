@@ -10,9 +10,10 @@ from typing import Any
 from avalanche_ham.cli.config_file import read_tables
 from avalanche_ham.cli.parser import DATA_ROOT, OneLineParser, check_place
 from avalanche_ham.errors import HamError, OptionError, UnknownNameError, check_range
+from avalanche_ham.heads.registry import HEADS
 
 NAMES = {
-    "table": ("1", "2", "3", "4", "5", "6", "7", "extra", "methods"),
+    "table": ("1", "2", "3", "4", "5", "6", "7", "extra", "methods", "compare"),
     "figure": ("2", "3", "extra"),
 }
 
@@ -35,7 +36,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "tasks": ({}, "lengths of the streams instead of the paper's"),
     "benchmark": ({}, "data sets instead of the paper's"),
     "methods": ({}, "only these"),
-    "head": ({}, "linear, ncm, ridge: a block each"),
+    "head": ({}, f"of {', '.join(HEADS)}: a block each"),
     "preset": ({}, "smoke, cpu, study or paper; default: the one with most records, or cpu"),
     "backbone": ({}, "default: the preset's"),
     "image-size": ({"type": int}, "pixels; default: the preset's or the backbone's own"),
@@ -48,6 +49,12 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
 
 def check(kind: str, args: argparse.Namespace) -> str:
     """Check what would otherwise be found wrong after hours; gives the format."""
+    if getattr(args, "compare", None):
+        if args.name or args.methods:
+            raise OptionError("compare", "given without a table's name or --methods", args.name)
+        args.name, args.methods = "compare", ",".join(args.compare)
+    if args.name is None:
+        raise OptionError(f"{kind}", "one of " + ", ".join(NAMES[kind]), "none")
     if args.name not in NAMES[kind]:
         raise UnknownNameError(kind, args.name, NAMES[kind])
     if args.dry_run and not args.run:
@@ -85,7 +92,7 @@ def _check_file(option: str, path: Path) -> None:
 def make_parser(kind: str) -> argparse.ArgumentParser:
     """Make the parser of ``ham table`` or ``ham figure``."""
     parser = OneLineParser(prog=f"ham {kind}")
-    parser.add_argument("name", help=", ".join(NAMES[kind]))
+    parser.add_argument("name", nargs="?", help=", ".join(NAMES[kind]))
     for name, text in SWITCHES.items():
         parser.add_argument(f"--{name}", action="store_true", help=text)
     for name, (options, text) in OPTIONS.items():
@@ -93,6 +100,8 @@ def make_parser(kind: str) -> argparse.ArgumentParser:
     out = "a file" if kind == "table" else "a folder for PNG, SVG and CSV"
     parser.add_argument("--out", type=Path, help=out)
     if kind == "table":
+        text = "the difference of two methods and how sure it is; instead of a name"
+        parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help=text)
         text = "markdown, csv or latex; default: by --out's suffix, or markdown"
         parser.add_argument("--format", help=text)
     return parser

@@ -13,8 +13,9 @@ from avalanche_ham.benchmarks.registry import BENCHMARKS, is_there
 from avalanche_ham.cli.config_file import STYLES, expand, write_config
 from avalanche_ham.cli.parser import DATA_ROOT, OneLineParser, check_place, flag
 from avalanche_ham.errors import OptionError, UnknownNameError
+from avalanche_ham.heads.registry import HEADS, split_heads
 from avalanche_ham.runs.option import Option, as_word
-from avalanche_ham.runs.options import benchmark_options, options_of
+from avalanche_ham.runs.options import benchmark_options, options_of, readout_options
 from avalanche_ham.runs.presets import PRESETS, preset_values
 from avalanche_ham.runs.settings import idle_options, run_settings
 from avalanche_ham.strategies.registry import get_method
@@ -25,7 +26,7 @@ OF_RUN = (  # what identifies a run, besides the options of method and benchmark
     Option("benchmark", TEXT, "digits", "see `ham list benchmarks`"),
     Option("tasks", WHOLE, 5, "number of tasks, at least 1"),
     Option("seed", WHOLE, 1, "of everything random, at least 0"),
-    Option("head", TEXT, None, "who predicts: linear, ncm, ridge; or several: a,b", optional=True),
+    Option("head", TEXT, None, f"who predicts: {', '.join(HEADS)}; or several: a,b", optional=True),
     Option("preset", TEXT, "cpu", "values for all that is not given", choices=tuple(PRESETS)),
     Option("backbone", TEXT, None, "see `ham list backbones`", optional=True),
     Option("image_size", WHOLE, None, "side of the images in pixels, at least 1", optional=True),
@@ -56,17 +57,16 @@ def run_method(words: list[str]) -> int:
     """
     args, asked = _parse(expand(words, tables=())[0])
     preset = preset_values(args["preset"], args["benchmark"], args["method"])
-    values, data = run_settings(args["method"], args["benchmark"], preset, asked)
+    values = run_settings(args["method"], args["benchmark"], _heads(args), preset, asked)
     out = None if args["out"] is None else Path(args["out"])
     if args["resume"] and out is None:
         raise OptionError("resume", "given together with --out", "no --out")
     check_place("out", out)
     if args["print_config"] is not None:
-        idle = {*idle_options(args["method"], values), "print_config", "out", "resume"}
+        idle = {*idle_options(args["method"], values.strategy), "print_config", "out", "resume"}
         args["backbone"] = args["backbone"] or preset["backbone"]
-        row = get_method(args["method"])
-        args["head"] = row.head or args["head"] or row.default_head
-        shown = {**args, **values, **data}
+        args["head"] = ",".join(_heads(args))
+        shown = {**args, **values.strategy, **values.data, **values.readouts}
         print(write_config({k: v for k, v in shown.items() if k not in idle}, args["print_config"]))
         return 0
     return _run(args, asked, out)
@@ -92,7 +92,7 @@ def _run(args: Mapping[str, Any], asked: dict[str, Any], out: Path | None) -> in
     return 0
 
 
-def _line(record: dict[str, Any]) -> str:
+def _line(record: Mapping[str, Any]) -> str:
     seconds = sum(record["train_seconds"]) + sum(record["eval_seconds"])
     forgetting = "undefined" if record["fm"] is None else f"{record['fm']:.2f} %"
     who = f"{record['method']}, {record['head']} head"
@@ -110,7 +110,7 @@ def _parse(words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     method, benchmark = args["method"], args["benchmark"]
     if benchmark not in BENCHMARKS and not is_there(benchmark, args["data_root"]):
         raise UnknownNameError("benchmark", benchmark, BENCHMARKS)
-    own = {**options_of(method), **benchmark_options(benchmark)}
+    own = {**options_of(method), **benchmark_options(benchmark), **readout_options()}
     parser = _parser(args, _shown(args, own))
     found, unknown = parser.parse_known_args(words)
     if unknown:
@@ -126,18 +126,24 @@ def _shown(args: Mapping[str, Any], own: Mapping[str, Option]) -> dict[str, Any]
     """Give every default as this method, benchmark and preset really have it."""
     method, benchmark = args["method"], args["benchmark"]
     preset = preset_values(args["preset"], benchmark, method)
-    values, data = run_settings(method, benchmark, preset, {})
+    heads = _heads(args)
+    values = run_settings(method, benchmark, heads, preset, {})
     common = {option.name: option.default for option in (*OF_RUN, *OF_PLACE)}
-    row = get_method(method)
     return {
         **common,
         "backbone": preset["backbone"],
         "image_size": preset.get("image_size") or own_size(preset["backbone"]),
-        "head": row.head or row.default_head,
+        "head": ",".join(heads),
         **{name: option.default for name, option in own.items()},
-        **values,
-        **data,
+        **values.strategy,
+        **values.data,
+        **values.readouts,
     }
+
+
+def _heads(args: Mapping[str, Any]) -> tuple[str, ...]:
+    row = get_method(args["method"])
+    return split_heads(row.head or args["head"] or row.default_head)
 
 
 def _parser(args: Mapping[str, Any], shown: Mapping[str, Any]) -> argparse.ArgumentParser:
@@ -148,6 +154,7 @@ def _parser(args: Mapping[str, Any], shown: Mapping[str, Any]) -> argparse.Argum
         "the run": OF_RUN,
         "where it runs": OF_PLACE,
         f"options of {args['benchmark']}": benchmark_options(args["benchmark"]).values(),
+        "options of closed-form heads": readout_options().values(),
         f"options of {args['method']}": options_of(args["method"]).values(),
     }
     for title, options in groups.items():

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from avalanche_ham.heads import NearestClassMean
+from avalanche_ham.precision import in_float64
 from avalanche_ham.seeding import preserved
 
 
@@ -35,7 +36,7 @@ def class_mean_accuracy(strategy: Any, train: Any, test: Any) -> float:
     probe.feed(features, targets)
     features, targets = _encode(strategy, test)
     model.train(was_training)
-    return float((probe(features).argmax(1) == targets).double().mean())
+    return float(in_float64(probe(features).argmax(1) == targets).mean())
 
 
 def _encode(strategy: Any, experience: Any) -> tuple[Tensor, Tensor]:

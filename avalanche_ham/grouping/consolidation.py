@@ -6,37 +6,45 @@ Its matrices are concatenated (Eq. 6) by ``adapters.concatenate``.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TypeVar
 
 from torch import Tensor
 
 from avalanche_ham.adapters.low_rank import LowRank, Update
+from avalanche_ham.adapters.slots import join_slots, split_slots
 from avalanche_ham.errors import check_range
 from avalanche_ham.magnitude import keep_largest
 
 Scalar = TypeVar("Scalar", float, Tensor)
 
 
-def prune_update(update: Update, keep: float) -> dict[str, LowRank | Tensor]:
+def prune_update(
+    update: Update, keep: float, slots: Sequence[str] | None = None
+) -> dict[str, LowRank | Tensor]:
     """Prune each matrix of an update with its own threshold (Sec. 3.2.2, Eq. 5).
 
-    A low-rank change has two matrices, A and B; a dense change has one.
+    A low-rank change has two matrices, A and B; a dense change has one. Each slot of a fused
+    qkv has its own: the zeros that only stand between the slots' blocks are never counted.
 
     Args:
         update: layer name -> change.
         keep: the fraction of each matrix that survives, in [0, 1].
+        slots: parts of a fused qkv that have factors of their own.
 
     Raises:
-        OptionError: if ``keep`` is outside [0, 1].
+        OptionError: if ``keep`` is outside [0, 1], or a change does not fit the slots.
     """
-    pruned: dict[str, LowRank | Tensor] = {}
-    for name, change in update.items():
-        if isinstance(change, LowRank):
-            a, b = keep_largest(change.a, keep), keep_largest(change.b, keep)
-            pruned[name] = LowRank(a, b)
-        else:
-            pruned[name] = keep_largest(change, keep)
-    return pruned
+    return {
+        name: join_slots([_pruned(part, keep) for part in split_slots(change, slots)], slots)
+        for name, change in update.items()
+    }
+
+
+def _pruned(change: LowRank | Tensor, keep: float) -> LowRank | Tensor:
+    if isinstance(change, LowRank):
+        return LowRank(keep_largest(change.a, keep), keep_largest(change.b, keep))
+    return keep_largest(change, keep)
 
 
 def running_mean(alpha_group: Scalar, members: int, alpha_new: Scalar) -> Scalar:

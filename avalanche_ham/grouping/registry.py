@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from avalanche_ham.adapters.low_rank import LowRank, Update, dense
 from avalanche_ham.errors import NoMatchError, UnknownNameError
@@ -57,15 +57,16 @@ class MembersMerger:
 
     Args:
         name: ``linear`` or ``ties``.
+        slots: parts of a fused qkv that have factors of their own, each merged alone.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, slots: Sequence[str] | None = None) -> None:
         check_within(name)
         row = WITHIN[name]
         if row is None:
             raise NoMatchError("within: concatenation adds members up, it merges nothing")
         rule, self.weights = row
-        self.merger = UpdateMerger(rule, space="factors")
+        self.merger = UpdateMerger(rule, space="factors", slots=slots)
 
     def add(self, member: Update) -> None:
         """Take one more member, low-rank and already pruned."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from avalanche_ham.adapters.low_rank import LowRank, Update, dense
 from avalanche_ham.errors import UnknownNameError
+from avalanche_ham.precision import in_float64
 
 
 def cosine_similarity(x: LowRank | Tensor, y: LowRank | Tensor) -> float:
@@ -57,8 +58,8 @@ def similarities(update: Update, groups: Sequence[Update], layer: str) -> Tensor
 
 def _in_float64(change: LowRank | Tensor) -> LowRank | Tensor:
     if isinstance(change, LowRank):
-        return LowRank(change.a.detach().double(), change.b.detach().double())
-    return change.detach().double()
+        return LowRank(in_float64(change.a.detach()), in_float64(change.b.detach()))
+    return in_float64(change.detach())
 
 
 def _inner(x: LowRank | Tensor, y: LowRank | Tensor) -> Tensor:

@@ -9,6 +9,7 @@ _HOME = {  # imported on first use: a list of names needs no torch
     "HEADS": "registry",
     "SCOPES": "loss",
     "IncrementalHead": "linear",
+    "LinearDiscriminant": "lda",
     "NearestClassMean": "ncm",
     "Readout": "readout",
     "RidgeReadout": "ridge",
@@ -19,6 +20,7 @@ _HOME = {  # imported on first use: a list of names needs no torch
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
+    from avalanche_ham.heads.lda import LinearDiscriminant as LinearDiscriminant
     from avalanche_ham.heads.linear import IncrementalHead as IncrementalHead
     from avalanche_ham.heads.loss import SCOPES as SCOPES
     from avalanche_ham.heads.loss import ScopedCrossEntropy as ScopedCrossEntropy

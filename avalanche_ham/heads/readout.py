@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+from avalanche_ham.errors import OptionError
 
 
 class Readout(nn.Module):
@@ -11,7 +15,12 @@ class Readout(nn.Module):
 
     A head trained with a local loss compares logits that were never trained against each other; a
     readout has no such gap. Subclasses add buffers, which are saved with the model, and override
-    ``feed`` and ``forward``.
+    ``feed`` and ``forward``. It works on any features, with or without a strategy:
+
+    >>> from avalanche_ham.heads import NearestClassMean
+    >>> readout = NearestClassMean(2, 3)
+    >>> readout.fit(torch.eye(2), torch.tensor([2, 0])).predict(torch.eye(2)).tolist()
+    [2, 0]
 
     Args:
         in_features: width d of the features.
@@ -23,7 +32,21 @@ class Readout(nn.Module):
 
     def __init__(self, in_features: int, n_classes: int, *, seed: int = 0) -> None:
         super().__init__()
+        self.in_features = in_features
         self.register_buffer("counts", torch.zeros(n_classes))  # images of each class
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Readout:
+        """Follow the model to a device or to float64, but keep statistics out of half precision.
+
+        Sums over thousands of images lose everything in its seven bits.
+        """
+
+        def at_least_fp32(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            half = moved.is_floating_point() and moved.dtype.itemsize < 4
+            return tensor.to(moved.device) if half else moved
+
+        return super()._apply(at_least_fp32, recurse)
 
     @property
     def is_fed(self) -> bool:
@@ -31,8 +54,40 @@ class Readout(nn.Module):
         return bool(self.counts.any())
 
     def feed(self, features: Tensor, targets: Tensor) -> None:
-        """Take features ``(N, d)`` of classes ``(N,)`` into the statistics."""
+        """Take a part of a task, features ``(N, d)`` of classes ``(N,)``, into the statistics."""
         raise NotImplementedError
+
+    def settle(self) -> None:
+        """Choose what can be chosen only once the whole task has been fed."""
+
+    def update(self, features: Tensor, targets: Tensor) -> Readout:
+        """Learn a task beside what is known: features ``(N, d)`` of classes ``(N,)``.
+
+        Returns:
+            The readout itself.
+
+        Raises:
+            OptionError: if the shapes do not fit, or a class is none of ``n_classes``.
+        """
+        wanted = (len(targets), self.in_features)
+        if tuple(features.shape) != wanted:
+            raise OptionError("features", f"of shape {wanted}", tuple(features.shape))
+        if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < len(self.counts):
+            allowed = f"classes from 0 to {len(self.counts) - 1}"
+            raise OptionError("targets", allowed, (int(targets.min()), int(targets.max())))
+        self.feed(features, targets)
+        self.settle()
+        return self
+
+    def fit(self, features: Tensor, targets: Tensor) -> Readout:
+        """Forget everything, then ``update``."""
+        self.load_state_dict({k: torch.zeros_like(v) for k, v in self.state_dict().items()})
+        return self.update(features, targets)
+
+    @torch.no_grad()
+    def predict(self, features: Tensor) -> Tensor:
+        """Give the class ``(N,)`` of each feature in ``(N, d)``, among those fed."""
+        return self(features).argmax(1)
 
     def solution(self) -> dict[str, Tensor]:
         """Give all tensors that a prediction needs, for export."""

@@ -7,17 +7,18 @@ closed-form readouts have no such gap.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from avalanche_ham.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from avalanche_ham.heads.readout import Readout
 
 HEADS: dict[str, str] = {  # name -> class of the readout, empty for the trained head
     "linear": "",
     "ncm": "avalanche_ham.heads.ncm.NearestClassMean",
     "ridge": "avalanche_ham.heads.ridge.RidgeReadout",
+    "lda": "avalanche_ham.heads.lda.LinearDiscriminant",
 }
 
 
@@ -35,11 +36,17 @@ def split_heads(head: str) -> tuple[str, ...]:
 
 
 def create_readout(
-    name: str, in_features: int, n_classes: int, *, seed: int = 0
-) -> nn.Module | None:
-    """Make the readout that ``--head`` names; ``linear`` has none (the trained head predicts)."""
+    name: str, in_features: int, n_classes: int, *, seed: int = 0, **options: Any
+) -> Readout | None:
+    """Make the readout that ``--head`` names; ``linear`` has none (the trained head predicts).
+
+    Args:
+        name: of ``HEADS``.
+        in_features, n_classes, seed: see ``Readout``.
+        options: of its class.
+    """
     if not HEADS[name]:
         return None
     module, _, attribute = HEADS[name].rpartition(".")
     readout = getattr(importlib.import_module(module), attribute)
-    return readout(in_features, n_classes, seed=seed)
+    return readout(in_features, n_classes, seed=seed, **options)

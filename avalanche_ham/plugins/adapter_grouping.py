@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from avalanche.training.plugins import SupervisedPlugin
 from torch import Tensor
 
 from avalanche_ham.adapters import AdapterSet, LowRank, Update, concatenate
-from avalanche_ham.adapters.branch import SLOTS
-from avalanche_ham.errors import OptionError, check_range
+from avalanche_ham.adapters.slots import SLOTS, join_slots, rows_of, split_slots
+from avalanche_ham.errors import HamError, OptionError, check_range
 from avalanche_ham.grouping import running_mean, similarities
 from avalanche_ham.grouping.consolidation import prune_update
 from avalanche_ham.grouping.registry import MembersMerger, check_within, make_assignment
@@ -41,7 +41,9 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
             ``ties``, see ``MembersMerger``.
         assign: similarities ``(G,)`` -> group or None for a new one, instead of
             ``assignment``.
-        slot: compare this part of a fused qkv alone, ``q``, ``k`` or ``v``; None all of it.
+        slots: parts of a fused qkv that have factors of their own, as in
+            ``AlphaBalancingPlugin``: each is pruned and merged alone, and the last one in the
+            network alone is compared.
         keep_unpruned: also store the adapters as they were trained (``unpruned``).
 
     Raises:
@@ -60,14 +62,15 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
         assignment: str = "similarity",
         within: str = "concatenate",
         assign: Callable[[Tensor], int | None] | None = None,
-        slot: str | None = None,
+        slots: Sequence[str] | None = None,
         keep_unpruned: bool = False,
     ) -> None:
         super().__init__()
         check_range("keep", keep, 0.0, 1.0, open_low=True)
         self.adapters, self.keep, self.keep_unpruned = adapters, keep, keep_unpruned
         check_within(within)
-        self.within, self.slot = within, slot
+        self.within = within
+        self.slots = None if slots is None else tuple(slots)
         rule = make_assignment(assignment, threshold=threshold, max_groups=max_groups)
         self.assign = assign or rule
         self._merged: dict[int, MembersMerger] = {}  # by group, unless concatenated
@@ -89,6 +92,11 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
     @torch.no_grad()
     def consolidate(self) -> int:
         """Close the open adapter and run Eq. 3 to 6 on it; gives the index of its group."""
+        for layer in self.adapters.layers.values():
+            theirs = getattr(layer.branch, "slots", self.slots)
+            if theirs != self.slots:
+                given = f"AdapterGroupingPlugin has {self.slots}, the adapter {theirs}"
+                raise HamError(f"slots: {given}; give both plugins the same")
         alpha = float(self.adapters.scales[-1])
         return self.adopt(self.adapters.close(), alpha=alpha)
 
@@ -104,19 +112,19 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
             The index of the group that it joined or opened.
 
         Raises:
-            OptionError: if a change is dense.
+            OptionError: if a change is dense, or does not fit the slots.
             UnknownNameError: if the last adapted layer, where adapters are compared, has none.
         """
         for name, change in trained.items():
             if not isinstance(change, LowRank):
                 raise OptionError(f"the change of {name}", "low-rank", "a dense one")
+        pruned = prune_update(trained, self.keep, self.slots)
         adapters, memory = self.adapters, self.memory
         alphas = [*adapters.scales.tolist(), alpha]
         alike = self._similarities(trained)
         choice = self.assign(alike)
         if choice is not None:
             alpha = running_mean(alphas[choice], self.members(choice), alpha)
-        pruned = prune_update(trained, self.keep)
         group = self._put(pruned, scale=alpha, to=choice)
         memory["adapters"].append(_off_device(pruned))
         memory["groups"].append(group)
@@ -132,9 +140,10 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
         layer = self.adapters.last_layer
         terms = self.adapters.layers[layer].terms
         groups: list[Update] = [{layer: terms.term(j)} for j in range(self.adapters.n_terms)]
-        if self.slot is not None and layer in trained:
-            trained = {layer: _rows(trained[layer], self.slot)}
-            groups = [{layer: _rows(group[layer], self.slot)} for group in groups]
+        if self.slots is not None and layer in trained:
+            last = max(self.slots, key=SLOTS.index)
+            trained = {layer: rows_of(trained[layer], last)}
+            groups = [{layer: rows_of(group[layer], last)} for group in groups]
         return similarities(trained, groups, layer)
 
     def _put(self, pruned: Update, *, scale: float, to: int | None) -> int:
@@ -143,7 +152,7 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
             return self.adapters.add(pruned, scale=scale, to=to)
         device = self.adapters.scales.device
         group = self.adapters.n_terms if to is None else to
-        merger = self._merged.setdefault(group, MembersMerger(self.within))
+        merger = self._merged.setdefault(group, MembersMerger(self.within, self.slots))
         merger.add({n: LowRank(*(t.to(device) for t in c)) for n, c in pruned.items()})
         change = merger.step(None if to is None else self.adapters.term(group))
         return self.adapters.add(change, scale=scale, to=to)
@@ -159,12 +168,15 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
         pairs = zip(self.memory["adapters"], self.memory["groups"], strict=True)
         mine = [update for update, owner in pairs if owner == group]
         device = self.adapters.scales.device  # what was loaded from a state is on the CPU
-        changes: dict[str, list[LowRank]] = {}
+        changes: dict[str, list[list[Any]]] = {}  # a member's, slot by slot
         for update in mine:
             for name, change in update.items():
                 there = LowRank(change.a.to(device), change.b.to(device))
-                changes.setdefault(name, []).append(there)
-        return {name: concatenate(parts) for name, parts in changes.items()}
+                changes.setdefault(name, []).append(split_slots(there, self.slots))
+        return {
+            name: cast(LowRank, join_slots([concatenate(c) for c in zip(*members)], self.slots))
+            for name, members in changes.items()
+        }
 
     @torch.no_grad()
     def rebuild(self) -> None:
@@ -175,14 +187,6 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
             alpha = self.memory["alphas"][group]
             self._put(update, scale=alpha, to=group if group in known else None)
             known.add(group)
-
-
-def _rows(change: LowRank | Tensor, slot: str) -> LowRank | Tensor:
-    """Cut the rows of q, k or v out of the change of a fused qkv."""
-    place = SLOTS.index(slot)
-    if isinstance(change, LowRank):
-        return LowRank(change.a, change.b.chunk(len(SLOTS))[place])
-    return change.chunk(len(SLOTS))[place]
 
 
 def _off_device(update: Update) -> Update:

@@ -12,6 +12,7 @@ from avalanche.training.plugins import SupervisedPlugin
 from avalanche_ham.adapters import AdapterSet, low_rank_branches
 from avalanche_ham.errors import HamError, check_range
 from avalanche_ham.plugins._order import check_order, check_place
+from avalanche_ham.plugins._rates import add_group, follow, narrow_schedulers
 from avalanche_ham.seeding import preserved
 
 NEGLIGIBLE = 0.05  # |alpha| under which a term has practically left the model
@@ -23,7 +24,8 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
     The adapter's factors, its scalar alpha_t and the scalars of all groups train; the
     groups' own weights stay frozen (Eq. 2). Works with any supervised strategy: parameters
     are created before Avalanche builds the optimiser, and the scalars get a parameter group
-    of their own, without decay.
+    ``scalars``, without decay. ``alpha_lr`` is their rate where the adapter's group has its
+    base rate; a scheduler that moves that moves both alike.
 
     ``memory["alphas"]`` lists, for each experience, the scalars before and after training:
     groups first, the new adapter last.
@@ -85,21 +87,24 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
         self._start, self._learned = self.adapters.scales.tolist(), False
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Give the scalars their own learning rate and no weight decay."""
-        optimizer = strategy.optimizer
+        """Give the scalars a parameter group of their own, unless the strategy has."""
+        optimizer, scales = strategy.optimizer, self.adapters.scales
         factor = next(next(iter(self.adapters.layers.values())).branch.parameters())
-        theirs, own = _group_of(optimizer, factor), _group_of(optimizer, self.adapters.scales)
-        if theirs is None or own is None:  # nothing trains, or the scalars do not
+        theirs, mine = _place_of(optimizer, factor), _place_of(optimizer, scales)
+        if theirs is None or mine is None:  # nothing trains, or the scalars do not
             return
-        rate = theirs["lr"] if self.alpha_lr is None else self.alpha_lr
-        if own is theirs and (rate != own["lr"] or own["weight_decay"]):
-            rest = [p for p in own["params"] if p is not self.adapters.scales]
-            settings = {**own, "params": [self.adapters.scales]}
-            own["params"] = rest
-            optimizer.add_param_group(settings)
-            own = optimizer.param_groups[-1]
-        if own is not theirs:
-            own["lr"], own["weight_decay"] = rate, 0.0
+        group = optimizer.param_groups[mine]
+        own = {"weight_decay": 0.0, "lr": self.alpha_lr}
+        own = {k: v for k, v in own.items() if k in group and v is not None}
+        if "own" not in group and any(own[k] != group[k] for k in own):
+            group["params"] = [p for p in group["params"] if p is not scales]
+            add_group(optimizer, [scales], "scalars", own, follows=theirs)
+        narrow_schedulers(strategy.plugins, optimizer)
+        follow(optimizer)
+
+    def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
+        """Let the scalars' rate follow what a scheduler has made of the adapter's."""
+        follow(strategy.optimizer)
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Log the scalars and warn if one has become negligible."""
@@ -114,8 +119,7 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
                 )
 
 
-def _group_of(optimizer: torch.optim.Optimizer, parameter: Any) -> dict[str, Any] | None:
+def _place_of(optimizer: torch.optim.Optimizer, parameter: Any) -> int | None:
     """Find the parameter group that a parameter is in."""
-    return next(
-        (g for g in optimizer.param_groups if any(p is parameter for p in g["params"])), None
-    )
+    groups = enumerate(optimizer.param_groups)
+    return next((k for k, g in groups if any(p is parameter for p in g["params"])), None)

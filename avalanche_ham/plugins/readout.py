@@ -45,6 +45,8 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
                     features = model.encode(images).features
                 for readout in model.readouts.values():
                     readout.feed(features, targets)
+            for readout in model.readouts.values():
+                readout.settle()
         finally:
             self.merging.after_eval(strategy)
             model.train(was_training)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from avalanche_ham.reporting.aggregate import Summary, mean_and_deviation
 from avalanche_ham.reporting.paper import Value
@@ -12,7 +12,7 @@ from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import RunConfig
 from avalanche_ham.runs.records import Record
 
-Metric = Callable[[Record], "float | None"]
+Metric = Callable[[Any], "float | None"]  # of a ``Record``
 
 
 class Cell(Protocol):

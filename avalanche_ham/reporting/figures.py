@@ -46,6 +46,6 @@ def draw(
                 part = f"figure_{name}_{index}" if len(table.blocks) > 1 else stem.name
                 paths += save(plot_groups(block, archive), folder / part)
     numbers, notes = stem.with_suffix(".csv"), stem.with_suffix(".txt")
-    numbers.write_text(comma_separated(filled))
-    notes.write_text("\n".join([filled.title, *filled.notes]) + "\n")
+    numbers.write_text(comma_separated(filled), encoding="utf-8")
+    notes.write_text("\n".join([filled.title, *filled.notes]) + "\n", encoding="utf-8")
     return [*paths, numbers, notes]

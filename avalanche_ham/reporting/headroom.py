@@ -87,12 +87,13 @@ def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
     }
     if not {("frozen", "ridge"), ("joint", "ridge")} <= set(scores):
         return None
-    errors = [sampling_error(_final(r), r["test_images"]) for r in groups["frozen", "ridge"]]
+    errors = [sampling_error(final(r), r["test_images"]) for r in groups["frozen", "ridge"]]
     images = max(sum(r["test_images"]) for r in groups["frozen", "ridge"])
     return Headroom(scores, images, max(errors), pooled_deviation(found))
 
 
-def _final(record: Record) -> list[float]:
+def final(record: Record) -> list[float]:
+    """Give the last row of a record's accuracy matrix, fractions."""
     return [value or 0.0 for value in record["accuracy_matrix"][-1]]
 
 

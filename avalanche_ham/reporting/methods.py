@@ -37,6 +37,7 @@ HEADS = {
     "linear": "linear head, trained",
     "ncm": "nearest class mean, closed form",
     "ridge": "ridge readout, closed form",
+    "lda": "linear discriminant, closed form",
 }
 
 

@@ -10,7 +10,7 @@ from avalanche_ham.errors import OptionError, UnknownNameError, check_range
 from avalanche_ham.heads.registry import HEADS
 from avalanche_ham.reporting.paper import DATA_SETS
 from avalanche_ham.runs.config import RunConfig
-from avalanche_ham.runs.options import benchmark_options
+from avalanche_ham.runs.options import benchmark_options, readout_options
 from avalanche_ham.runs.presets import preset_values
 from avalanche_ham.runs.settings import defaults, idle_options
 from avalanche_ham.strategies.registry import METHODS, get_method
@@ -71,7 +71,9 @@ class Setup:
         if not self.seeds:
             raise OptionError("seeds", "at least one number", self.seeds)
         if self.options:
-            known = set[str]().union(*map(benchmark_options, BENCHMARKS), *map(defaults, METHODS))
+            known = set(readout_options()).union(
+                *map(benchmark_options, BENCHMARKS), *map(defaults, METHODS)
+            )
             for name in self.options:
                 if name not in known:
                     raise UnknownNameError("option", name, known)
@@ -80,7 +82,8 @@ class Setup:
         self, method: str, *, benchmark: str, n_tasks: int, head: str, **factor: Any
     ) -> tuple[RunConfig, ...]:
         """Give one run per seed; ``factor`` is what the table varies and wins."""
-        known = {*defaults(method), *benchmark_options(benchmark)}
+        of_head = {k for k in readout_options() if k.partition("_")[0] == head}
+        known = {*defaults(method), *benchmark_options(benchmark), *of_head}
         common = {k: v for k, v in self.options.items() if k in known}
         own = {**common, **self.method_options.get(method, {}), **factor}
         idle = idle_options(method, own)

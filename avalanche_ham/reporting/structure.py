@@ -124,13 +124,19 @@ def _of_task(kind: str, task: int | None) -> Callable[[Record], float | None]:
 
 
 def _group_of(task: int) -> Callable[[Record], str]:
-    return lambda record: (
-        str(record["hierarchy"]["groups"][task]) if record.get("hierarchy") else ""
-    )
+    def read(record: Record) -> str:
+        found = record["hierarchy"]
+        return str(found["groups"][task]) if found else ""
+
+    return read
 
 
 def _millions(key: str) -> Callable[[Record], float | None]:
-    return lambda record: 1e-6 * sum(record["hierarchy"][key]) if record.get("hierarchy") else None
+    def read(record: Record) -> float | None:
+        found = record["hierarchy"]
+        return 1e-6 * sum(found[key]) if found else None
+
+    return read
 
 
 def table_5(setup: Setup) -> Table:

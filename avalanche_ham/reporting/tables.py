@@ -8,8 +8,9 @@ from dataclasses import replace
 from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.reporting.ablations import table_6, table_7, table_extra
 from avalanche_ham.reporting.aggregate import sampling_error
+from avalanche_ham.reporting.compare import table_compare
 from avalanche_ham.reporting.comparison import table_1, table_2
-from avalanche_ham.reporting.headroom import warning
+from avalanche_ham.reporting.headroom import final, warning
 from avalanche_ham.reporting.overview import table_methods
 from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.reporting.structure import table_3, table_4, table_5
@@ -31,6 +32,7 @@ TABLES: dict[str, Callable[[Setup], Table]] = {
     "7": table_7,
     "extra": table_extra,
     "methods": table_methods,
+    "compare": table_compare,
 }
 
 SEEN = (
@@ -114,7 +116,7 @@ def _by_length(table: Table, archive: Archive) -> dict[tuple[str, int], list[Rec
 def _precision(records: list[Record]) -> str:
     """Say how many test images an accuracy rests on."""
     images = max(sum(r["test_images"]) for r in records)
-    error = max(sampling_error(r["accuracy_matrix"][-1], r["test_images"]) for r in records)
+    error = max(sampling_error(final(r), r["test_images"]) for r in records)
     return (
         f"each AA rests on {images} test images; counting them has a standard error of up to "
         f"{error:.2f} points"

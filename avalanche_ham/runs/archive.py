@@ -145,12 +145,12 @@ def check_one_origin(runs: Iterable[RunConfig], archive: Archive) -> None:
 def _read_failure(path: Path) -> dict[Identity, dict[str, Any]]:
     """Read a note of failure, for each head of the run."""
     failure = json.loads(path.read_bytes())
-    identity = identity_in(failure["identity"]).asked
+    entries = failure["identity"]
     if failure.get("bad_input"):
         return {}
     note = {"error": failure["error"], "tasks_done": failure["tasks_done"]}
     note["traceback"] = failure.get("traceback", "")
-    return {identity._replace(head=head): note for head in identity.head.split(",")}
+    return {identity_in(entries, head).asked: note for head in entries["head"].split(",")}
 
 
 def write_failure(

@@ -41,7 +41,7 @@ def arguments(path: str) -> dict[str, Argument]:
         path: such as ``package.module.Name``; an import of that name is followed.
 
     Returns:
-        Name -> argument; passed on ones first.
+        Name -> argument; passed on ones first, those with words before those without.
 
     Raises:
         HamError: if there is no such source.
@@ -52,7 +52,8 @@ def arguments(path: str) -> dict[str, Argument]:
     for target, given in _passed_on(node, taken):
         home = _absolute(module, target)
         if home is not None and not home.startswith("avalanche."):
-            found |= {k: v for k, v in arguments(home).items() if k not in given}
+            more = {k: v for k, v in arguments(home).items() if k not in given}
+            found |= {k: v for k, v in more.items() if v.words or k not in found}
     words = {**_words(taken), **_words(node)}
     own = _fields(node) if taken is None else _parameters(taken)
     for name, annotation, default in own:

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from avalanche_ham.backbones.names import own_size
-from avalanche_ham.benchmarks.registry import BENCHMARKS
+from avalanche_ham.benchmarks._image_files import as_text
+from avalanche_ham.benchmarks.registry import BENCHMARKS, is_image_folder
 from avalanche_ham.errors import OptionError, check_range
 from avalanche_ham.heads.registry import split_heads
 from avalanche_ham.runs.presets import preset_values
@@ -33,7 +34,7 @@ class RunConfig:
         backbone: a name; None takes the preset's.
         image_size: side in pixels; None takes the preset's or the backbone's own.
         weights: a local weights file for the backbone, or None.
-        options: overrides of the method's or the benchmark's options, in plain types.
+        options: overrides of the options of method, benchmark and readouts, in plain types.
     """
 
     method: str = "ham"
@@ -54,7 +55,8 @@ class Settings:
 
     Attributes:
         heads: names, the first one predicts during training.
-        options: the strategy's options; ``data`` those of the benchmark.
+        options: the strategy's options; ``data`` those of the benchmark, ``readouts`` those of
+            the closed-form heads.
         numbers: version of the method's numbers, see ``Method``.
         weights: a local file, or None.
     """
@@ -70,6 +72,7 @@ class Settings:
     weights: str | None
     options: Mapping[str, Any]
     data: Mapping[str, Any]
+    readouts: Mapping[str, Any]
     numbers: int
 
     @property
@@ -89,12 +92,13 @@ def resolve_config(config: RunConfig) -> Settings:
     check_range("seed", config.seed, 0, 2**31)
     check_range("n_tasks", config.n_tasks, 1, 10_000)
     preset = preset_values(config.preset, config.benchmark, config.method)
-    options, data = run_settings(config.method, config.benchmark, preset, config.options)
+    heads = split_heads(method.head or config.head or method.default_head)
+    values = run_settings(config.method, config.benchmark, heads, preset, config.options)
     backbone = config.backbone or preset["backbone"]
     size = config.image_size or (preset.get("image_size") if config.backbone is None else None)
     return Settings(
         method=config.method,
-        heads=split_heads(method.head or config.head or method.default_head),
+        heads=heads,
         benchmark=config.benchmark,
         n_tasks=config.n_tasks,
         seed=config.seed,
@@ -102,8 +106,9 @@ def resolve_config(config: RunConfig) -> Settings:
         backbone=backbone,
         image_size=size or own_size(backbone),
         weights=config.weights,
-        options=MappingProxyType(options),
-        data=MappingProxyType(data),
+        options=MappingProxyType(values.strategy),
+        data=MappingProxyType(values.data),
+        readouts=MappingProxyType(values.readouts),
         numbers=method.numbers,
     )
 
@@ -122,11 +127,12 @@ def at_its_place(config: RunConfig, resources: Resources) -> tuple[RunConfig, Re
     if config.benchmark != FOLDER:
         return config, resources
     root = Path(resources.data_root).expanduser().resolve()
-    if not (root / "train").is_dir():
+    if not is_image_folder(root):
         return config, resources  # is refused where the images are opened
-    name = root.name.replace("-", "_") if root.name.replace("-", "_") in BENCHMARKS else root.name
-    if name == FOLDER or (name in BENCHMARKS and not BENCHMARKS[name].downloads):
-        raise OptionError("data_root", "a folder whose name is no other data set's", root.name)
+    given = as_text(root.name)
+    name = given.replace("-", "_") if given.replace("-", "_") in BENCHMARKS else given
+    if name == FOLDER or (name in BENCHMARKS and BENCHMARKS[name].folders is None):
+        raise OptionError("data_root", "a folder whose name is no other data set's", given)
     return (
         replace(config, benchmark=name),
         replace(resources, data_root=str(root.parent)),

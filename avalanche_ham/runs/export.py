@@ -76,7 +76,7 @@ def export(folder: Path, to: Path, *, kind: str = "merged") -> list[Path]:
         UnknownNameError: if the kind is none of these.
         NoMatchError: if the method keeps nothing of that kind.
         StateError: if the run's folder holds no complete state.
-        HamError: if ``to`` holds files already.
+        HamError: if ``to`` holds files already, or an adapted layer's branch has no weight.
     """
     if kind not in KINDS:
         raise UnknownNameError("what", kind, KINDS)
@@ -96,6 +96,8 @@ def export(folder: Path, to: Path, *, kind: str = "merged") -> list[Path]:
 
 
 def _updates(strategy: Any, kind: str) -> dict[str, Any]:
+    if strategy.adapters is not None:
+        strategy.adapters.check_foldable()  # more to the point than what follows
     if kind == "merged":
         merged = strategy.inference_update() if strategy.adapters is not None else None
         if merged is None:

@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from avalanche_ham.runs.config import RunConfig, Settings, resolve_config
+from avalanche_ham.runs.options import readout_options
 from avalanche_ham.runs.settings import defaults
 from avalanche_ham.strategies.registry import METHODS
 
@@ -48,7 +49,8 @@ class Identity(NamedTuple):
     preset: str
     backbone: str
     image_size: int | None
-    options: str  # a hash of all of them
+    options: str  # a hash of all of them but the readout's
+    readout: str  # a hash of those
     numbers: int
     digests: Digests = Digests()
 
@@ -60,7 +62,7 @@ class Identity(NamedTuple):
     @property
     def training(self) -> Identity:
         """What is asked for whatever the head: runs that differ in nothing else train once."""
-        return self.asked._replace(head="")
+        return self.asked._replace(head="", readout="")
 
     @property
     def slug(self) -> str:
@@ -89,16 +91,18 @@ def identity_entries(
         head: one of its heads; None names all of them, as a saved state does.
         digests: of its images and weights.
     """
+    heads = ",".join(settings.heads) if head is None else head
+    readouts = _of_heads(settings.readouts, heads)
     return {
         "method": settings.method,
-        "head": head or ",".join(settings.heads),
+        "head": heads,
         "benchmark": settings.benchmark,
         "n_tasks": settings.n_tasks,
         "seed": settings.seed,
         "preset": settings.preset,
         "backbone": settings.backbone,
         "image_size": settings.image_size,
-        "hyperparameters": _plain({**settings.options, **settings.data}),
+        "hyperparameters": _plain({**settings.options, **settings.data, **readouts}),
         "numbers_version": settings.numbers,
         "weights_digest": digests.weights,
         "images_digest": digests.images,
@@ -106,26 +110,34 @@ def identity_entries(
     }
 
 
-def identity_in(entries: Mapping[str, Any]) -> Identity:
+def identity_in(entries: Mapping[str, Any], head: str | None = None) -> Identity:
     """Give the identity of a record, a state or a note of failure.
 
-    An option that the method had not yet when a record was written counts as its present
-    default: a new option's default is what was done before there was a choice.
+    An option that the method or its readout had not yet when a record was written counts as its
+    present default: a new option's default is what was done before there was a choice.
+
+    Args:
+        entries: of the record or state.
+        head: one of the heads of a state; None takes them as they are there.
 
     Raises:
         KeyError: if an entry is missing.
     """
-    values = {**_defaults(entries["method"]), **entries["hyperparameters"]}
+    head = entries["head"] if head is None else head
+    known, values = _readout_defaults(), entries["hyperparameters"]
+    own = {k: v for k, v in values.items() if k not in known}
+    of_heads = _of_heads({**known, **{k: v for k, v in values.items() if k in known}}, head)
     return Identity(
         entries["method"],
-        entries["head"],
+        head,
         entries["benchmark"],
         entries["n_tasks"],
         entries["seed"],
         entries["preset"],
         entries["backbone"],
         entries["image_size"],
-        _hash(values),
+        _hash({**_defaults(entries["method"]), **own}),
+        _hash(of_heads),
         entries["numbers_version"],
         Digests(entries["weights_digest"], entries["images_digest"], entries["class_order_hash"]),
     )
@@ -176,6 +188,16 @@ def _comparable(value: Any) -> Any:
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in sorted(values.items())}
+
+
+def _of_heads(values: Mapping[str, Any], heads: str) -> dict[str, Any]:
+    """Leave the options of those readouts that are among the heads."""
+    return {k: v for k, v in values.items() if k.partition("_")[0] in heads.split(",")}
+
+
+@cache
+def _readout_defaults() -> dict[str, Any]:
+    return {name: option.default for name, option in readout_options().items()}
 
 
 @cache

@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
-from avalanche_ham.benchmarks.registry import BENCHMARKS
+from avalanche_ham.benchmarks.registry import entry_of
+from avalanche_ham.heads.registry import HEADS
 from avalanche_ham.runs.arguments import arguments, table
 from avalanche_ham.runs.option import Option, option_of
 from avalanche_ham.strategies.registry import get_method
@@ -20,6 +21,7 @@ NAMES: dict[str, str | None] = {  # argument -> the option's name; None: the run
     "eval_every": None,
     "peval_mode": None,
     "download": None,
+    "name": None,
 }
 
 
@@ -60,10 +62,19 @@ def options_of(method: str) -> dict[str, Option]:
 
 
 def benchmark_options(benchmark: str) -> dict[str, Option]:
-    """List a benchmark's options by name; one that is in no table is an image folder's name."""
-    entry = BENCHMARKS.get(benchmark, BENCHMARKS["image_folder"])
-    found = _plain(entry.function.replace(":", "."))
+    """List a benchmark's options by name."""
+    found = _plain(entry_of(benchmark).function.replace(":", "."))
     return {option.name: option for option in found.values()}
+
+
+def readout_options() -> dict[str, Option]:
+    """List the options of all closed-form heads by name, such as ``ridge_penalty``."""
+    found = {}
+    for head, path in HEADS.items():
+        for option in _plain(path).values() if path else ():
+            name = f"{head}_{option.name}"
+            found[name] = replace(option, name=name, needs=("head", (head,)))
+    return found
 
 
 def class_options(made: Made, name: str) -> dict[str, Option]:

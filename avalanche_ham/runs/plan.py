@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -86,13 +87,16 @@ def together(runs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
     Returns:
         As many runs as there are trainings; ``head`` lists the heads, ``linear`` first.
     """
-    heads: dict[Identity, list[str]] = {}
-    firsts: dict[Identity, RunConfig] = {}
+    heads: dict[tuple[Identity, int], list[str]] = defaultdict(list)
+    firsts: dict[tuple[Identity, int], RunConfig] = {}
+    seen = Counter[tuple[Identity, str]]()  # a head with other options needs a run of its own
     for config in runs:
         identity = identity_of(config)
-        key = identity.training
-        heads.setdefault(key, []).append(identity.head)
-        firsts.setdefault(key, config)
+        key = identity.training, seen[identity.training, identity.head]
+        seen[identity.training, identity.head] += 1
+        heads[key].append(identity.head)
+        first = firsts.setdefault(key, config)
+        firsts[key] = replace(first, options={**config.options, **first.options})
     order = list(HEADS)
     return tuple(
         replace(firsts[key], head=",".join(sorted(names, key=order.index)))
@@ -121,7 +125,7 @@ class Times:
                 1.0,
             )
             for keys in LIKENESS:
-                sums = self.known.setdefault(tuple(record[k] for k in keys), [0.0] * 4)
+                sums = self.known.setdefault(tuple(record.get(k) for k in keys), [0.0] * 4)
                 sums[:] = [a + b for a, b in zip(sums, parts)]
 
     def estimate(self, config: RunConfig) -> float | None:

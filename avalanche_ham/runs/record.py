@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import sys
 from typing import Any
 
-import numpy as np
 import psutil
 import torch
 
 from avalanche_ham.evaluation.forward_transfer import forward_transfer
 from avalanche_ham.evaluation.hierarchy import hierarchy
 from avalanche_ham.evaluation.metrics import summary
+from avalanche_ham.evaluation.picks import right_picks
 from avalanche_ham.runs.records import Record
 
 
@@ -49,6 +48,7 @@ def make_record(run: Any, head: str) -> Record:
         "peak_memory_mb": _peak_memory_mb(run.strategy.device),
         "groups": run.strategy.describe(),
         "hierarchy": hierarchy(run.strategy, list(run.benchmark.test_stream)),
+        "right_picks": right_picks(run.strategy, list(run.benchmark.test_stream)),
     }
     return record  # type: ignore[return-value]
 
@@ -58,21 +58,6 @@ def square(rows: list[list[float]], n: int) -> list[list[float | None]]:
     full: list[list[float | None]] = [[*row, *[None] * (n - len(row))] for row in rows]
     unseen: list[list[float | None]] = [[None] * n for _ in range(n - len(rows))]
     return unseen + full
-
-
-def pack(right: list[bool]) -> str:
-    """Write truths as base64 of bits, eight to a byte, the first one highest."""
-    return base64.b64encode(np.packbits(right).tobytes()).decode()
-
-
-def unpack(text: str, count: int) -> np.ndarray:
-    """Read what ``pack`` wrote: ``count`` truths, shape ``(count,)``, bool.
-
-    >>> unpack(pack([True, False, True]), 3).tolist()
-    [True, False, True]
-    """
-    bits = np.frombuffer(base64.b64decode(text), dtype=np.uint8)
-    return np.unpackbits(bits, count=count).astype(bool)
 
 
 def state_of_head(tree: dict[str, Any], head: str) -> dict[str, Any]:

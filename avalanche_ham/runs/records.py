@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from avalanche_ham.errors import DataError
 from avalanche_ham.runs.files import write_atomically
@@ -49,9 +49,10 @@ class Record(TypedDict):
         legacy: whether it was converted from records without digests.
         selection: ``test`` images, or ``holdout`` training images for choosing settings.
         segments: where and with what it was computed, if a run was continued elsewhere.
-        right: which test image of the last row was right, see ``runs.record.unpack``.
+        right: which test image of the last row was right, see ``runs.packed.unpack``.
         feed_seconds: of feeding readouts; ``drift_seconds`` of following the drift.
         memory_bytes: of stored images.
+        right_picks: for each task, the share of its images that get its own expert (DualPrompt).
     """
 
     __pydantic_config__ = ConfigDict(allow_inf_nan=False, extra="allow", strict=True)  # type: ignore[misc]
@@ -102,6 +103,7 @@ class Record(TypedDict):
     peak_memory_mb: Annotated[float, Field(ge=0)]
     groups: Any
     hierarchy: dict[str, Any] | None
+    right_picks: NotRequired[list[Fraction] | None]
 
 
 @lru_cache(maxsize=1)

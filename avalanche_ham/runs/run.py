@@ -12,18 +12,20 @@ import torch
 from avalanche_ham.backbones.digest import weights_digest
 from avalanche_ham.backbones.model import create_model
 from avalanche_ham.backbones.names import RANDOM
-from avalanche_ham.benchmarks import BENCHMARKS, create_benchmark
+from avalanche_ham.benchmarks import create_benchmark
 from avalanche_ham.benchmarks._image_cache import cache_folder
+from avalanche_ham.benchmarks.registry import entry_of
 from avalanche_ham.errors import StateError
 from avalanche_ham.evaluation.accuracy import AccuracyRow, accuracy_rows
 from avalanche_ham.evaluation.forward_transfer import class_mean_accuracy
 from avalanche_ham.runs.config import Resources, Settings, asked_size
 from avalanche_ham.runs.identity import Digests, difference, identity_entries
+from avalanche_ham.runs.packed import pack
 from avalanche_ham.runs.progress import Progress
 from avalanche_ham.runs.provenance import provenance, same_place
-from avalanche_ham.runs.record import pack, state_of_head
+from avalanche_ham.runs.record import state_of_head
 from avalanche_ham.runs.saving import load_tree, save_tree
-from avalanche_ham.runs.settings import build_strategy
+from avalanche_ham.runs.settings import build_strategy, readout_arguments
 from avalanche_ham.runs.stem_cache import find_stem, past_stem
 from avalanche_ham.state import count_stored
 
@@ -58,6 +60,7 @@ class Run:
             head=",".join(settings.heads),
             weights=settings.weights,
             image_size=asked_size(settings),
+            readouts=readout_arguments(settings.readouts),
             seed=settings.seed,
         )
         random = settings.backbone in RANDOM and settings.weights is None
@@ -92,9 +95,9 @@ class Run:
     def _benchmark(self, n_tasks: int) -> Any:
         options = dict(self.settings.data)
         if n_tasks != self.settings.n_tasks:  # all classes at once
-            options.pop("classes_per_task", None)
-        known = BENCHMARKS.get(self.settings.benchmark)  # an unknown one is refused below
-        if self.resources.download and known is not None and known.downloads:
+            for option in ("classes_per_task", "first_task"):
+                options.pop(option, None)
+        if self.resources.download and entry_of(self.settings.benchmark).downloads:
             options["download"] = True
         return create_benchmark(
             self.settings.benchmark,

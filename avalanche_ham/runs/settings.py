@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from avalanche_ham.errors import OptionError, UnknownNameError
 from avalanche_ham.runs.arguments import arguments, table
-from avalanche_ham.runs.options import MADE, NAMES, benchmark_options, class_options, options_of
+from avalanche_ham.runs.options import (
+    MADE,
+    NAMES,
+    benchmark_options,
+    class_options,
+    options_of,
+    readout_options,
+)
 from avalanche_ham.strategies.registry import get_method, strategy_class
 
 
@@ -55,21 +62,49 @@ def idle_options(method: str, values: Mapping[str, Any]) -> set[str]:
     return {n for n, (other, fit) in needs.items() if other in chosen and chosen[other] not in fit}
 
 
+class Values(NamedTuple):
+    """A run's options in plain types: the strategy's, the benchmark's, its readouts'."""
+
+    strategy: dict[str, Any]
+    data: dict[str, Any]
+    readouts: dict[str, Any]
+
+
 def run_settings(
-    method: str, benchmark: str, preset: Mapping[str, Any], own: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Put a run's own options over its preset's values: the strategy's, then the benchmark's.
+    method: str,
+    benchmark: str,
+    heads: Sequence[str],
+    preset: Mapping[str, Any],
+    own: Mapping[str, Any],
+) -> Values:
+    """Put a run's own options over its preset's values.
 
     Raises:
-        UnknownNameError: if an option is neither the method's nor the benchmark's, or there is
-            no such method or benchmark.
+        UnknownNameError: if an option is neither the method's nor the benchmark's nor a
+            readout's, or there is no such method or benchmark.
         OptionError: if a value does not fit its option, or the option the others.
     """
-    options = benchmark_options(benchmark)
+    options, of_heads = benchmark_options(benchmark), readout_options()
     of_preset = {k: preset[k] for k in options if preset.get(k) is not None}
     of_data = {k: options[k].read(v) for k, v in {**of_preset, **own}.items() if k in options}
-    rest = {k: v for k, v in own.items() if k not in options}
-    return resolve(method, preset, rest), of_data
+    readouts = {}
+    for name, option in of_heads.items():
+        (head,) = option.needs[1] if option.needs else ()
+        if head in heads:
+            readouts[name] = option.read(own.get(name, preset.get(name, option.default)))
+        elif name in own:
+            raise OptionError(name, f"given together with head {head}", f"head {','.join(heads)}")
+    rest = {k: v for k, v in own.items() if k not in {**options, **of_heads}}
+    return Values(resolve(method, preset, rest), of_data, readouts)
+
+
+def readout_arguments(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Give the arguments of each readout's class: head -> argument -> value."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        head, _, argument = name.partition("_")
+        found.setdefault(head, {})[argument] = value
+    return found
 
 
 def build_strategy(method: str, values: Mapping[str, Any], **common: Any) -> Any:

@@ -16,6 +16,7 @@ from avalanche_ham.adapters import Update
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import UnknownNameError, check_range
 from avalanche_ham.heads import ScopedCrossEntropy
+from avalanche_ham.plugins._rates import follow, narrow_schedulers
 from avalanche_ham.plugins.final_merging import FinalMergingPlugin
 from avalanche_ham.plugins.parameter_changes import ParameterChangesPlugin
 from avalanche_ham.plugins.readout import ReadoutPlugin
@@ -52,10 +53,7 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
 
     Args:
         model: from ``create_model``.
-        optimizer: its parameter groups are replaced at every experience, by one with the first
-            group's settings for all that trains alike, or several where ``weight_decay``,
-            ``head_lr`` or ``alpha_lr`` differ (schedulers such as ``OneCycleLR`` and
-            ``LambdaLR`` need one group). None gives AdamW.
+        optimizer: refilled at every experience, see ``make_optimizer``. None gives AdamW.
         lr: learning rate of the default optimiser, above 0.
         weight_decay: of adapters and backbone, at least 0; heads and scalars never decay.
         head_lr: learning rate of the head, at least 0; None takes the optimiser's.
@@ -131,7 +129,6 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
         common = [self.merging, self.readouts, self.changes]
         check_scope(plugins or [], scope)
         optimizer = optimizer or default_optimizer(lr=lr, weight_decay=weight_decay)
-        self.settings = {k: v for k, v in optimizer.param_groups[0].items() if k != "params"}
         super().__init__(
             model=model,
             optimizer=optimizer,
@@ -195,8 +192,8 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
         rest = [p for p in self.model.parameters() if id(p) not in apart]
         groups: list[dict[str, Any]] = [
             {"params": rest},
-            {"params": scales, "weight_decay": 0.0, "lr": self.alpha_lr},
-            {"params": head, "weight_decay": 0.0, "lr": self.head_lr},
+            {"params": scales, "name": "scalars", "weight_decay": 0.0, "lr": self.alpha_lr},
+            {"params": head, "name": "head", "weight_decay": 0.0, "lr": self.head_lr},
         ]
         for group in groups:
             group["params"] = [p for p in group["params"] if p.requires_grad]
@@ -260,8 +257,26 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
                 self.merging.leave(depth)
 
     def make_optimizer(self, **kwargs: Any) -> None:
-        """Refill the optimiser with the current trainables; its old state is dropped."""
-        refill(self.optimizer, self.trainable_groups(), self.settings)
+        """Refill the optimiser with the current trainables; its old state is dropped.
+
+        The first group that the optimiser was made with, called ``adapter`` unless it has a
+        name, takes the adapter or backbone. Behind the user's groups (a second one stays empty)
+        come ``scalars`` and ``head``, without decay, all else as in the first. In every
+        experience the groups have these names and places.
+
+        A scheduler moves the user's groups alone, and their rate goes on from one experience to
+        the next until it resets it (``LRSchedulerPlugin(reset_lr=True)`` does). ``alpha_lr``
+        and ``head_lr`` hold where the first group has its base rate b, its ``initial_lr`` or
+        the ``max_lr`` of a one-cycle policy; before each step the rates of all groups are::
+
+            adapter  lr        scalars  alpha_lr * lr / b        head  head_lr * lr / b
+
+        (``lr`` where these are None), times a phase's own cosine. Torch's schedulers find the
+        user's groups alone if a plugin has them as an attribute, as ``LRSchedulerPlugin`` does.
+        """
+        self.end_annealing()
+        refill(self.optimizer, self.trainable_groups())
+        narrow_schedulers(self.plugins, self.optimizer)
 
     def forward(self) -> Tensor:
         """Give the logits of the current mini-batch; keeps the encoder's penalty."""
@@ -288,14 +303,22 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
         if self.is_training and self.augment is not None:
             self.mbatch[0] = self.augment(self.mbatch[0])
 
+    def _before_training_iteration(self, **kwargs: Any) -> None:
+        follow(self.optimizer)
+        super()._before_training_iteration(**kwargs)
+
+    def _after_training_iteration(self, **kwargs: Any) -> None:
+        self.end_annealing()
+        super()._after_training_iteration(**kwargs)
+
     def _before_train_dataset_adaptation(self, **kwargs: Any) -> None:
-        check_needs((*self.plugins, *self.evaluator.metrics), self.experience)
+        check_needs((*self.plugins, *self.evaluator.metrics), self.experience, self.model)
         self.tell_of_task_labels()
         self.begin_task(self.experience)
         super()._before_train_dataset_adaptation(**kwargs)
 
     def _before_eval_exp(self, **kwargs: Any) -> None:
-        check_needs(self.evaluator.metrics, self.experience)
+        check_needs(self.evaluator.metrics, self.experience, self.model)
         self.tell_of_task_labels()
         super()._before_eval_exp(**kwargs)
 

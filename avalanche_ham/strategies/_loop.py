@@ -11,9 +11,18 @@ from typing import Any
 import torch
 
 from avalanche_ham.errors import DivergedError, HamError
+from avalanche_ham.plugins._rates import follow
 from avalanche_ham.strategies._optimizer import refill
 
 CHECK_EVERY = 20  # steps between looks at the loss on a GPU, where a look waits for the device
+
+
+SCHEDULES = {  # name -> factor of the rate, when a fraction in [0, 1] of the phase is done
+    "constant": lambda done: 1.0,
+    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
+    # of InfLoRA's and CODA-Prompt's releases: cos(99 pi e / (200 (K - 1))) in epoch e of K
+    "quarter_cosine": lambda done: math.cos(0.99 * math.pi / 2 * done),
+}
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,7 @@ class Phase:
         epochs: passes over the data, used when ``steps`` is None; more of them where they have
             fewer steps than the strategy's ``min_steps``.
         groups: parameter groups to train; None keeps the strategy's.
-        schedule: ``constant``, or ``cosine`` to 0 over the phase.
+        schedule: of the rate, one of ``SCHEDULES``.
         name: what the phase is for, such as ``task`` or ``descriptors``.
     """
 
@@ -64,7 +73,6 @@ class PhasedTraining:
     train_mb_size: Any
     task: Any
     training_epoch: Any
-    settings: Any
     min_steps: int | None
     changes: Any
     _stop_training: bool
@@ -74,12 +82,14 @@ class PhasedTraining:
     phase = Phase()
     step = 0  # optimiser steps done in this phase
     total_steps = 0  # of this phase
+    steps_per_epoch = 0
+    _scheduled: tuple[float, ...] = ()  # the groups' rates, while a step's are annealed
 
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
         for phase in self.phases():
             self.phase = phase
             if phase.groups is not None:
-                refill(self.optimizer, phase.groups, self.settings)
+                refill(self.optimizer, phase.groups)
             self.changes.phase_begins(self)
             self._run_phase(phase, **kwargs)
             self._stop_training = False  # early stopping ends a phase, the next still runs
@@ -92,7 +102,7 @@ class PhasedTraining:
                 f"the experience has {len(self.experience.dataset)} images, fewer than a batch "
                 f"({self.train_mb_size}), and drop_last leaves none"
             )
-        self.step = 0
+        self.step, self.steps_per_epoch = 0, per_epoch
         self.total_steps = phase.steps or max(phase.epochs * per_epoch, self.min_steps or 0)
         while self.step < self.total_steps and not self._stop_training:
             left = self.total_steps - self.step
@@ -117,18 +127,31 @@ class PhasedTraining:
         last = self.step + 1 >= self.total_steps
         if self.device.type == "cpu" or last or self.step % CHECK_EVERY == 0:
             self._check_finite()
-        if self.phase.schedule == "cosine":
+        follow(self.optimizer)  # a plugin may have changed the first group's rate just now
+        if self.phase.schedule != "constant":
             self._anneal()
         self.optimizer.step()
         self.step += 1
         self.after_step()
 
     def _anneal(self) -> None:
-        if self.step == 0:
-            self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
-        factor = 0.5 * (1 + math.cos(math.pi * self.step / self.total_steps))
-        for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
-            group["lr"] = rate * factor
+        self._scheduled = tuple(group["lr"] for group in self.optimizer.param_groups)
+        factor = SCHEDULES[self.phase.schedule](self._done())
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["lr"] * factor
+
+    def _done(self) -> float:
+        """Give the fraction of the phase that is done; the quarter cosine falls epoch by epoch."""
+        epochs = 0 if self.phase.steps else self.phase.epochs
+        if self.phase.schedule == "quarter_cosine" and epochs > 1:
+            return min(self.step // self.steps_per_epoch, epochs - 1) / (epochs - 1)
+        return self.step / self.total_steps
+
+    def end_annealing(self) -> None:
+        """Give the groups the rates that the user's scheduler knows again."""
+        for group, rate in zip(self.optimizer.param_groups, self._scheduled):
+            group["lr"] = rate
+        self._scheduled = ()
 
     def _check_finite(self) -> None:
         value = float(torch.as_tensor(self.loss).detach())

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from avalanche_ham.plugins._rates import add_group, follow, users_groups
+
 
 def default_optimizer(*, lr: float, weight_decay: float) -> torch.optim.Optimizer:
     """Make the paper's AdamW; its parameters come with the first experience."""
@@ -15,32 +17,31 @@ def default_optimizer(*, lr: float, weight_decay: float) -> torch.optim.Optimize
     return torch.optim.AdamW([placeholder], lr=lr, weight_decay=weight_decay, fused=True)
 
 
-def refill(
-    optimizer: torch.optim.Optimizer,
-    groups: Sequence[dict[str, Any]],
-    settings: dict[str, Any],
-) -> None:
-    """Empty an optimiser and give it parameter groups; no groups at all is fine.
+def refill(optimizer: torch.optim.Optimizer, groups: Sequence[dict[str, Any]]) -> None:
+    """Empty an optimiser and give it parameters; none at all is fine.
 
-    Rebuilding it from its defaults would fail for AdamW, and the user may hold a reference.
-    Groups with the same settings become one: schedulers were made for one group.
+    Rebuilding it from its defaults would fail for AdamW, and the user may hold a reference, as
+    schedulers do: the groups that it was made with stay, with whatever rate they have by now.
 
     Args:
         optimizer: made by the user or by ``default_optimizer``.
-        groups: ``params`` and settings; one that is None, or that this optimiser does not
-            have, is taken from ``settings``.
-        settings: those of the group that the optimiser was made with.
+        groups: ``params``, a ``name`` and settings. One with neither name nor settings fills
+            the optimiser's first group, any other becomes a group that follows the first in
+            all that it leaves open. Settings that this optimiser does not have are left out.
     """
     optimizer.zero_grad()
     optimizer.state.clear()
-    optimizer.param_groups.clear()
-    merged: list[tuple[dict[str, Any], list[Any]]] = []  # settings and their parameters
+    optimizer.param_groups[:] = users_groups(optimizer)
+    for group in optimizer.param_groups:
+        group["params"] = []
+        group.pop("param_names", None)  # all or none may have them
+    first = optimizer.param_groups[0]
+    first.setdefault("name", "adapter")
     for group in groups:
-        own = {k: v for k, v in group.items() if k in settings and v is not None}
-        own = {**settings, **own}
-        alike = next((params for known, params in merged if known == own), None)
-        if alike is None:
-            merged.append((own, alike := []))
-        alike += group["params"]
-    for own, params in merged:
-        optimizer.add_param_group({**own, "params": params})
+        own = {k: v for k, v in group.items() if k in first and v is not None}
+        own = {k: v for k, v in own.items() if k not in ("params", "name")}
+        if own or "name" in group:
+            add_group(optimizer, group["params"], group.get("name", "other"), own)
+        else:
+            first["params"] = [*first["params"], *group["params"]]
+    follow(optimizer)

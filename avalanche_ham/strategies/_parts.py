@@ -11,6 +11,7 @@ from avalanche.evaluation.metrics.class_accuracy import ClassAccuracyPluginMetri
 from avalanche.evaluation.metrics.confusion_matrix import StreamConfusionMatrix
 from avalanche.evaluation.metrics.images_samples import ImagesSamplePlugin
 from avalanche.evaluation.metrics.labels_repartition import LabelsRepartitionPlugin
+from avalanche.evaluation.metrics.topk_acc import TopkAccuracyPluginMetric
 from avalanche.training.plugins import (
     AGEMPlugin,
     GDumbPlugin,
@@ -42,6 +43,7 @@ NEEDS_TASK_LABELS = (
     ClassAccuracyPluginMetric,
     ImagesSamplePlugin,
     LabelsRepartitionPlugin,
+    TopkAccuracyPluginMetric,
 )
 
 
@@ -163,8 +165,8 @@ def check_scope(plugins: Iterable[Any], scope: str) -> None:
             raise OptionError("scope", allowed, scope)
 
 
-def check_needs(plugins: Iterable[Any], experience: Any) -> None:
-    """Refuse plugins and metrics that read what the benchmark's experiences do not have.
+def check_needs(plugins: Iterable[Any], experience: Any, model: nn.Module) -> None:
+    """Refuse plugins and metrics that read what the benchmark or the model does not have.
 
     Raises:
         HamError: naming the part, what it reads, and what to do.
@@ -176,6 +178,11 @@ def check_needs(plugins: Iterable[Any], experience: Any) -> None:
             raise HamError(
                 f"{kind} reads task labels, and this benchmark has none; one made by "
                 "avalanche.benchmarks.nc_benchmark has them"
+            )
+        if isinstance(plugin, MIRPlugin) and not all(p.requires_grad for p in model.parameters()):
+            raise HamError(
+                f"{kind} differentiates by every parameter, and most of this model are frozen; "
+                "ReplayPlugin works"
             )
         pictures = isinstance(plugin, StreamConfusionMatrix) and plugin._save_image
         if pictures and not hasattr(experience, "benchmark"):

@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 
 from avalanche_ham.adapters import AdapterSet, Update, dense
-from avalanche_ham.adapters.branch import SLOTS
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.merging import Linear, MergeRule, UpdateMerger, merge
 from avalanche_ham.merging.rule import check_weights_rule
@@ -54,7 +53,14 @@ def merge_groups(
         scaled = zip(updates, adapters.scales.detach(), strict=True)
         updates = [{n: alpha * dense(c) for n, c in u.items()} for u, alpha in scaled]
         alphas = None
-    return merge(updates, merge_rule, weights=alphas, normalise=weights_rule, space=space)
+    return merge(
+        updates,
+        merge_rule,
+        weights=alphas,
+        normalise=weights_rule,
+        space=space,
+        slots=grouping.slots,
+    )
 
 
 class HAMStrategy(ContinualStrategy):
@@ -136,11 +142,12 @@ class HAMStrategy(ContinualStrategy):
             assignment=assignment,
             within=within,
             assign=assign,
-            slot=max(slots, key=SLOTS.index) if slots else None,
+            slots=slots,
             keep_unpruned=keep_unpruned,
         )
         self.merge_rule, self.space, self.weights_rule = merge_rule, space, weights_rule
         super().__init__(model=model, **kwargs)
+        self.alpha_lr = alpha_lr
         self.memory = {"balancing": self.balancing.memory, "grouping": self.grouping.memory}
 
     def own_plugins(self) -> list[Any]:

@@ -54,7 +54,8 @@ class MergedAdaptersStrategy(ContinualStrategy):
                 self.make_branch(name, layer)  # says now, not in mid-training, if it cannot fit
         self.weights_rule = weights_rule
         self.merge_rule, self.space = merge_rule, space
-        self.merger = UpdateMerger(merge_rule, space=space)
+        self.slots = None if slots is None else tuple(slots)
+        self.merger = UpdateMerger(merge_rule, space=space, slots=self.slots)
         self._merged: Update | None = None
         super().__init__(model=model, **kwargs)
         self.memory = {"adapters": Archive()}
@@ -85,7 +86,8 @@ class MergedAdaptersStrategy(ContinualStrategy):
 
     def refresh(self) -> None:
         """Merge the stored adapters again, in order of arrival."""
-        self.merger, self._merged = UpdateMerger(self.merge_rule, space=self.space), None
+        self.merger = UpdateMerger(self.merge_rule, space=self.space, slots=self.slots)
+        self._merged = None
         device = self.device
         for update in self.memory["adapters"]:
             self._add({n: type(c)(*(t.to(device) for t in c)) for n, c in update.items()})

@@ -54,12 +54,14 @@ METHODS: dict[str, Method] = {
         {"merge": "dare_ties"},
         {"weights_rule": "one"},
     ),
-    "l2p": Method(f"{_HERE}.prompts.l2p.L2PStrategy", "Wang et al. 2022, CVPR"),
+    "l2p": Method(f"{_HERE}.prompts.l2p.L2PStrategy", "Wang et al. 2022, CVPR", numbers=2),
     "dual_prompt": Method(
-        f"{_HERE}.prompts.dual_prompt.DualPromptStrategy", "Wang et al. 2022, ECCV"
+        f"{_HERE}.prompts.dual_prompt.DualPromptStrategy", "Wang et al. 2022, ECCV", numbers=2
     ),
-    "coda_prompt": Method(f"{_HERE}.prompts.coda_prompt.CodaPromptStrategy", "Smith et al. 2023"),
-    "inflora": Method(f"{_HERE}.inflora.strategy.InfLoRAStrategy", "Liang and Li 2024"),
+    "coda_prompt": Method(
+        f"{_HERE}.prompts.coda_prompt.CodaPromptStrategy", "Smith et al. 2023", numbers=2
+    ),
+    "inflora": Method(f"{_HERE}.inflora.strategy.InfLoRAStrategy", "Liang and Li 2024", numbers=2),
     "sd_lora": Method(_SD_LORA, "Wu et al. 2025, as in the paper"),
     "sd_lora_code": Method(
         _SD_LORA,
@@ -69,7 +71,7 @@ METHODS: dict[str, Method] = {
     ),
     "sd_lora_rr": Method(_SD_LORA, "Wu et al. 2025, reduced ranks", {"variant": "rr"}),
     "sd_lora_kd": Method(_SD_LORA, "Wu et al. 2025, merged directions", {"variant": "kd"}),
-    "sema": Method(f"{_HERE}.sema.strategy.SEMAStrategy", "Wang et al. 2025"),
+    "sema": Method(f"{_HERE}.sema.strategy.SEMAStrategy", "Wang et al. 2025", numbers=2),
     "ncm": Method(_SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, head="ncm"),
     "ridge": Method(_SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, head="ridge"),
 }

@@ -10,6 +10,7 @@ from reference_adapters import (
     TwoLinears,
     dense_weight,
     open_random,
+    random_change,
     random_update,
     two_adapted,
 )
@@ -18,6 +19,7 @@ from avalanche_ham.adapters import (
     AdaptedLinear,
     AdapterSet,
     DenseTerms,
+    LowRank,
     LowRankTerms,
     dense,
     low_rank_branches,
@@ -113,6 +115,43 @@ def test_adding_what_does_not_fit_raises():
         adapters.add({"third": torch.zeros(2, 2)}, scale=1.0)
     with pytest.raises(OptionError, match="to must be the index of one of 2 terms"):
         adapters.add(random_update(1, seed=0), scale=1.0, to=2)
+
+
+@pytest.mark.parametrize("kind", TERMS)
+@pytest.mark.parametrize("to", [None, 1])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        random_change((5, 6), 2, seed=1),  # inputs
+        random_change((4, 9), 2, seed=1),  # outputs
+        random_change((1, 9), 2, seed=1),  # would be spread over all rows
+        LowRank(torch.zeros(2, 9), torch.zeros(5, 3)),  # factors of two ranks
+        torch.zeros(5, 1),
+        torch.zeros(9),
+    ],
+    ids=str,
+)
+def test_wrong_shapes_are_refused_before_anything_is_written(kind, to, bad):
+    network, adapters, _ = two_adapted(terms=kind)
+    update = {"first": random_change((9, 6), 2, seed=3), "second": bad}
+    with pytest.raises(OptionError, match=r"the change of second must be of shape \(5, 9\)"):
+        adapters.enter({n: dense(c) if n == "first" else c for n, c in update.items()})
+    assert all(layer.merged is None for layer in adapters.layers.values())
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(OptionError, match=r"the change of second must be of shape \(5, 9\)"):
+        adapters.add(update, scale=3.0, to=to)
+    after = network.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert adapters.n_terms == 2 and 3.0 not in adapters.scales.tolist()
+
+
+def test_a_dense_change_is_refused_where_terms_are_low_rank():
+    _, adapters, _ = two_adapted(terms=LowRankTerms)
+    update = {"first": random_change((9, 6), 2, seed=3), "second": torch.zeros(5, 9)}
+    with pytest.raises(OptionError, match="the change of second must be low-rank"):
+        adapters.add(update, scale=3.0)
+    assert adapters.n_terms == 2 and adapters.layers["first"].terms.term(1).rank == 3
 
 
 @pytest.mark.parametrize("kind", TERMS)

@@ -88,11 +88,6 @@ def test_weights_that_cannot_be_fetched_are_one_clear_line(monkeypatch):
         create_backbone("vit_tiny_patch16_224")
 
 
-def test_a_network_that_is_no_vision_transformer_is_refused():
-    with pytest.raises(UnknownNameError, match="backbone"):
-        create_backbone("resnet18", pretrained=False)
-
-
 def test_weights_that_do_not_fit_are_refused_with_the_first_difference(tmp_path):
     path = tmp_path / "weights.safetensors"
     state = state_of(create_backbone("tiny"))

@@ -7,7 +7,8 @@ import copy
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.metrics.pairwise import cosine_similarity
 
 from avalanche_ham.errors import OptionError
 from avalanche_ham.heads import NearestClassMean, RidgeReadout, create_readout
@@ -70,6 +71,71 @@ def test_ridge_is_scikit_learn_s_ridge_on_the_same_lifted_features(projections):
     unseen = [label for label in range(CLASSES) if label not in IDS]
     assert (scores[:, unseen] == -1e4).all()
     assert np.ptp(expected[:, IDS]) > 0.5
+
+
+@pytest.mark.parametrize("projections", [0, 40])
+def test_features_of_zeros_alone_score_0_as_in_scikit_learn(projections):
+    readout = RidgeReadout(WIDTH, CLASSES, projections=projections)
+    zeros, targets = torch.zeros(5, WIDTH), torch.tensor([7, 2, 0, 9, 2])
+    readout.feed(zeros, targets)
+    oracle = Ridge(alpha=1.0, fit_intercept=False).fit(zeros.numpy(), np.eye(CLASSES)[targets])
+    queries = samples(seed=1)[0]
+    for x in (zeros, queries):
+        scores = readout(x)
+        np.testing.assert_array_equal(scores[:, IDS], oracle.predict(x.numpy())[:, IDS])
+        assert (scores.argmax(1) == min(IDS)).all()  # of equal scores the first class that is fed
+    readout.feed(*samples())  # what comes later counts as if they had never been
+    expected = RidgeReadout(WIDTH, CLASSES, projections=projections)
+    expected.feed(*samples())
+    torch.testing.assert_close(readout(queries), expected(queries))
+
+
+@pytest.mark.parametrize("name", ["ncm", "ridge"])
+def test_a_query_of_zeros_scores_0_for_every_class_that_is_fed(name):
+    scores = fed(name)(torch.zeros(1, WIDTH))
+    assert (scores[0, IDS] == 0).all() and (scores[0, [1, 3]] == -1e4).all()
+
+
+def test_a_class_mean_of_zeros_scores_0_beside_others():
+    readout = NearestClassMean(WIDTH, CLASSES)
+    x, queries = samples()[0][:3], samples(seed=1)[0]
+    readout.feed(torch.cat([torch.zeros(2, WIDTH), x]), torch.tensor([7, 7, 2, 0, 9]))
+    means = np.concatenate([np.zeros((1, WIDTH)), x.double().numpy()])
+    expected = cosine_similarity(queries.double().numpy(), means)  # 0 for the zeros
+    np.testing.assert_allclose(readout(queries)[:, IDS], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("penalty", [1e-2, 1e-15])
+def test_classes_of_one_image_each(penalty):
+    """A penalty that fp32 swallows gives the shortest least squares, as scikit-learn's."""
+    x, targets = samples()[0][:4], torch.tensor(IDS)
+    readout = RidgeReadout(WIDTH, CLASSES, projections=30, penalty=penalty, seed=3)
+    for one, target in zip(x.split(1), targets.split(1), strict=True):
+        readout.feed(one, target)
+
+    def lifted(x):
+        unit = (x / x.norm(dim=1, keepdim=True)).double().numpy()
+        return np.maximum(unit @ readout.projection.double().numpy(), 0)
+
+    h, one_hot = lifted(x), np.eye(CLASSES)[targets]
+    strength = penalty * np.mean(np.sum(h**2, axis=0))
+    oracle = Ridge(alpha=strength, fit_intercept=False)
+    if penalty < 1e-6:
+        oracle = LinearRegression(fit_intercept=False)
+    expected = oracle.fit(h, one_hot).predict(lifted(samples(seed=1)[0]))
+    scores = readout(samples(seed=1)[0])
+    np.testing.assert_allclose(scores[:, IDS], expected[:, IDS], rtol=1e-3, atol=1e-3)
+    assert (readout(x).argmax(1) == targets).all()
+
+
+def test_solving_leaves_the_statistics_as_they_are_also_in_double_precision():
+    features, targets = samples()
+    for dtype in (torch.float32, torch.float64):
+        readout = make("ridge").to(dtype)
+        readout.feed(features, targets)
+        before = readout.gram.clone()
+        readout(features)
+        assert torch.equal(readout.gram, before)
 
 
 @pytest.mark.parametrize("name", ["ncm", "ridge"])

@@ -5,7 +5,7 @@ import math
 import pytest
 import reference
 import torch
-from reference import merge_with_peft, product, random_update
+from reference import merge_with_peft, product, random_update, slot_of, wide_change
 
 from avalanche_ham.adapters.low_rank import LowRank
 from avalanche_ham.errors import NoMatchError, OptionError, UnknownNameError
@@ -198,3 +198,41 @@ def test_a_layer_cannot_change_its_shape_and_a_refused_update_leaves_no_trace(sp
     with pytest.raises(OptionError, match=r"second must be of shape \(6, 10\)"):
         merger.add(bad)
     assert_same(merger.result("mean"), before)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("space", ["delta", "factors"])
+def test_slots_merge_each_alone_also_of_unequal_ranks(rule, space):
+    slots, ranks = ("q", "v"), (2, 1, 3)
+    wide = [wide_change(12, 5, rank, slots, seed) for seed, rank in enumerate(ranks)]
+    merged = merge([{"qkv": c} for c in wide], rule, space=space, slots=slots)["qkv"]
+    for slot in slots:
+        alone = [{f"qkv.{slot}": slot_of(change, slots, slot)} for change in wide]
+        (expected,) = merge(alone, rule, space=space).values()
+        if space == "delta":
+            found = merged["qkv".index(slot) * 4 :][:4]
+            torch.testing.assert_close(found, expected)
+        else:
+            assert_same({"x": slot_of(merged, slots, slot)}, {"x": expected})
+    if space == "delta":
+        assert not merged[4:8].any() and merged.shape == (12, 5)
+
+
+def test_a_fraction_is_one_of_the_places_that_a_slot_has():
+    change = {"qkv": wide_change(12, 5, 4, ("q", "v"), seed=0)}
+    trimmed = merge([change], Ties(0.5), space="factors", slots=("q", "v"))["qkv"]
+    assert int(trimmed.b.count_nonzero()) == 2 * int(0.5 * 4 * 4)
+    delta = merge([change], Ties(0.5), slots=("q", "v"))["qkv"]
+    assert int(delta.count_nonzero()) == 2 * int(0.5 * 4 * 5)
+
+
+def test_what_does_not_fit_the_slots_is_refused_and_leaves_no_trace():
+    merger = UpdateMerger(Linear(), slots=("q", "v"))
+    wide = wide_change(12, 5, 2, ("q", "k"), seed=0)
+    for bad in (wide, wide.dense(), LowRank(wide.a[:3], wide.b[:, :3])):
+        with pytest.raises(OptionError, match="zero outside the blocks|a multiple of 2"):
+            merger.add({"other": wide_change(9, 5, 2, ("q", "v"), seed=1), "qkv": bad})
+    with pytest.raises(NoMatchError):
+        merger.result()
+    merger.add({"other": wide_change(12, 5, 2, ("q", "v"), seed=1)})
+    assert merger.result().keys() == {"other"}

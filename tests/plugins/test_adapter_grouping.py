@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from reference import cosine, keep_top, product
+from reference import cosine, keep_top, product, slot_of, wide_change
 from reference_adapters import TwoLinears, random_update
 
 from avalanche_ham import AdapterGroupingPlugin, AdapterSet
 from avalanche_ham.adapters import LowRank, low_rank_branches
-from avalanche_ham.errors import OptionError, UnknownNameError
+from avalanche_ham.errors import HamError, OptionError, UnknownNameError
+from avalanche_ham.merging import Ties, merge
 
 
 def grouping(**options) -> AdapterGroupingPlugin:
@@ -157,14 +158,15 @@ def test_options_outside_their_range_are_refused(options, error, message):
 def test_with_slots_the_last_slot_s_rows_alone_are_compared():
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(4, 12)).double()
+    slots = ("v", "q")
     plugin = AdapterGroupingPlugin(
-        AdapterSet(network, ("0",)), threshold=2.0, max_groups=9, keep=1.0, slot="v"
+        AdapterSet(network, ("0",)), threshold=2.0, max_groups=9, keep=1.0, slots=slots
     )
-    x, y = (LowRank(torch.randn(2, 4), torch.randn(12, 2)) for _ in range(2))
+    x, y = (wide_change(12, 4, 2, slots, seed) for seed in (1, 2))
     plugin.adopt({"0": x}, alpha=1.0)
     plugin.adopt({"0": y}, alpha=1.0)
     of_v = [change._replace(b=change.b[8:]) for change in (y, x)]
-    expected = cosine(*(product(LowRank(*(t.double() for t in c))) for c in of_v))
+    expected = cosine(*(product(c) for c in of_v))
     assert plugin.memory["similarities"][1] == pytest.approx([expected], abs=1e-6)
 
 
@@ -186,4 +188,64 @@ def test_a_dense_change_is_refused_before_anything_is_stored():
     update = {name: change.dense() for name, change in random_update(1, seed=1).items()}
     with pytest.raises(OptionError, match="the change of first must be low-rank"):
         plugin.adopt(update, alpha=1.0)
+    assert plugin.adapters.n_terms == 0 and not plugin.memory["adapters"]
+
+
+def slotted(slots, **options) -> AdapterGroupingPlugin:
+    """A plugin on a fused qkv of 4 inputs."""
+    network = torch.nn.Sequential(torch.nn.Linear(4, 12)).double()
+    given = {"threshold": -1.0, "max_groups": 1, **options}
+    return AdapterGroupingPlugin(AdapterSet(network, ("0",)), slots=slots, **given)
+
+
+@pytest.mark.parametrize("slots", [("q", "v"), ("v", "q"), ("q", "k", "v"), ("k",)])
+def test_each_slot_is_pruned_as_the_matrix_that_it_is(slots):
+    plugin, change = slotted(slots, keep=0.6), wide_change(12, 4, 2, slots, seed=3)
+    plugin.adopt({"0": change}, alpha=1.0)
+    (stored,) = plugin.memory["adapters"]
+    for slot in slots:
+        for found, whole in zip(slot_of(stored["0"], slots, slot), slot_of(change, slots, slot)):
+            count = round(0.6 * whole.numel())
+            assert found.flatten().tolist() == keep_top(whole.flatten().tolist(), count)
+    assert int(stored["0"].b.count_nonzero()) == len(slots) * 5  # of 4 * 2 a slot
+
+
+def test_within_ties_trims_each_slot_alone_as_the_separate_matrices_would_be():
+    slots, changes = ("q", "v"), [wide_change(12, 4, 3, ("q", "v"), seed) for seed in (1, 2, 3)]
+    plugin = slotted(slots, keep=1.0, within="ties")
+    for change in changes:
+        plugin.adopt({"0": change}, alpha=1.0)
+    merged, term = plugin.factors(0)["0"], torch.zeros(12, 4, dtype=torch.float64)
+    for slot in slots:
+        alone = [{"x": slot_of(change, slots, slot)} for change in changes]
+        expected = merge(alone, Ties(), space="factors")["x"]
+        top = 4 * "qkv".index(slot)
+        term[top : top + 4] = expected.b @ expected.a
+        for found, of_slot in zip(slot_of(merged, slots, slot), expected, strict=True):
+            torch.testing.assert_close(found, of_slot)
+    assert int(slot_of(merged, slots, "q").b.count_nonzero()) >= int(0.2 * 12)
+    torch.testing.assert_close(plugin.adapters.term(0)["0"], term)
+
+
+def test_concatenated_slots_keep_their_order_and_their_sum():
+    slots, changes = ("v", "k"), [wide_change(12, 4, 2, ("v", "k"), seed) for seed in (1, 2)]
+    plugin = slotted(slots, keep=1.0)
+    for change in changes:
+        plugin.adopt({"0": change}, alpha=1.0)
+    whole = plugin.factors(0)["0"]
+    torch.testing.assert_close(whole.dense(), sum(change.dense() for change in changes))
+    for slot in slots:
+        expected = torch.cat([slot_of(change, slots, slot).a for change in changes])
+        assert torch.equal(slot_of(whole, slots, slot).a, expected)
+
+
+def test_slots_that_differ_from_the_adapter_s_are_refused_before_it_is_closed():
+    plugin = slotted(("q",))
+    plugin.adapters.open(low_rank_branches(2, slots=("q", "v")))
+    with pytest.raises(HamError, match=r"has \('q',\), the adapter \('q', 'v'\); give both"):
+        plugin.consolidate()
+    assert plugin.adapters.is_open
+    plugin = slotted(("q", "v"))
+    with pytest.raises(OptionError, match=r"zero outside the blocks of its slots \('q', 'v'\)"):
+        plugin.adopt({"0": wide_change(12, 4, 2, ("q", "k"), seed=1)}, alpha=1.0)
     assert plugin.adapters.n_terms == 0 and not plugin.memory["adapters"]

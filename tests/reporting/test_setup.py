@@ -17,7 +17,7 @@ def test_digits_get_a_stream_that_they_can_fill(with_setup):
 @pytest.mark.parametrize(
     "wrong, error",
     [
-        ({"benchmarks": ("cifar10",)}, UnknownNameError),
+        ({"benchmarks": ("cifar1000",)}, UnknownNameError),
         ({"methods": ("hum",)}, UnknownNameError),
         ({"heads": ("lineer",)}, OptionError),
         ({"preset": "gpu"}, UnknownNameError),

@@ -18,7 +18,7 @@ from avalanche_ham.strategies.registry import METHODS
 CONFIG = RunConfig(method="ham", benchmark="digits", n_tasks=2, preset="smoke")
 
 
-@pytest.mark.parametrize("key", sorted(Record.__annotations__))
+@pytest.mark.parametrize("key", sorted(set(Record.__annotations__) - {"right_picks"}))
 def test_a_record_that_lacks_an_entry_is_refused_with_its_line(shelf, key):
     shelf.put(CONFIG)
     (path,) = shelf.folder.rglob("records.jsonl")

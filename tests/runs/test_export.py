@@ -161,6 +161,21 @@ def test_a_method_without_adapters_has_nothing_to_export(method, tmp_path):
     assert not (tmp_path / "to").exists()
 
 
+def test_a_branch_without_a_weight_is_named(tmp_path, monkeypatch):
+    class Router(torch.nn.Linear):
+        foldable = False
+
+    folder = finished_run(tmp_path / "run", "lora", n_tasks=2)
+    strategy = load_strategy(folder)
+    strategy.adapters.clear()
+    strategy.adapters.open(lambda name, layer: Router(layer.in_features, layer.out_features))
+    strategy.inference_update = lambda: None
+    monkeypatch.setattr("avalanche_ham.runs.export.load_strategy", lambda folder: strategy)
+    with pytest.raises(HamError, match=r"branch of blocks.0.attn.qkv is a Router, which depends"):
+        export(folder, tmp_path / "to")
+    assert not (tmp_path / "to").exists()
+
+
 def test_one_lora_is_exported_merged_but_has_no_groups(tmp_path, images):
     folder = finished_run(tmp_path / "run", "lora", n_tasks=2)
     export(folder, tmp_path / "to")

@@ -137,7 +137,11 @@ def test_an_image_folder_bears_the_name_of_its_folder(pictures, tmp_path):
     record = run(asked, resources, show=False)
     assert record["benchmark"] == "pets"
     assert record["images_digest"] == digest(pictures)
-    pictures.rename(tmp_path / "digits")
+    pictures.rename(tmp_path / "imagenet-r")
+    found, there = at_its_place(asked, replace(resources, data_root=str(tmp_path / "imagenet-r")))
+    assert (found.benchmark, there.data_root) == ("imagenet_r", str(tmp_path))
+    assert run(found, there, show=False)["images_digest"] == record["images_digest"]
+    (tmp_path / "imagenet-r").rename(tmp_path / "digits")
     with pytest.raises(OptionError, match="data_root must be a folder whose name is no other"):
         at_its_place(asked, replace(resources, data_root=str(tmp_path / "digits")))
 

@@ -21,7 +21,8 @@ AVALANCHE_S = {"epochs", "batch_size", "eval_batch_size"}  # which lets anything
 
 
 @pytest.mark.parametrize("list_options, name", [
-    *((options_of, name) for name in METHODS), *((benchmark_options, name) for name in BENCHMARKS)
+    *((options_of, name) for name in METHODS),
+    *((benchmark_options, name) for name in (*BENCHMARKS, "digits+mine")),
 ])  # fmt: skip
 def test_every_option_has_words_and_a_default_that_it_reads(list_options, name):
     for option in list_options(name).values():

@@ -20,6 +20,7 @@ def test_the_paper_preset_runs_end_to_end(method):
         benchmark="digits",
         n_tasks=2,
         preset="paper",
+        head="ridge",
         backbone="tiny",
         options=dict(FEW),
     )

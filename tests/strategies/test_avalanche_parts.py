@@ -18,10 +18,13 @@ from avalanche.evaluation.metrics import (
 from avalanche.training.plugins import AGEMPlugin, GEMPlugin, LwFPlugin, MIRPlugin, ReplayPlugin
 from streams import logits
 from torch import nn
-from toys import Watch, differing, ham, make, silent, state_of
+from toys import SMALL, Watch, differing, ham, make, silent, state_of
 
 from avalanche_ham import HAMStrategy, create_model
+from avalanche_ham.benchmarks.class_incremental import from_selections
 from avalanche_ham.errors import HamError, OptionError
+from avalanche_ham.heads import create_readout
+from avalanche_ham.runs.settings import build_strategy, resolve
 from avalanche_ham.strategies.sequential import SequentialStrategy
 
 
@@ -230,3 +233,52 @@ def test_an_encoder_compiled_in_place_learns_the_same(benchmark):
         strategy.train(benchmark.train_stream[:2], eval_streams=[])
         runs.append(logits(strategy))
     torch.testing.assert_close(runs[0], runs[1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["ham", "lora", "sema", "inflora", "l2p"])
+def test_a_model_in_bf16_learns_and_its_readouts_keep_full_precision(benchmark, method):
+    losses = []
+    watch = Watch(after_training_iteration=lambda s: losses.append(float(s.loss)))
+    model = create_model("tiny", n_classes=10, head="ncm,ridge,lda", seed=1).to(torch.bfloat16)
+    options = resolve(method, {**SMALL, "steps": 12}, {})
+    strategy = build_strategy(
+        method, options, model=model, seed=1, plugins=[watch], evaluator=silent()
+    )
+    fed = {name: [] for name in model.readouts}
+    for name, readout in model.readouts.items():
+        keep = fed[name].append
+        readout.feed = lambda x, y, take=readout.feed, keep=keep: (keep((x, y)), take(x, y))
+    for experience in benchmark.train_stream[:2]:
+        strategy.train(experience, eval_streams=[])
+    first = losses[:12]
+    assert sum(first[-4:]) < sum(first[:4])
+    queries = torch.randn(8, 48, generator=torch.Generator().manual_seed(0)).bfloat16()
+    for name, readout in model.readouts.items():
+        plain = create_readout(name, 48, 10, seed=1)
+        for features, targets in fed[name]:
+            assert features.dtype == torch.bfloat16
+            plain.feed(features.float(), targets)
+        torch.testing.assert_close(readout(queries), plain(queries.float()))
+
+
+@pytest.mark.parametrize("method", ["ham", "lora", "sema", "inflora", "sd_lora", "coda_prompt"])
+def test_classes_that_return_learn_on(benchmark, method):
+    stream = from_selections(benchmark.chosen, [(0, 1), (2, 3), (0, 1), (1, 4)], name="again")
+    strategy = make(method, {"steps": 12})
+    train, test = list(stream.train_stream), list(stream.test_stream)
+
+    def loss() -> float:
+        batch = [test[0].dataset[i] for i in range(len(test[0].dataset))]
+        images, targets = torch.stack([b[0] for b in batch]), torch.tensor([b[1] for b in batch])
+        strategy.model.eval()
+        with torch.no_grad(), strategy.evaluation_weights():
+            return float(torch.nn.functional.cross_entropy(strategy.model(images), targets))
+
+    for experience in train[:2]:
+        strategy.train(experience, eval_streams=[])
+    before, rows = loss(), strategy.model.head.tasks[0].weight.detach().clone()
+    strategy.train(train[2], eval_streams=[])
+    assert loss() < before
+    assert (strategy.model.head.tasks[0].weight != rows).any(dim=1).all()
+    strategy.train(train[3], eval_streams=[])  # one that returns and one that is new
+    assert sorted(strategy.model.head.classes) == [0, 1, 2, 3, 4]

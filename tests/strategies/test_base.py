@@ -103,7 +103,7 @@ def test_a_user_s_own_optimiser_keeps_its_settings_and_loses_its_old_state(bench
         strategy.train(experience, eval_streams=[])
         assert len(optimizer.state) == 2 * 3 + 1 + 2
         assert {group["lr"] for group in optimizer.param_groups} == {0.02}
-        assert [g["weight_decay"] for g in optimizer.param_groups] == [0.3, 0.0]
+        assert [g["weight_decay"] for g in optimizer.param_groups] == [0.3, 0.0, 0.0]
         assert all(g["momentum"] == 0.9 for g in optimizer.param_groups)
     assert starts == [0, 0] and strategy.optimizer is optimizer
 

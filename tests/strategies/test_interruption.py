@@ -73,10 +73,11 @@ def test_after_a_divergence_a_smaller_rate_trains_from_the_state_of_before(bench
     strategy = make("ham")
     strategy.train(benchmark.train_stream[0], eval_streams=[])
     alphas = strategy.adapters.scales.tolist()
-    rate, strategy.settings["lr"] = strategy.settings["lr"], 1e30
+    group = strategy.optimizer.param_groups[0]
+    rate, group["lr"] = group["lr"], 1e30
     with pytest.raises(DivergedError):
         strategy.train(benchmark.train_stream[1], eval_streams=[])
     assert strategy.adapters.scales.tolist() == alphas
-    strategy.settings["lr"] = rate
+    group["lr"] = rate
     strategy.train(benchmark.train_stream[1], eval_streams=[])
     assert len(strategy.memory["grouping"]["groups"]) == 2

@@ -34,8 +34,8 @@ def run_phases(benchmark, staged, **options):
     seen = []
 
     def look(strategy):
-        rate = strategy.optimizer.param_groups[0]["lr"]
-        seen.append((strategy.phase.name, strategy.step, rate))
+        rates = [group["lr"] for group in strategy.optimizer.param_groups if group["params"]]
+        seen.append((strategy.phase.name, strategy.step, rates[0]))
 
     strategy = Staged(staged=staged, plugins=[Watch(after_update=look)], **options)
     strategy.train(benchmark.train_stream[0], eval_streams=[])
@@ -135,25 +135,29 @@ def test_refilling_empties_an_optimiser_and_takes_only_options_it_knows(make):
     parameter = optimizer.param_groups[0]["params"][0]
     parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    settings = {k: v for k, v in optimizer.param_groups[0].items() if k != "params"}
-    refill(optimizer, [{"params": [new], "lr": 0.5, "unknown": 1}], settings)
-    assert len(optimizer.param_groups) == 1 and not optimizer.state
-    group = optimizer.param_groups[0]
+    refill(optimizer, [{"params": [new], "lr": 0.5, "unknown": 1}])
+    assert not optimizer.state
+    first, group = optimizer.param_groups
+    assert first["params"] == [] and first["lr"] == 0.1
     assert group["params"] == [new] and group["lr"] == 0.5 and "unknown" not in group
-    refill(optimizer, [], settings)
-    assert optimizer.param_groups == []
+    refill(optimizer, [])
+    assert optimizer.param_groups == [first] and first["params"] == []
     optimizer.step()
     optimizer.zero_grad()
 
 
-def test_groups_with_the_same_settings_become_one_and_others_stay_apart():
-    a, b, c = (torch.nn.Parameter(torch.ones(2)) for _ in range(3))
+def test_groups_without_name_and_settings_fill_the_first_and_others_stay_apart():
+    a, b, c, d = (torch.nn.Parameter(torch.ones(2)) for _ in range(4))
     optimizer = torch.optim.SGD([{"params": [a], "lr": 0.1, "momentum": 0.9}], lr=1.0)
-    settings = {k: v for k, v in optimizer.param_groups[0].items() if k != "params"}
-    groups = [{"params": [a]}, {"params": [b], "lr": None}, {"params": [c], "lr": 0.2}]
-    refill(optimizer, groups, settings)
-    assert [g["params"] for g in optimizer.param_groups] == [[a, b], [c]]
-    assert [g["lr"] for g in optimizer.param_groups] == [0.1, 0.2]
+    groups = [
+        {"params": [a]},
+        {"params": [b], "lr": None},
+        {"params": [c], "lr": 0.2},
+        {"params": [d], "name": "d"},
+    ]
+    refill(optimizer, groups)
+    assert [g["params"] for g in optimizer.param_groups] == [[a, b], [c], [d]]
+    assert [g["lr"] for g in optimizer.param_groups] == [0.1, 0.2, 0.1]
     assert {g["momentum"] for g in optimizer.param_groups} == {0.9}  # not SGD's default
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader
 
 from avalanche_ham.adapters import Update, low_rank_branches
 from avalanche_ham.backbones.model import ContinualModel
-from avalanche_ham.errors import OptionError, check_range
+from avalanche_ham.errors import OptionError, UnknownNameError, check_range
 from avalanche_ham.strategies._base import ContinualStrategy
+from avalanche_ham.strategies._loop import SCHEDULES, Phase
 from avalanche_ham.strategies.inflora.subspace import (
     SecondMoment,
     Subspace,
@@ -46,11 +47,13 @@ class InfLoRAStrategy(ContinualStrategy):
         slots: parts of a fused qkv that are adapted; None adapts whole layers.
         threshold: fraction of energy protected at first, in (0, 1] (0.98 for ImageNet-R).
         final_threshold: the same after all tasks, in (0, 1]; between them it grows linearly.
+        schedule: of the learning rate, one of ``quarter_cosine`` (the release's, epoch by epoch, or
+            step by step where the budget is in steps), ``cosine`` or ``constant``.
         n_tasks: number T of tasks, at least 1; None takes the length of the experience's stream.
         kwargs: of ``ContinualStrategy``.
 
     Raises:
-        OptionError, NoMatchError: if an argument does not fit.
+        OptionError, NoMatchError, UnknownNameError: if an argument does not fit.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class InfLoRAStrategy(ContinualStrategy):
         slots: Sequence[str] | None = ("k", "v"),
         threshold: float = 0.95,
         final_threshold: float = 1.0,
+        schedule: str = "quarter_cosine",
         n_tasks: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -69,7 +73,9 @@ class InfLoRAStrategy(ContinualStrategy):
         check_range("final_threshold", final_threshold, 0.0, 1.0, open_low=True)
         if n_tasks is not None:
             check_range("n_tasks", n_tasks, 1, float("inf"))
-        self.rank, self.n_tasks = rank, n_tasks
+        if schedule not in SCHEDULES:
+            raise UnknownNameError("schedule", schedule, SCHEDULES)
+        self.rank, self.n_tasks, self.schedule = rank, n_tasks, schedule
         self.threshold, self.final_threshold = threshold, final_threshold
         adapters = model.attach_adapters(targets)
         self.make_branch = low_rank_branches(
@@ -92,11 +98,15 @@ class InfLoRAStrategy(ContinualStrategy):
         }
 
         def make(name: str, layer: nn.Linear) -> nn.Module:
-            branch = self.make_branch(name, layer)
+            branch: Any = self.make_branch(name, layer)
             branch.a.data.copy_(factors[name])
             return branch
 
         self.adapters.open(make, train_scales=False)
+
+    def phases(self) -> Iterator[Phase]:
+        """One phase along the schedule."""
+        yield Phase(steps=self.steps, epochs=self.train_epochs, schedule=self.schedule)
 
     def end_task(self, experience: Any) -> None:
         """Update the memory (Sec. 3.3) and add the adapter onto the folded change."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from avalanche_ham.errors import UnknownNameError
+from avalanche_ham.precision import in_float64
 
 KINDS = ("remove", "retain")
 ROW_SCALE = 3**-0.5  # norm of A's rows: what the Kaiming rule of LoRA gives on average
@@ -55,7 +56,7 @@ class SecondMoment:
         """Add inputs of shape ``(..., d)``."""
         with torch.autocast(inputs.device.type, enabled=False):
             x = inputs.float().flatten(0, -2)  # (n, d)
-            product = (x.T @ x).double()
+            product = in_float64(x.T @ x)
         self.total = product if self.total is None else self.total + product
         self.count += len(x)
 

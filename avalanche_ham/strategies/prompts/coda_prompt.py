@@ -8,10 +8,8 @@ from typing import Any
 from avalanche_ham.backbones.model import ContinualModel, vit_encoder
 from avalanche_ham.errors import UnknownNameError
 from avalanche_ham.strategies._base import ContinualStrategy
-from avalanche_ham.strategies._loop import Phase
+from avalanche_ham.strategies._loop import SCHEDULES, Phase
 from avalanche_ham.strategies.prompts import DecomposedPrompts, PromptEncoder
-
-SCHEDULES = ("cosine", "constant")
 
 
 class CodaPromptStrategy(ContinualStrategy):
@@ -22,8 +20,8 @@ class CodaPromptStrategy(ContinualStrategy):
     guess of the task. Each image costs two passes of the ViT.
 
     The authors train with Adam at 1e-3, no weight decay, batch 128, 20 epochs on CIFAR-100,
-    the rate falling along a quarter of a cosine, epoch by epoch; here it falls along half a
-    cosine, step by step, from ``lr``, which is the comparison's, as for every method.
+    the rate falling along a quarter of a cosine, epoch by epoch (step by step where the budget
+    is in steps); here it falls so from ``lr``, which is the comparison's, as for every method.
 
     Args:
         model: from ``create_model``; its encoder is replaced by one with prompts.
@@ -33,7 +31,7 @@ class CodaPromptStrategy(ContinualStrategy):
         prompt_length: rows of a component, even and at least 2: one half keys, one half values.
         blocks: blocks with a prefix, from the first on, at least 1; cut to the ViT's depth.
         ortho: weight of the orthogonality penalty, at least 0 (paper: 0.1).
-        schedule: of the learning rate, one of ``cosine`` or ``constant``.
+        schedule: of the learning rate, one of ``quarter_cosine``, ``cosine`` or ``constant``.
         kwargs: of ``ContinualStrategy``.
 
     Raises:
@@ -49,7 +47,7 @@ class CodaPromptStrategy(ContinualStrategy):
         prompt_length: int = 8,
         blocks: int = 5,
         ortho: float = 0.1,
-        schedule: str = "cosine",
+        schedule: str = "quarter_cosine",
         **kwargs: Any,
     ) -> None:
         if schedule not in SCHEDULES:

@@ -14,9 +14,10 @@ from avalanche_ham.strategies.prompts.slices import TaskSlices
 __all__ = [
     "DecomposedPrompts",
     "component_weights",
-    "ortho_penalty",
+    "deviation",
     "orthonormal_rows",
 ]
+SETS = ("keys", "attention", "prompts")
 
 _log = logging.getLogger(__name__)
 
@@ -40,10 +41,10 @@ def component_weights(query: Tensor, attention: Tensor, keys: Tensor) -> Tensor:
     return aligned / (square.clamp_min(1e-24).sqrt() * key_norms)
 
 
-def ortho_penalty(rows: Tensor) -> Tensor:
-    """Give the mean of the entries of ``(X X' - I)^2`` for rows X ``(..., M, d)``."""
+def deviation(rows: Tensor) -> Tensor:
+    """Give the sum of the entries of ``(X X' - I)^2`` for rows X ``(..., M, d)``."""
     gram = rows @ rows.mT
-    return (gram - torch.eye(rows.shape[-2]).to(gram)).square().mean(dim=(-2, -1))
+    return (gram - torch.eye(rows.shape[-2]).to(gram)).square().sum(dim=(-2, -1))
 
 
 def orthonormal_rows(count: int, earlier: Tensor) -> Tensor:
@@ -119,6 +120,7 @@ class DecomposedPrompts(nn.Module):
         self.keys = TaskSlices(len(self.at), width)
         self.attention = TaskSlices(len(self.at), width)
         self.prompts = TaskSlices(len(self.at), length, width)
+        self._among_old: dict[str, tuple[Tensor, Tensor]] = {}
 
     @torch.no_grad()
     def grow(self) -> None:
@@ -137,17 +139,40 @@ class DecomposedPrompts(nn.Module):
             )
 
     def forward(self, query: Tensor) -> Prompting:
-        """Mix the prefixes for queries ``(N, d)``; before any task there are none."""
+        """Mix the prefixes for queries ``(N, d)``; before any task there are none.
+
+        Earlier rows and new ones are multiplied apart, so that no gradient is formed of constants
+        and a step does not grow with the square of the tasks.
+        """
         if not len(self.keys):
             return Prompting()
-        rows = (self.keys.rows(), self.attention.rows(), self.prompts.rows())
-        keys, attention, prompts = (r.transpose(0, 1) for r in rows)  # (blocks, M, ...)
-        weights = component_weights(query, attention, keys)  # (blocks, N, M)
-        mixed = (weights @ prompts.flatten(2)).transpose(0, 1)  # (N, blocks, L * d)
-        shape = (2, prompts.shape[2] // 2, self.heads, keys.shape[2] // self.heads)
+        early, new = zip(*map(self._parts, SETS), strict=True)  # each keys, attention, prompts
+        mixed: Tensor = sum(  # (blocks, N, L * d)
+            component_weights(query, attention, keys) @ prompts
+            for keys, attention, prompts in (early, new)
+        )
+        width = self.keys.old.shape[2]
+        shape = (2, self.prompts.old.shape[2] // 2, self.heads, width // self.heads)
         penalty = None
         if self.training and self.ortho > 0:
-            sets = (keys, attention, prompts.flatten(2))
-            penalty = self.ortho * torch.cat([ortho_penalty(s) for s in sets]).sum()
-        prefix = as_prefix(mixed.unflatten(2, shape), self.at)
+            penalty = self.ortho * torch.cat(list(map(self._ortho_penalty, SETS))).sum()
+        prefix = as_prefix(mixed.transpose(0, 1).unflatten(2, shape), self.at)
         return Prompting(prefix=prefix, penalty=penalty)
+
+    def _parts(self, name: str) -> tuple[Tensor, Tensor]:
+        """Give the earlier and the newest rows of each block, ``(blocks, M, row)``."""
+        slices = getattr(self, name)
+        return slices.old.flatten(2).transpose(0, 1), slices.new.flatten(2).transpose(0, 1)
+
+    def _ortho_penalty(self, name: str) -> Tensor:
+        """Give the mean of the entries of ``(X X' - I)^2`` for all rows X of each block.
+
+        The part among earlier rows is a constant, summed once a task.
+        """
+        (old, new), slices = self._parts(name), getattr(self, name)
+        known, among_old = self._among_old.get(name, (None, old))
+        if known is not slices.old:
+            among_old = deviation(old)
+            self._among_old[name] = slices.old, among_old
+        across = (new @ old.mT).square().sum(dim=(-2, -1))
+        return (among_old + 2 * across + deviation(new)) / len(slices) ** 2

@@ -11,6 +11,8 @@ from avalanche_ham.strategies.prompts.slices import TaskSlices
 
 __all__ = ["DualPrompts"]
 
+KEY_START = 0.01
+
 
 class DualPrompts(nn.Module):
     """A general prefix in the first blocks, an expert prefix per task in the next ones.
@@ -18,8 +20,10 @@ class DualPrompts(nn.Module):
     Training on task t uses expert t and pulls its key to the queries: penalty
     ``-pull * mean_x cos(q(x), key_t)``. Evaluation takes, for each image on its own, the
     expert of ``argmax_t cos(q(x), key_t)`` (Wang et al., DualPrompt, ECCV 2022, Sec. 4).
-    A new expert and its key start as a copy of the last task's; the first, and the general
-    prefix, uniform in [-1, 1]. The general prefix goes on training and nothing protects it.
+    A new expert starts as a copy of the last task's; the first, and the general prefix, uniform
+    in [-1, 1]. A key is copied in no release and starts uniform in [0, 0.01), as in the authors'
+    own (https://github.com/google-research/l2p): keys that start far apart stay where they are
+    and pick at random. The general prefix goes on training and nothing protects it.
 
     Args:
         width: d, of the ViT's tokens and features.
@@ -31,7 +35,7 @@ class DualPrompts(nn.Module):
         general_blocks: number of blocks, from the first on, with the general prefix.
         expert_blocks: number of blocks after those with experts, at least 1.
         pull: weight of the pull term, at least 0.
-        copy_previous: start a new expert and key from the last task's, else afresh.
+        copy_previous: start a new expert from the last task's, else afresh.
 
     Raises:
         OptionError: if an argument is outside its range or no block is left for experts.
@@ -71,11 +75,11 @@ class DualPrompts(nn.Module):
     @torch.no_grad()
     def grow(self) -> None:
         """Give a new task its expert and key; those of earlier tasks are constants from now."""
-        for slices in (self.experts, self.keys):
-            if self.copy_previous and len(slices):
-                slices.grow(slices.new.clone())
-            else:
-                slices.grow(torch.empty(1, *slices.old.shape[1:]).uniform_(-1, 1))
+        if self.copy_previous and len(self.experts):
+            self.experts.grow(self.experts.new.clone())
+        else:
+            self.experts.grow(torch.empty(1, *self.experts.old.shape[1:]).uniform_(-1, 1))
+        self.keys.grow(KEY_START * torch.rand(1, *self.keys.old.shape[1:]))
 
     def choose(self, query: Tensor) -> Tensor:
         """Give the task ``(N,)`` whose key is nearest to each query ``(N, d)``."""

@@ -33,7 +33,7 @@ class DualPromptStrategy(ContinualStrategy):
             than the ViT has.
         expert_blocks: blocks after those with experts, at least 1; cut to the ViT's depth.
         pull: weight of the cosine term that trains the keys, at least 0.
-        copy_previous: start an expert and its key from the last task's, else afresh.
+        copy_previous: start an expert (never its key) from the last task's, else afresh.
         clip_norm: largest norm of all gradients together, above 0; None clips nothing.
         kwargs: of ``ContinualStrategy``.
 

@@ -49,15 +49,18 @@ class PromptEncoder(nn.Module):
         self.vit.eval()
         return self
 
+    @torch.no_grad()
+    def query(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Give q(x) ``(N, d)``, at least fp32, and the tokens before the first block."""
+        tokens = embed(self.vit, self.preprocess(images))
+        read = run_blocks(self.vit, tokens, keep=tokens_read(self.vit))
+        return at_least_fp32(self.vit.forward_head(read, pre_logits=True)), tokens
+
     def forward(self, images: Tensor) -> Encoding:
         """Map images ``(N, C, H, W)``, uint8 or float, to features ``(N, d)`` and a penalty."""
-        with torch.no_grad():
-            tokens = embed(self.vit, self.preprocess(images))
-            read = run_blocks(self.vit, tokens, keep=tokens_read(self.vit))
-            query = self.vit.forward_head(read, pre_logits=True)
-        device = images.device.type
-        with torch.autocast(device, enabled=False):  # selection in full precision
-            found = self.prompts(at_least_fp32(query))
+        query, tokens = self.query(images)
+        with torch.autocast(images.device.type, enabled=False):  # selection in full precision
+            found = self.prompts(query)
         count = 0
         if found.tokens is not None:
             tokens = insert_prompts(self.vit, tokens, found.tokens)

@@ -22,9 +22,10 @@ class L2PStrategy(ContinualStrategy):
     each image costs two passes of the ViT. A readout other than the linear head sees the mean
     output of the prompts, as that head does.
 
-    The authors train with Adam, no weight decay, a constant rate of 0.03 x batch / 256 (0.0075
-    at batch 64, 0.0019 at 16), for 5 epochs. Here ``lr`` is the comparison's, as for every
-    method, and is not scaled by the batch.
+    Sizes, pull and start are those of the authors' JAX code; a PyTorch port has prompts of 5, 5 of
+    them, and a pull of 0.1. The authors train with Adam, no weight decay, a constant rate of 0.03 x
+    batch / 256 (0.0075 at batch 64, 0.0019 at 16), for 5 epochs. Here ``lr`` is the comparison's,
+    as for every method, and is not scaled by the batch.
 
     Args:
         model: from ``create_model``; its encoder is replaced by one with prompts.
@@ -45,9 +46,9 @@ class L2PStrategy(ContinualStrategy):
         *,
         model: ContinualModel,
         pool_size: int = 10,
-        prompt_length: int = 5,
-        top_n: int = 5,
-        pull: float = 0.1,
+        prompt_length: int = 10,
+        top_n: int = 4,
+        pull: float = 1.0,
         clip_norm: float | None = 1.0,
         **kwargs: Any,
     ) -> None:

@@ -11,6 +11,8 @@ from avalanche_ham.strategies.prompts.prompting import Prompting, cosines
 
 __all__ = ["PromptPool"]
 
+START = 0.01  # keys and prompts start uniform below it
+
 
 class PromptPool(nn.Module):
     """M prompts P_m ``(L, d)`` with keys k_m ``(d,)``; each image takes the nearest N.
@@ -19,7 +21,8 @@ class PromptPool(nn.Module):
     choice cannot be differentiated, so the keys learn from the pull term alone:
     ``-pull * mean_x sum_selected cos(q(x), k_m)``. All prompts compete, in training and in
     evaluation (Wang et al., Learning to Prompt for Continual Learning, CVPR 2022, Sec. 4).
-    Keys and prompts start uniform in [-1, 1] (PyTorch port). The size never changes.
+    Keys and prompts start uniform in [0, 0.01), and the defaults are the authors' own code's
+    (https://github.com/google-research/l2p). The size never changes.
 
     Args:
         width: d, of the ViT's tokens and features.
@@ -37,9 +40,9 @@ class PromptPool(nn.Module):
         *,
         width: int,
         pool_size: int = 10,
-        length: int = 5,
-        top_n: int = 5,
-        pull: float = 0.1,
+        length: int = 10,
+        top_n: int = 4,
+        pull: float = 1.0,
     ) -> None:
         super().__init__()
         check_range("pool_size", pool_size, 1, float("inf"))
@@ -47,8 +50,8 @@ class PromptPool(nn.Module):
         check_range("top_n", top_n, 1, pool_size)
         check_range("pull", pull, 0.0, float("inf"))
         self.top_n, self.pull = top_n, pull
-        self.keys = nn.Parameter(torch.empty(pool_size, width).uniform_(-1, 1))
-        self.prompts = nn.Parameter(torch.empty(pool_size, length, width).uniform_(-1, 1))
+        self.keys = nn.Parameter(START * torch.rand(pool_size, width))
+        self.prompts = nn.Parameter(START * torch.rand(pool_size, length, width))
 
     def forward(self, query: Tensor) -> Prompting:
         """Choose prompts ``(N, top_n * L, d)`` for queries ``(N, d)``."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from avalanche_ham.adapters.low_rank import LowRank
 from avalanche_ham.errors import UnknownNameError
+from avalanche_ham.precision import back_to, in_float64
 
 FORMS = ("paper", "code")
 LowRankUpdate = Mapping[str, LowRank]
@@ -25,7 +26,7 @@ def product_norm(change: LowRank) -> Tensor:
 
 def factor_norm(change: LowRank) -> Tensor:
     """Give ``||B||_F ||A||_F``, an upper bound of ``||B A||_F``; float64 scalar."""
-    return change.a.double().norm() * change.b.double().norm()
+    return in_float64(change.a).norm() * in_float64(change.b).norm()
 
 
 def direction(update: LowRankUpdate, *, pairs: int = 1, form: str = "paper") -> dict[str, LowRank]:
@@ -92,12 +93,12 @@ def _scaled(change: LowRank, pairs: int, norm: Callable[[LowRank], Tensor]) -> L
     columns = []
     for a, b in zip(change.a.chunk(pairs), change.b.chunk(pairs, dim=1), strict=True):
         size = norm(LowRank(a, b))
-        columns.append((b.double() / size if size > 0 else b * 0).to(b.dtype))
+        columns.append(back_to(in_float64(b) / size, b) if size > 0 else b * 0)
     return LowRank(change.a, torch.cat(columns, dim=1))
 
 
 def _inner(x: LowRank, y: LowRank) -> Tensor:
     """``<B A, B' A'> = sum((B^T B') * (A A'^T))``, in float64."""
-    outputs = x.b.double().T @ y.b.to(x.b.device).double()  # (r, r')
-    inputs = x.a.double() @ y.a.to(x.a.device).double().T
+    outputs = in_float64(x.b).T @ in_float64(y.b.to(x.b.device))  # (r, r')
+    inputs = in_float64(x.a) @ in_float64(y.a.to(x.a.device)).T
     return (outputs * inputs).sum()

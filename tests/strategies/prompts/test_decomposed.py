@@ -10,7 +10,7 @@ from slow_vit import slow_blocks, slow_cosine, slow_tokens
 
 from avalanche_ham.errors import OptionError
 from avalanche_ham.strategies.prompts import DecomposedPrompts, PromptEncoder
-from avalanche_ham.strategies.prompts.decomposed import ortho_penalty, orthonormal_rows
+from avalanche_ham.strategies.prompts.decomposed import deviation, orthonormal_rows
 
 
 def make_prompts(tasks: int = 2, **options) -> DecomposedPrompts:
@@ -159,7 +159,7 @@ def test_penalty_is_zero_at_the_start_and_absent_in_evaluation():
     assert prompts(query).penalty.item() < 1e-10
     assert prompts.eval()(query).penalty is None
     assert make_prompts(ortho=0.0)(query).penalty is None
-    assert float(ortho_penalty(torch.eye(3))) == 0.0
+    assert float(deviation(torch.eye(3))) == 0.0
 
 
 def test_before_any_task_there_is_no_prefix():

@@ -107,16 +107,22 @@ def test_an_image_does_not_depend_on_its_batch(encoder):
     assert torch.equal(encoder(batch).features[0], encoder(other).features[0])
 
 
-def test_a_new_expert_starts_as_a_copy_of_the_last():
+def test_a_new_expert_starts_as_a_copy_of_the_last_but_its_key_does_not():
     prompts = make_prompts(tasks=2, copy_previous=True)
     with torch.no_grad():
         prompts.experts.new += 1
         prompts.keys.new += 1
     prompts.grow()
-    for slices in (prompts.experts, prompts.keys):
-        assert torch.equal(slices.new[0], slices.old[-1])
-        assert not torch.equal(slices.old[0], slices.old[1])
-        assert slices.new.data_ptr() != slices.old[-1].data_ptr()
+    experts, keys = prompts.experts, prompts.keys
+    assert torch.equal(experts.new[0], experts.old[-1])
+    assert not torch.equal(experts.old[0], experts.old[1])
+    assert experts.new.data_ptr() != experts.old[-1].data_ptr()
+    assert not torch.equal(keys.new[0], keys.old[-1])
+
+
+def test_keys_start_close_together_above_zero():
+    keys = make_prompts(tasks=6).keys.rows()
+    assert keys.min() >= 0 and keys.max() < 0.01 and keys.std() > 0.002
 
 
 def test_blocks_past_the_depth_are_left_out():

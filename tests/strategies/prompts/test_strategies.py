@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ PER_TASK = {  # prompt entries that a task adds on the tiny ViT: width 48, 3 blo
     "coda_prompt": 3 * (8 * 48 + 48 + 48),  # blocks x (P, K, A)
 }
 TRAINED = {  # prompt entries that train on each task
-    "l2p": 10 * 5 * 48 + 10 * 48,
+    "l2p": 10 * 10 * 48 + 10 * 48,
     "dual_prompt": PER_TASK["dual_prompt"] + 2 * 2 * 5 * 48,  # and the general prefix
     "coda_prompt": PER_TASK["coda_prompt"],
 }
@@ -199,7 +200,7 @@ def test_wrong_options_are_errors(make):
         make("l2p", clip_norm=0)
     with pytest.raises(OptionError, match="prompt_length must be an even number"):
         make("coda_prompt", prompt_length=3)
-    with pytest.raises(UnknownNameError, match="schedule must be one of constant, cosine"):
+    with pytest.raises(UnknownNameError, match="schedule must be one of constant, cosine, quarter"):
         make("coda_prompt", schedule="cosin")
 
 
@@ -217,12 +218,26 @@ def test_gradients_are_clipped(name, make, benchmark):
     assert max(norms) < 1.01e-3
 
 
-def test_codas_rate_falls_along_a_cosine(make, benchmark):
+def rates_of(strategy, experience):
+    """The rate of the adapters at each step."""
     rates = []
+    strategy.plugins.append(AfterUpdate(lambda s: rates.append(s.optimizer.param_groups[0]["lr"])))
+    strategy.train(experience)
+    return rates
 
-    def note(strategy):
-        rates.append(strategy.optimizer.param_groups[0]["lr"])
 
-    strategy = make("coda_prompt", steps=4, lr=0.1, plugins=[AfterUpdate(note)])
-    strategy.train(benchmark.train_stream[0])
-    assert rates == pytest.approx([0.1, 0.1 * 0.8535534, 0.05, 0.1 * 0.1464466])
+def test_codas_rate_falls_along_a_quarter_of_a_cosine_step_by_step(make, benchmark):
+    strategy = make("coda_prompt", steps=4, lr=0.1)
+    expected = [0.1 * math.cos(99 * math.pi / 200 * s / 4) for s in range(4)]
+    assert rates_of(strategy, benchmark.train_stream[0]) == pytest.approx(expected)
+
+
+def test_codas_rate_falls_epoch_by_epoch_where_the_budget_is_in_epochs(make, benchmark):
+    strategy = make("coda_prompt", steps=None, train_epochs=3, train_mb_size=16, lr=0.1)
+    experience = benchmark.train_stream[0]
+    per_epoch = -(-len(experience.dataset) // 16)
+    assert per_epoch > 1
+    expected = [0.1 * math.cos(99 * math.pi * e / (200 * 2)) for e in range(3)]
+    assert rates_of(strategy, experience) == pytest.approx(
+        [rate for rate in expected for _ in range(per_epoch)]
+    )

@@ -83,6 +83,26 @@ def test_it_expands_on_a_shifted_distribution_only(by, expected, recompute, make
     assert (told["surprises"][0] > strategy.threshold) == (expected == 2)
 
 
+@pytest.mark.parametrize(
+    ("by", "options", "expected"),
+    [(0, {}, 1), (12, {}, 2), (12, {"recompute_statistics": False}, 1)],
+)
+def test_by_default_a_small_shift_expands_and_none_does_not(by, options, expected, make):
+    """Statistics of a descriptor that still learns are too wide for a small shift."""
+    strategy = make(
+        n_classes=4,
+        lr=4e-5,
+        train_mb_size=16,
+        descriptor_steps=40,
+        descriptor_width=16,
+        detect_batch_size=48,
+        **options,
+    )
+    for experience in shifted(by).train_stream:
+        strategy.train(experience)
+    assert set(strategy.describe()["adapters"].values()) == {expected}
+
+
 def test_the_threshold_is_exactly_where_it_is_set(make, benchmark):
     def trained(threshold: float):
         strategy = make(descriptor_steps=2, threshold=threshold)

@@ -1,0 +1,77 @@
+"""Intervals of a difference against scipy's t-test and bootstrap."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from avalanche_ham.evaluation.significance import over_images, over_seeds
+
+OURS = {1: 61.3, 2: 60.1, 3: 63.0, 7: 5.0}
+THEIRS = {1: 59.1, 2: 59.5, 3: 60.2, 9: 99.0}
+
+
+def test_the_interval_over_seeds_is_scipy_s_paired_t_on_the_seeds_in_common():
+    pairs = [(OURS[seed], THEIRS[seed]) for seed in (1, 2, 3)]
+    low, high = stats.ttest_rel(*zip(*pairs, strict=True)).confidence_interval(0.95)
+    assert over_seeds(OURS, THEIRS) == pytest.approx((low, high))
+    assert over_seeds(THEIRS, OURS) == pytest.approx((-high, -low))
+
+
+def test_one_seed_says_nothing_and_equal_differences_leave_no_doubt():
+    assert over_seeds({1: 3.0}, {1: 2.0}) is None
+    assert over_seeds({1: 3.0, 2: 4.0}, {1: 1.0, 2: 2.0}) == (2.0, 2.0)
+    assert over_seeds({1: 3.0, 2: 4.0}, {1: 1.0, 2: 2.0}).tells
+    assert not over_seeds({1: 3.0, 2: 1.0}, {1: 1.0, 2: 3.0}).tells
+
+
+def rights(seed: int, n: int, rate: float) -> np.ndarray:
+    return np.random.default_rng(seed).random(n) < rate
+
+
+def test_the_interval_over_images_is_scipy_s_paired_bootstrap():
+    ours, theirs = rights(1, 400, 0.7), rights(2, 400, 0.6)
+    found = over_images([ours], [theirs], [[400]])
+    oracle = stats.bootstrap(
+        (ours.astype(float), theirs.astype(float)),
+        lambda a, b, axis: 100 * (a.mean(axis) - b.mean(axis)),
+        paired=True,
+        method="percentile",
+        n_resamples=4000,
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    assert found == pytest.approx((oracle.low, oracle.high), abs=0.5)
+
+
+def test_small_tasks_count_as_much_as_large_ones():
+    sizes = [[20, 300], [30, 200]]
+    ours = [rights(seed, sum(s), 0.5) for seed, s in enumerate(sizes)]
+    theirs = [rights(seed + 10, sum(s), 0.3) for seed, s in enumerate(sizes)]
+    variance, mean = 0.0, 0.0
+    for mine, other, counts in zip(ours, theirs, sizes, strict=True):
+        difference, start = mine.astype(float) - other, 0
+        for count in counts:
+            part = difference[start : start + count]
+            start += count
+            mean += part.mean() / len(counts) / len(sizes)
+            variance += part.var() / count / (len(counts) * len(sizes)) ** 2
+    low, high = over_images(ours, theirs, sizes)
+    assert (low + high) / 2 == pytest.approx(100 * mean, abs=0.3)
+    assert (high - low) / 2 == pytest.approx(196 * variance**0.5, rel=0.05)
+
+
+def test_what_both_got_right_alike_narrows_the_interval():
+    ours = rights(1, 400, 0.6)
+    theirs = ours.copy()
+    theirs[:10] = False
+    ours[:10] = True
+    paired = over_images([ours], [theirs], [[400]])
+    apart = over_images([ours], [rights(5, 400, float(theirs.mean()))], [[400]])
+    assert paired.high - paired.low < (apart.high - apart.low) / 2
+    assert paired.tells
+
+
+def test_different_images_are_refused():
+    with pytest.raises(ValueError, match="differ: 3, 4 and 4"):
+        over_images([rights(1, 3, 0.5)], [rights(1, 4, 0.5)], [[2, 2]])
