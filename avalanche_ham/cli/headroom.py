@@ -16,13 +16,16 @@ def measure_headroom(words: list[str]) -> int:
     """Make the runs that are missing and print what they say; gives the exit code."""
     args = _parser().parse_args(words)
     check_place("records", args.records)
-    from avalanche_ham.reporting.headroom import headroom, headroom_runs, report
+    from avalanche_ham.reporting.headroom import headroom, headroom_runs, overview, report
     from avalanche_ham.runs.archive import read_archive
     from avalanche_ham.runs.at_hand import AtHand
     from avalanche_ham.runs.config import Resources, RunConfig, at_its_place, resolve_config
     from avalanche_ham.runs.execute import execute
     from avalanche_ham.runs.plan import make_plan, together
 
+    if args.all:
+        print(*overview(read_archive(args.records)), sep="\n")
+        return 0
     names = ("benchmark", "preset", "backbone", "image_size", "weights")
     config = RunConfig(n_tasks=args.tasks, **{name: getattr(args, name) for name in names})
     resources = Resources(
@@ -78,6 +81,8 @@ def _parser() -> OneLineParser:
     parser.add_argument("--threads", type=int, help="torch threads of each process")
     parser.add_argument("--jobs", type=int, default=1, help="processes; 0 runs in this one")
     parser.add_argument("--download", action="store_true", help="fetch a missing data set")
+    text = "only print what is on record, for every backbone and data set"
+    parser.add_argument("--all", action="store_true", help=text)
     place = "folder of the runs; what is there is not made again"
     parser.add_argument("--records", type=Path, default=Path("headroom"), help=place)
     return parser

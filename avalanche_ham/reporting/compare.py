@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from avalanche_ham.benchmarks.registry import title_of
-from avalanche_ham.evaluation.significance import Interval, over_images, over_seeds
+from avalanche_ham.evaluation.significance import Interval
 from avalanche_ham.reporting.aggregate import Summary
 from avalanche_ham.reporting.cells import Difference, Score, number
 from avalanche_ham.reporting.methods import HEADS, LABELS
+from avalanche_ham.reporting.noise import interval_over_images, interval_over_seeds, pairs_of
 from avalanche_ham.reporting.paper import DATA_SETS
 from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.reporting.table import Block, Column, Row, Table
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import RunConfig
-from avalanche_ham.runs.packed import unpack
-from avalanche_ham.runs.records import Record
 
 
 def table_compare(setup: Setup) -> Table:
@@ -81,41 +80,10 @@ class Sureness:
 
     def fill(self, archive: Archive) -> Summary:
         """Write the interval, or why there is none."""
-        pairs = []
-        for a, b in zip(self.left.runs, self.right.runs, strict=True):
-            mine, other = archive.record(a), archive.record(b)
-            if mine is not None and other is not None:
-                pairs.append((mine, other))
+        pairs = pairs_of(self.left, self.right, archive)
         missing = len(self.left.runs) - len(pairs)
         found = interval_over_images(pairs) if self.images else interval_over_seeds(pairs)
         words = found
         if isinstance(found, Interval):
             words = f"{found.low:+.2f} to {found.high:+.2f}{' *' if found.tells else ''}"
         return Summary(n=len(pairs), missing=missing, text=str(words))
-
-
-def interval_over_seeds(pairs: list[tuple[Record, Record]]) -> Interval | str:
-    """Give the interval over seeds, or in words why there is none."""
-    scores: tuple[dict[int, float], dict[int, float]] = {}, {}
-    for pair in pairs:
-        for side, record in zip(scores, pair, strict=True):
-            if record["aa"] is not None:
-                side[record["seed"]] = record["aa"]
-    return over_seeds(*scores) or f"seeds in common: {len(pairs)}"
-
-
-def interval_over_images(pairs: list[tuple[Record, Record]]) -> Interval | str:
-    """Give the interval over test images, or in words why there is none."""
-    if not pairs:
-        return "no pair"
-    for a, b in pairs:
-        if a["right"] is None or b["right"] is None:
-            return "which images were right is not on record"
-        if any(a[key] != b[key] for key in ("images_digest", "class_order_hash")):  # type: ignore
-            return "on different images"
-    sizes = [a["test_images"] for a, _ in pairs]
-    left, right = (
-        [unpack(str(pair[side]["right"]), sum(n)) for pair, n in zip(pairs, sizes)]
-        for side in (0, 1)
-    )
-    return over_images(left, right, sizes)

@@ -11,9 +11,10 @@ from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.table import Column, FilledBlock, FilledTable
 
 MISSING = "–"
+NEAR = "≈"
 CSV_COLUMNS = (
     "block", "row", "column", "mean", "std", "seeds", "missing", "failed", "no_data", "text",
-    "paper", "paper_std", "best",
+    "paper", "paper_std", "best", "near",
 )  # fmt: skip
 
 
@@ -52,7 +53,7 @@ def comma_separated(table: FilledTable) -> str:
     writer.writerow(CSV_COLUMNS)
     for block in table.blocks:
         for row in block.rows:
-            for column, cell, best in zip(block.columns, row.cells, row.best):
+            for column, (cell, best, near) in zip(block.columns, row.marked()):
                 paper = cell.paper or ("", "")
                 writer.writerow(
                     [
@@ -68,6 +69,7 @@ def comma_separated(table: FilledTable) -> str:
                         cell.text,
                         *paper,
                         int(best),
+                        int(near),
                     ]
                 )
     return stream.getvalue()
@@ -92,8 +94,9 @@ def _grid(
     lines = [[clean(word) for word in head]]
     for row in block.rows:
         line = [clean(row.label)]
-        for column, cell, best, has_paper in zip(block.columns, row.cells, row.best, beside):
+        for column, has_paper, (cell, best, near) in zip(block.columns, beside, row.marked()):
             mean, rest = cell_words(cell, column)
+            rest += f" {NEAR}" if near else ""
             line.append((bold(clean(mean)) if best else clean(mean)) + clean(rest))
             if has_paper:
                 line.append(clean(value_words(cell.paper, column)))
@@ -133,7 +136,8 @@ def value_words(value: Value | None, column: Column) -> str:
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "±": r"$\pm$", "–": "--", "×": r"$\times$", "<": r"\textless{}", ">": r"\textgreater{}",
+    "±": r"$\pm$", "≈": r"$\approx$", "–": "--", "×": r"$\times$", "<": r"\textless{}",
+    ">": r"\textgreater{}",
 }  # fmt: skip
 
 

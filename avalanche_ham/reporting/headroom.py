@@ -147,6 +147,24 @@ def report(found: Headroom, *, benchmark: str, backbone: str, image_size: int) -
         yield f"{spread}; seeds needed for a difference of {words}."
 
 
+def overview(archive: Archive) -> Iterator[str]:
+    """Give a Markdown table of every instrument on record, a line each, the roomiest first."""
+    keys = ("preset", "backbone", "image_size", "benchmark")
+    places = {tuple(record.get(key) for key in keys) for record in archive.all_records()}
+    found = [(place, headroom(archive, dict(zip(keys, place, strict=True)))) for place in places]
+    known = [(place, room) for place, room in found if room is not None]
+    columns = [f"{method}, {head}" for method, heads in HEADS.items() for head in heads]
+    titles = ("data", "backbone", "px", "preset", *columns, "headroom", "test images", "error")
+    yield f"| {' | '.join(titles)} |"
+    yield "|---|---" + "|---:" * (len(titles) - 2) + "|"
+    for (preset, backbone, size, data), room in sorted(known, key=lambda pair: -pair[1].points):
+        scores = (room.scores.get((m, h)) for m, heads in HEADS.items() for h in heads)
+        cells = [title_of(str(data)), str(backbone).partition(".")[0], size, preset]
+        cells += ["–" if score is None else f"{score:.1f}" for score in scores]
+        cells += [f"**{room.points:.1f}**", room.images, f"{room.error:.1f}"]
+        yield f"| {' | '.join(map(str, cells))} |"
+
+
 def verdict(found: Headroom) -> str:
     """Say whether that is enough."""
     if found.points < LITTLE:

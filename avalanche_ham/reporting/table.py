@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from avalanche_ham.reporting import paper
 from avalanche_ham.reporting.aggregate import Summary, average_of
-from avalanche_ham.reporting.cells import Cell
+from avalanche_ham.reporting.cells import Cell, Score
+from avalanche_ham.reporting.noise import within_noise
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import RunConfig
 
@@ -73,11 +74,19 @@ def slips(name: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class FilledRow:
-    """A row with numbers; ``best`` marks the cells that lead their column."""
+    """A row with numbers; ``best`` marks the cells that lead their column.
+
+    ``near`` marks those that may be as good, see ``within_noise``; empty marks none.
+    """
 
     label: str
     cells: tuple[Summary, ...]
     best: tuple[bool, ...]
+    near: tuple[bool, ...] = ()
+
+    def marked(self) -> Iterator[tuple[Summary, bool, bool]]:
+        """Give each cell, whether it is best, and whether it is near."""
+        yield from zip(self.cells, self.best, self.near or (False,) * len(self.cells), strict=True)
 
 
 @dataclass(frozen=True)
@@ -120,11 +129,24 @@ def _fill_block(block: Block, archive: Archive) -> FilledBlock:
         for cells in grid:
             cells.append(average_of([cells[i] for i in present]))
     best = [_leaders(column, [c[i] for c in grid], block) for i, column in enumerate(columns)]
+    near = [_near(block, i, leads, archive) for i, leads in enumerate(best)]
     rows = tuple(
-        FilledRow(row.label, tuple(cells), tuple(b[r] for b in best))
+        FilledRow(row.label, tuple(cells), tuple(b[r] for b in best), tuple(n[r] for n in near))
         for r, (row, cells) in enumerate(zip(block.rows, grid))
     )
     return FilledBlock(block.title, tuple(columns), rows, block.row_title)
+
+
+def _near(block: Block, index: int, leads: list[bool], archive: Archive) -> list[bool]:
+    """Mark the ranked cells of a column that are within noise of its best."""
+    near = [False] * len(leads)
+    if any(leads) and index < len(block.columns):  # an average has no runs of its own
+        best = block.rows[leads.index(True)].cells[index]
+        for place, row in enumerate(block.rows):
+            cell = row.cells[index]
+            if row.ranked and not leads[place] and isinstance(cell, Score):
+                near[place] = isinstance(best, Score) and within_noise(cell, best, archive)
+    return near
 
 
 def _leaders(column: Column, cells: list[Summary], block: Block) -> list[bool]:
