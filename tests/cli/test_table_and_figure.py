@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 
 import pytest
+from sampling import some_of
 
 from avalanche_ham.cli.config_file import expand
 from avalanche_ham.cli.main import main
@@ -25,8 +26,9 @@ def records(tmp_path_factory):
     return tmp_path_factory.mktemp("records")
 
 
-@pytest.mark.parametrize(("kind", "name"), NAMES)
-def test_a_command_makes_its_runs_and_its_output(kind, name, records, tmp_path, capsys):
+@pytest.mark.parametrize("command", some_of(map(" ".join, NAMES), "table 1", "figure 2"))
+def test_a_command_makes_its_runs_and_its_output(command, records, tmp_path, capsys):
+    kind, name = command.split()
     out = tmp_path / "out" if kind == "figure" else tmp_path / "table.csv"
     words = [kind, name, *SMALL, "--run", "--records", str(records), "--out", str(out)]
     assert main(words) == 0, capsys.readouterr().err
