@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,12 @@ from avalanche_ham.cli.config_file import read_tables
 from avalanche_ham.cli.parser import DATA_ROOT, OneLineParser, check_place
 from avalanche_ham.errors import HamError, OptionError, UnknownNameError, check_range
 from avalanche_ham.heads.registry import HEADS
+from avalanche_ham.reporting.figures import FIGURES
+from avalanche_ham.reporting.formats import FORMATS, SUFFIXES
+from avalanche_ham.reporting.setup import Setup
+from avalanche_ham.reporting.tables import TABLES
 
-NAMES = {
-    "table": ("1", "2", "3", "4", "5", "6", "7", "extra", "methods", "compare"),
-    "figure": ("2", "3", "extra"),
-}
-
-
+REPORTS: dict[str, Mapping[str, Any]] = {"table": TABLES, "figure": FIGURES}
 SWITCHES = {
     "run": "make the missing runs, in folders below --records",
     "dry-run": "with --run: only list them, and the time",
@@ -54,9 +54,9 @@ def check(kind: str, args: argparse.Namespace) -> str:
             raise OptionError("compare", "given without a table's name or --methods", args.name)
         args.name, args.methods = "compare", ",".join(args.compare)
     if args.name is None:
-        raise OptionError(f"{kind}", "one of " + ", ".join(NAMES[kind]), "none")
-    if args.name not in NAMES[kind]:
-        raise UnknownNameError(kind, args.name, NAMES[kind])
+        raise OptionError(f"{kind}", "one of " + ", ".join(REPORTS[kind]), "none")
+    if args.name not in REPORTS[kind]:
+        raise UnknownNameError(kind, args.name, REPORTS[kind])
     if args.dry_run and not args.run:
         raise OptionError("dry-run", "given together with --run", "no --run")
     check_range("jobs", args.jobs, 0, 1024)
@@ -70,8 +70,6 @@ def check(kind: str, args: argparse.Namespace) -> str:
         return "figure"
     if args.out is not None:
         _check_file("out", args.out)
-    from avalanche_ham.reporting.formats import FORMATS, SUFFIXES
-
     suffix = "" if args.out is None else args.out.suffix
     name = args.format or SUFFIXES.get(suffix, "markdown")
     if name not in FORMATS:
@@ -92,7 +90,7 @@ def _check_file(option: str, path: Path) -> None:
 def make_parser(kind: str) -> argparse.ArgumentParser:
     """Make the parser of ``ham table`` or ``ham figure``."""
     parser = OneLineParser(prog=f"ham {kind}")
-    parser.add_argument("name", nargs="?", help=", ".join(NAMES[kind]))
+    parser.add_argument("name", nargs="?", help=", ".join(REPORTS[kind]))
     for name, text in SWITCHES.items():
         parser.add_argument(f"--{name}", action="store_true", help=text)
     for name, (options, text) in OPTIONS.items():
@@ -109,8 +107,6 @@ def make_parser(kind: str) -> argparse.ArgumentParser:
 
 def make_setup(args: argparse.Namespace, tables: dict[str, Any], archive: Any) -> Any:
     """Make the ``Setup`` that the options and a config file's tables describe."""
-    from avalanche_ham.reporting.setup import Setup
-
     options, method_options = read_tables(tables)
     return Setup(
         benchmarks=_names(args.benchmark),

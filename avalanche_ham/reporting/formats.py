@@ -7,8 +7,9 @@ import io
 from collections.abc import Callable
 
 from avalanche_ham.reporting.aggregate import Summary
+from avalanche_ham.reporting.layout import Block, Sheet
 from avalanche_ham.reporting.paper import Value
-from avalanche_ham.reporting.table import Column, FilledBlock, FilledTable
+from avalanche_ham.reporting.table import Column
 
 MISSING = "–"
 CSV_COLUMNS = (
@@ -17,7 +18,7 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 
-def markdown(table: FilledTable) -> str:
+def markdown(table: Sheet[Summary]) -> str:
     """Write a table as Markdown: a heading, a table per block, and the notes as a list."""
     parts = [f"## {table.title}"]
     for block in table.blocks:
@@ -31,7 +32,7 @@ def markdown(table: FilledTable) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def latex(table: FilledTable) -> str:
+def latex(table: Sheet[Summary]) -> str:
     """Write a table as LaTeX: one ``tabular`` per block; needs the package booktabs."""
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape(table.title)}}}"]
     for block in table.blocks:
@@ -45,7 +46,7 @@ def latex(table: FilledTable) -> str:
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
-def comma_separated(table: FilledTable) -> str:
+def comma_separated(table: Sheet[Summary]) -> str:
     """Write a table as CSV, a line per cell, numbers unrounded; without the notes."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -53,27 +54,15 @@ def comma_separated(table: FilledTable) -> str:
     for block in table.blocks:
         for row in block.rows:
             for column, cell, best in zip(block.columns, row.cells, row.best):
-                paper = cell.paper or ("", "")
-                writer.writerow(
-                    [
-                        block.title,
-                        row.label,
-                        column.title,
-                        cell.mean,
-                        cell.std,
-                        cell.n,
-                        cell.missing,
-                        cell.failed,
-                        int(cell.no_data),
-                        cell.text,
-                        *paper,
-                        int(best),
-                    ]
-                )
+                counts = (cell.n, cell.missing, cell.failed, int(cell.no_data))
+                printed = cell.paper or ("", "")
+                where = (block.title, row.label, column.title)
+                line = (*where, cell.mean, cell.std, *counts, cell.text, *printed, int(best))
+                writer.writerow(line)
     return stream.getvalue()
 
 
-FORMATS: dict[str, Callable[[FilledTable], str]] = {
+FORMATS: dict[str, Callable[[Sheet[Summary]], str]] = {
     "markdown": markdown,
     "csv": comma_separated,
     "latex": latex,
@@ -82,7 +71,7 @@ SUFFIXES = {".md": "markdown", ".csv": "csv", ".tex": "latex"}
 
 
 def _grid(
-    block: FilledBlock, *, bold: Callable[[str], str], clean: Callable[[str], str] = str
+    block: Block[Summary], *, bold: Callable[[str], str], clean: Callable[[str], str] = str
 ) -> list[list[str]]:
     """Lay a block out as words, heading first; a column with the paper's values beside it."""
     beside = [any(row.cells[i].paper for row in block.rows) for i in range(len(block.columns))]
@@ -130,13 +119,15 @@ def value_words(value: Value | None, column: Column) -> str:
     return f"{value.mean:.{column.digits}f}{std}"
 
 
-LATEX = {
+LATEX = str.maketrans(
+  {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "±": r"$\pm$", "–": "--", "×": r"$\times$", "<": r"\textless{}", ">": r"\textgreater{}",
-}  # fmt: skip
+  }
+)  # fmt: skip
 
 
 def escape(text: str) -> str:
     """Write text so that LaTeX prints it as it is."""
-    return "".join(LATEX.get(letter, letter) for letter in text)
+    return text.translate(LATEX)

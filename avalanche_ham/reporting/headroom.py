@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import stats
-
 from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.reporting.aggregate import sampling_error
 from avalanche_ham.runs.archive import Archive
@@ -124,6 +122,8 @@ def seeds_needed(deviation: float, difference: float) -> int:
         deviation: s, of one method's AA over seeds, in points.
         difference: d, in points, above 0.
     """
+    from scipy import stats  # takes half a second, for which a table need not wait
+
     for n in range(2, MOST):
         if stats.t.ppf(0.975, 2 * n - 2) * deviation * math.sqrt(2 / n) <= difference:
             return n

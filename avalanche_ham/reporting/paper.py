@@ -154,3 +154,8 @@ SLIPS: dict[str, tuple[str, ...]] = {
         "a fraction of 0.6 has 85.83 here, 86.44 in the other two ablations",
     ),
 }
+
+
+def slips(table: str) -> tuple[str, ...]:
+    """Give notes on where a table of the paper contradicts itself."""
+    return tuple(f"a slip in the paper: {slip}" for slip in SLIPS[table])

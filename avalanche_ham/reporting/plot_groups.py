@@ -8,11 +8,9 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from avalanche_ham.benchmarks.registry import title_of
-from avalanche_ham.reporting.cells import Score, last_of, number
-from avalanche_ham.reporting.comparison import LENGTH
-from avalanche_ham.reporting.methods import HEADS, LABELS, method_rows
-from avalanche_ham.reporting.setup import Setup
+from avalanche_ham.reporting.cells import Cell
+from avalanche_ham.reporting.layout import Block, Row
+from avalanche_ham.reporting.methods import HAM
 from avalanche_ham.reporting.style import (
     ACCENT,
     COLOURS,
@@ -22,38 +20,11 @@ from avalanche_ham.reporting.style import (
     name_ends,
     new_figure,
 )
-from avalanche_ham.reporting.table import Block, Column, Row, Table
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.records import Record
 
-HAM = LABELS["ham"]
 
-
-def groups_table(setup: Setup) -> Table:
-    """The runs behind the extra figure: all methods of Table 1, with what they keep."""
-    columns = (
-        Column("AA", best="max"),
-        Column("stored parameters", best="min", digits=0),
-    )
-    blocks = []
-    for benchmark in setup.data_sets(("cifar100",)):
-        for n in setup.lengths(benchmark, LENGTH):
-            for head in setup.head_names("linear"):
-                rows = []
-                for row in method_rows(setup, head=head, heads=(head,)):
-                    if row.options or row.is_bound:
-                        continue
-                    runs = setup.runs(row.method, benchmark=benchmark, n_tasks=n, head=head)
-                    scores = (number("aa"), last_of("stored_parameters"))
-                    data = setup.has_data(benchmark)
-                    cells = tuple(Score(runs, score, data=data) for score in scores)
-                    rows.append(Row(row.label, cells))
-                title = f"{title_of(benchmark)}, {n} tasks, {HEADS[head]}"
-                blocks.append(Block(title, columns, tuple(rows)))
-    return Table("figure extra", "Groups, alphas and stored parameters", tuple(blocks))
-
-
-def plot_groups(block: Block, archive: Archive) -> Figure:
+def plot_groups(block: Block[Cell], archive: Archive) -> Figure:
     """Draw similarity and grouping map, alphas and parameter growth of one block.
 
     The first two panels show HAM's run with the first seed.
@@ -74,7 +45,7 @@ def plot_groups(block: Block, archive: Archive) -> Figure:
     return figure
 
 
-def _first(row: Row, archive: Archive) -> Record | None:
+def _first(row: Row[Cell], archive: Archive) -> Record | None:
     records = (archive.record(config) for config in row.cells[0].runs)
     return next((record for record in records if record is not None), None)
 
@@ -127,13 +98,7 @@ def _draw_growth(axes: Any, records: dict[str, Record]) -> None:
     for index, (label, record) in enumerate(records.items()):
         stored = record["stored_parameters"]
         look = look_of(index, accent=label == HAM)
-        axes.plot(
-            range(1, len(stored) + 1),
-            stored,
-            color=look.colour,
-            linestyle=look.dash,
-            linewidth=look.width,
-        )
+        axes.plot(range(1, len(stored) + 1), stored, **look.line)
         names.append(End(len(stored), stored[-1], label, look.colour, label == HAM))
     axes.set_title("stored parameters (non-zero entries)", loc="left")
     axes.set_xlabel("tasks")

@@ -7,7 +7,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from avalanche_ham.reporting.methods import LABELS
+from avalanche_ham.reporting.aggregate import Summary
+from avalanche_ham.reporting.layout import Block, Row, Sheet
+from avalanche_ham.reporting.methods import HAM
 from avalanche_ham.reporting.style import (
     ACCENT,
     GREY,
@@ -16,12 +18,9 @@ from avalanche_ham.reporting.style import (
     name_ends,
     new_figure,
 )
-from avalanche_ham.reporting.table import FilledBlock, FilledRow, FilledTable
-
-HAM = LABELS["ham"]
 
 
-def plot_lengths(table: FilledTable) -> Figure:
+def plot_lengths(table: Sheet[Summary]) -> Figure:
     """Draw Figure 2: a panel per block, a line per method with a band of one deviation.
 
     Every line is named at its end. The paper's HAM, where it prints a number, is grey.
@@ -43,36 +42,28 @@ def plot_lengths(table: FilledTable) -> Figure:
     return _or_empty(figure, blocks)
 
 
-def _draw_lines(axes: Any, block: FilledBlock, lengths: list[int]) -> None:
+def _draw_lines(axes: Any, block: Block[Summary], lengths: list[int]) -> None:
     places = [math.log10(n) for n in lengths]  # equal ratios are equally far apart
     ends = []
     for index, row in enumerate(block.rows):
-        points = [(x, c) for x, c in zip(places, row.cells) if c.mean is not None]
+        points = [(x, c.mean, c.std) for x, c in zip(places, row.cells) if c.mean is not None]
         if not points:
             continue
-        look = look_of(index, accent=row.label == HAM)
-        x, y = [p[0] for p in points], [p[1].mean or 0.0 for p in points]
-        axes.plot(
-            x,
-            y,
-            color=look.colour,
-            linestyle=look.dash,
-            marker=look.marker,
-            linewidth=look.width,
-            zorder=3 if row.label == HAM else 2,
-        )
-        band = [(a, m, c.std) for (a, c), m in zip(points, y) if c.std is not None]
+        accent = row.label == HAM
+        look = look_of(index, accent=accent)
+        x, y, _ = zip(*points)
+        axes.plot(x, y, marker=look.marker, zorder=3 if accent else 2, **look.line)
+        band = [(x, mean - std, mean + std) for x, mean, std in points if std is not None]
         if band:
-            low, high = [m - s for _, m, s in band], [m + s for _, m, s in band]
-            axes.fill_between([b[0] for b in band], low, high, color=look.colour, alpha=0.15, lw=0)
-        ends.append(End(x[-1], y[-1], row.label, look.colour, row.label == HAM))
+            axes.fill_between(*zip(*band), color=look.colour, alpha=0.15, lw=0)
+        ends.append(End(x[-1], y[-1], row.label, look.colour, accent))
     ends += _draw_paper(axes, block, places)
     axes.set_xticks(places, [str(n) for n in lengths])
     axes.set_xlim(places[0] - 0.05, places[-1] + 0.05)
     name_ends(axes, ends, gap=0.052)
 
 
-def _draw_paper(axes: Any, block: FilledBlock, places: list[float]) -> list[End]:
+def _draw_paper(axes: Any, block: Block[Summary], places: list[float]) -> list[End]:
     """Draw the paper's HAM where it prints numbers; gives the label of its end."""
     row = next((r for r in block.rows if r.label == HAM), None)
     cells = [] if row is None else row.cells
@@ -84,7 +75,7 @@ def _draw_paper(axes: Any, block: FilledBlock, places: list[float]) -> list[End]
     return [End(x[-1], y[-1], f"{HAM}, the paper's", GREY)]
 
 
-def plot_times(table: FilledTable) -> Figure:
+def plot_times(table: Sheet[Summary]) -> Figure:
     """Draw Figure 3: seconds per task, training beside inference, a bar per method.
 
     Args:
@@ -107,11 +98,11 @@ def plot_times(table: FilledTable) -> Figure:
     return figure
 
 
-def _timed(block: FilledBlock) -> list[FilledRow]:
+def _timed(block: Block[Summary]) -> list[Row[Summary]]:
     return [row for row in block.rows if all(c.mean is not None for c in row.cells)]
 
 
-def _draw_bars(axes: Any, rows: list[FilledRow], column: int) -> None:
+def _draw_bars(axes: Any, rows: list[Row[Summary]], column: int) -> None:
     cells = [row.cells[column] for row in rows]
     means = [cell.mean or 0.0 for cell in cells]
     errors = [cell.std or 0.0 for cell in cells]
@@ -135,11 +126,11 @@ def _draw_bars(axes: Any, rows: list[FilledRow], column: int) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def _has_numbers(block: FilledBlock) -> bool:
+def _has_numbers(block: Block[Summary]) -> bool:
     return any(cell.mean is not None for row in block.rows for cell in row.cells)
 
 
-def _or_empty(figure: Figure, blocks: list[FilledBlock]) -> Figure:
+def _or_empty(figure: Figure, blocks: list[Block[Summary]]) -> Figure:
     if not blocks:
         figure.text(0.5, 0.5, "no finished run yet", ha="center", va="center")
     return figure

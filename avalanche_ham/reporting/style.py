@@ -40,6 +40,11 @@ class Look(NamedTuple):
     marker: str
     width: float
 
+    @property
+    def line(self) -> dict[str, Any]:
+        """How matplotlib draws it, but for the marker."""
+        return {"color": self.colour, "linestyle": self.dash, "linewidth": self.width}
+
 
 def look_of(index: int, *, accent: bool = False) -> Look:
     """Give the look of the index-th line, or the one that stands out."""

@@ -10,7 +10,7 @@ from scipy import stats
 from avalanche_ham.cli.main import main
 from avalanche_ham.evaluation.significance import over_images
 from avalanche_ham.reporting.compare import interval_over_images, table_compare
-from avalanche_ham.reporting.table import fill
+from avalanche_ham.reporting.layout import fill, lay_out
 from avalanche_ham.runs.packed import pack
 
 CELLS = {"benchmark": "cifar100", "n_tasks": 10}
@@ -34,7 +34,7 @@ def scored(setup, archive_of, scores, rights=None):
 
 
 def cells_of(setup, archive):
-    (block,) = fill(table_compare(setup), archive).blocks
+    (block,) = fill(lay_out(table_compare, setup), archive).blocks
     (row,) = block.rows
     return row.cells
 

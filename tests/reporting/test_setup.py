@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from avalanche_ham.errors import OptionError, UnknownNameError
+from avalanche_ham.reporting.layout import lay_out, runs_of
 from avalanche_ham.reporting.tables import TABLES
 
 
 def test_digits_get_a_stream_that_they_can_fill(with_setup):
     setup = with_setup(benchmarks=("digits",))
     for name in TABLES:
-        assert {config.n_tasks for config in TABLES[name](setup).runs()} <= {2, 5}
+        assert {config.n_tasks for config in runs_of(lay_out(TABLES[name], setup))} <= {2, 5}
 
 
 @pytest.mark.parametrize(
