@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from avalanche_ham.reporting.aggregate import Summary
 from avalanche_ham.reporting.layout import Block, Sheet
-from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.table import Column
 
 MISSING = "–"
@@ -23,7 +22,7 @@ def markdown(table: Sheet[Summary]) -> str:
     parts = [f"## {table.title}"]
     for block in table.blocks:
         head, *rows = _grid(block, bold="**{}**".format)
-        lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+        lines = [head, ("---", *["---:"] * (len(head) - 1)), *rows]
         cells = [[word.replace("|", "\\|") for word in line] for line in lines]
         parts.append(f"### {block.title}")
         parts.append("\n".join("| " + " | ".join(line) + " |" for line in cells))
@@ -54,11 +53,10 @@ def comma_separated(table: Sheet[Summary]) -> str:
     for block in table.blocks:
         for row in block.rows:
             for column, cell, best in zip(block.columns, row.cells, row.best):
-                counts = (cell.n, cell.missing, cell.failed, int(cell.no_data))
-                printed = cell.paper or ("", "")
                 where = (block.title, row.label, column.title)
-                line = (*where, cell.mean, cell.std, *counts, cell.text, *printed, int(best))
-                writer.writerow(line)
+                counts = (cell.n, cell.missing, cell.failed, int(cell.no_data))
+                rest = (cell.text, *(cell.paper or ("", "")), int(best))
+                writer.writerow((*where, cell.mean, cell.std, *counts, *rest))
     return stream.getvalue()
 
 
@@ -72,22 +70,19 @@ SUFFIXES = {".md": "markdown", ".csv": "csv", ".tex": "latex"}
 
 def _grid(
     block: Block[Summary], *, bold: Callable[[str], str], clean: Callable[[str], str] = str
-) -> list[list[str]]:
+) -> list[tuple[str, ...]]:
     """Lay a block out as words, heading first; a column with the paper's values beside it."""
-    beside = [any(row.cells[i].paper for row in block.rows) for i in range(len(block.columns))]
-    head = [block.row_title]
-    for column, has_paper in zip(block.columns, beside):
-        head += [column.title, "paper"] if has_paper else [column.title]
-    lines = [[clean(word) for word in head]]
-    for row in block.rows:
-        line = [clean(row.label)]
-        for column, cell, best, has_paper in zip(block.columns, row.cells, row.best, beside):
-            mean, rest = cell_words(cell, column)
-            line.append((bold(clean(mean)) if best else clean(mean)) + clean(rest))
-            if has_paper:
-                line.append(clean(value_words(cell.paper, column)))
-        lines.append(line)
-    return lines
+    grid = [[clean(word) for word in (block.row_title, *(row.label for row in block.rows))]]
+    for i, column in enumerate(block.columns):
+        grid.append([clean(column.title)])
+        for row in block.rows:
+            mean, rest = map(clean, cell_words(row.cells[i], column))
+            grid[-1].append((bold(mean) if row.best[i] else mean) + rest)
+        papers = [row.cells[i].paper for row in block.rows]
+        if any(papers):
+            printed = [Summary(*value) if value else Summary(text="") for value in papers]
+            grid.append(["paper", *(clean("".join(cell_words(p, column))) for p in printed)])
+    return list(zip(*grid))
 
 
 def cell_words(cell: Summary, column: Column) -> tuple[str, str]:
@@ -97,12 +92,10 @@ def cell_words(cell: Summary, column: Column) -> tuple[str, str]:
     """
     if cell.text is not None:
         return cell.text, ""
+    if cell.mean is None and cell.failed:
+        return "failed", f" ({cell.failed} of {cell.total})"
     if cell.mean is None:
-        if cell.failed:
-            return "failed", f" ({cell.failed} of {cell.total})"
-        if cell.no_data:
-            return "no data", ""
-        return (MISSING, "") if cell.total or cell.paper is None else ("", "")
+        return "no data" if cell.no_data else MISSING, ""
     spread = cell.std if column.deviation else None
     rest = "" if spread is None else f" ± {spread:.{column.digits}f}"
     if cell.n < cell.total:
@@ -111,23 +104,13 @@ def cell_words(cell: Summary, column: Column) -> tuple[str, str]:
     return f"{cell.mean:.{column.digits}f}", rest
 
 
-def value_words(value: Value | None, column: Column) -> str:
-    """Say one of the paper's values."""
-    if value is None:
-        return ""
-    std = "" if value.std is None else f" ± {value.std:.{column.digits}f}"
-    return f"{value.mean:.{column.digits}f}{std}"
-
-
-LATEX = str.maketrans(
-  {
+LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "±": r"$\pm$", "–": "--", "×": r"$\times$", "<": r"\textless{}", ">": r"\textgreater{}",
-  }
-)  # fmt: skip
+}  # fmt: skip
 
 
 def escape(text: str) -> str:
     """Write text so that LaTeX prints it as it is."""
-    return text.translate(LATEX)
+    return text.translate(str.maketrans(LATEX))

@@ -35,14 +35,13 @@ def fill_with_notes(sheet: Sheet[Cell], setup: Setup, archive: Archive) -> Sheet
 
 
 def _about(runs: list[RunConfig], setup: Setup, archive: Archive) -> Iterator[str]:
-    seeds = ", ".join(map(str, setup.seeds))
     backbone = setup.backbone or preset_values(setup.preset, "")["backbone"]
     first: dict[str, RunConfig] = {}
     for run in runs:
         first.setdefault(run.benchmark, run)
     yield (
         f"preset {setup.preset}, backbone {backbone}; mean ± sample standard deviation over "
-        f"seeds {seeds} (n = {len(setup.seeds)})"
+        f"seeds {', '.join(map(str, setup.seeds))} (n = {len(setup.seeds)})"
     )
     alike: dict[str, list[str]] = defaultdict(list)
     for benchmark in first:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -29,19 +28,18 @@ def plot_groups(block: Block[Cell], archive: Archive) -> Figure:
 
     The first two panels show HAM's run with the first seed.
     """
-    figure = new_figure(7.0, 7.6)
-    grid = figure.add_gridspec(3, 1, height_ratios=(0.7, 1.1, 2.4))
-    figure.suptitle(block.title, fontsize=9)
     curves = {row.label: _first(row, archive) for row in block.rows}
-    if not any(curves.values()):
-        figure.text(0.5, 0.4, "no finished run yet", ha="center")
+    known = {label: record for label, record in curves.items() if record is not None}
+    figure = new_figure(7.0, 7.6, empty=not known)
+    figure.suptitle(block.title, fontsize=9)
+    if not known:
         return figure
+    grid = figure.add_gridspec(3, 1, height_ratios=(0.7, 1.1, 2.4))
     axes = [figure.add_subplot(grid[i]) for i in range(3)]
-    ham = curves.get(HAM)
-    if ham is not None:
-        _draw_map(axes[0], ham)
-        _draw_alphas(axes[1], ham)
-    _draw_growth(axes[2], {k: r for k, r in curves.items() if r is not None})
+    if HAM in known:
+        _draw_map(axes[0], known[HAM])
+        _draw_alphas(axes[1], known[HAM])
+    _draw_growth(axes[2], known)
     return figure
 
 
@@ -59,21 +57,21 @@ def _draw_map(axes: Any, record: Record) -> None:
         [row[j] if j < len(row) else float("nan") for row in similarities] for j in range(count)
     ]
     known = [abs(v) for row in similarities for v in row] or [1.0]
-    limit = max(max(known), 1e-6)
-    norm = TwoSlopeNorm(0, -limit, limit)
+    limit = max(*known, 1e-6)
     tasks = len(members)
     image = axes.imshow(
         matrix,
         aspect="auto",
         cmap="PuOr",
-        norm=norm,
+        vmin=-limit,
+        vmax=limit,
         extent=(0.5, tasks + 0.5, count - 0.5, -0.5),
         interpolation="nearest",
     )
     axes.plot(range(1, tasks + 1), members, "o", color="black", fillstyle="none", markersize=4)
     axes.set_yticks(range(count), [f"group {j}" for j in range(count)])
     axes.grid(visible=False)
-    axes.set_title("cosine with each group (colour) and the group joined (ring)", loc="left")
+    axes.set(title="cosine with each group (colour) and the group joined (ring)")
     axes.figure.colorbar(image, ax=axes, pad=0.02, fraction=0.05)
 
 
@@ -88,7 +86,7 @@ def _draw_alphas(axes: Any, record: Record) -> None:
         colour = ACCENT if group == 0 else COLOURS[(group - 1) % len(COLOURS)]
         axes.plot(*zip(*known), color=colour, linewidth=1.4)
         names.append(End(*known[-1], f"group {group}", colour))
-    axes.set_title("alphas after each task", loc="left")
+    axes.set(title="alphas after each task")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     name_ends(axes, names, gap=0.11)
 
@@ -100,8 +98,6 @@ def _draw_growth(axes: Any, records: dict[str, Record]) -> None:
         look = look_of(index, accent=label == HAM)
         axes.plot(range(1, len(stored) + 1), stored, **look.line)
         names.append(End(len(stored), stored[-1], label, look.colour, label == HAM))
-    axes.set_title("stored parameters (non-zero entries)", loc="left")
-    axes.set_xlabel("tasks")
-    axes.set_yscale("log")
+    axes.set(title="stored parameters (non-zero entries)", xlabel="tasks", yscale="log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     name_ends(axes, names, gap=0.052)

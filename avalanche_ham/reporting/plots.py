@@ -28,28 +28,31 @@ def plot_lengths(table: Sheet[Summary]) -> Figure:
     Args:
         table: columns are numbers of tasks, titled ``"<n> tasks"``.
     """
-    blocks = [block for block in table.blocks if _has_numbers(block)]
+    blocks = _with_numbers(table)
     columns = min(2, max(1, len(blocks)))
     lines = max(1, math.ceil(len(blocks) / columns))
-    figure = new_figure(4.6 * columns, 3.6 * lines)
+    figure = new_figure(4.6 * columns, 3.6 * lines, empty=not blocks)
     for position, block in enumerate(blocks, 1):
         axes = figure.add_subplot(lines, columns, position)
-        lengths = [int(column.title.split()[0]) for column in block.columns]
-        _draw_lines(axes, block, lengths)
-        axes.set_title(block.title, loc="left")
-        axes.set_xlabel("number of tasks")
-        axes.set_ylabel("AA (%)")
-    return _or_empty(figure, blocks)
+        _draw_lines(axes, block, [int(column.title.split()[0]) for column in block.columns])
+        axes.set(title=block.title, xlabel="number of tasks", ylabel="AA (%)")
+    return figure
 
 
 def _draw_lines(axes: Any, block: Block[Summary], lengths: list[int]) -> None:
     places = [math.log10(n) for n in lengths]  # equal ratios are equally far apart
-    ends = []
+    ends: list[End] = []
+    theirs: list[End] = []
     for index, row in enumerate(block.rows):
+        accent = row.label == HAM
+        printed = [(x, c.paper.mean) for x, c in zip(places, row.cells) if accent and c.paper]
+        if printed:
+            dots = {"linestyle": ":", "marker": "o", "markerfacecolor": "white", "zorder": 1}
+            axes.plot(*zip(*printed), color=GREY, **dots)
+            theirs.append(End(*printed[-1], f"{HAM}, the paper's", GREY))
         points = [(x, c.mean, c.std) for x, c in zip(places, row.cells) if c.mean is not None]
         if not points:
             continue
-        accent = row.label == HAM
         look = look_of(index, accent=accent)
         x, y, _ = zip(*points)
         axes.plot(x, y, marker=look.marker, zorder=3 if accent else 2, **look.line)
@@ -57,22 +60,9 @@ def _draw_lines(axes: Any, block: Block[Summary], lengths: list[int]) -> None:
         if band:
             axes.fill_between(*zip(*band), color=look.colour, alpha=0.15, lw=0)
         ends.append(End(x[-1], y[-1], row.label, look.colour, accent))
-    ends += _draw_paper(axes, block, places)
     axes.set_xticks(places, [str(n) for n in lengths])
     axes.set_xlim(places[0] - 0.05, places[-1] + 0.05)
-    name_ends(axes, ends, gap=0.052)
-
-
-def _draw_paper(axes: Any, block: Block[Summary], places: list[float]) -> list[End]:
-    """Draw the paper's HAM where it prints numbers; gives the label of its end."""
-    row = next((r for r in block.rows if r.label == HAM), None)
-    cells = [] if row is None else row.cells
-    points = [(x, c.paper.mean) for x, c in zip(places, cells) if c.paper is not None]
-    if not points:
-        return []
-    x, y = zip(*points)
-    axes.plot(x, y, color=GREY, linestyle=":", marker="o", markerfacecolor="white", zorder=1)
-    return [End(x[-1], y[-1], f"{HAM}, the paper's", GREY)]
+    name_ends(axes, ends + theirs, gap=0.052)
 
 
 def plot_times(table: Sheet[Summary]) -> Figure:
@@ -81,19 +71,18 @@ def plot_times(table: Sheet[Summary]) -> Figure:
     Args:
         table: two columns, training and inference; the methods that the paper times first.
     """
-    blocks = [block for block in table.blocks if _has_numbers(block)]
+    blocks = _with_numbers(table)
     heights = [0.9 + 0.2 * len(_timed(block)) for block in blocks]
-    figure = new_figure(7.0, max(1.6, sum(heights)))
+    figure = new_figure(7.0, max(1.6, sum(heights)), empty=not blocks)
     if not blocks:
-        return _or_empty(figure, blocks)
+        return figure
     parts = figure.subfigures(len(blocks), 1, height_ratios=heights, squeeze=False)
     for block, part in zip(blocks, parts[:, 0]):
         part.suptitle(block.title, fontsize=9)
         panels = part.subplots(1, 2)
         for column, heading in enumerate(("training", "inference, final model")):
             _draw_bars(panels[column], _timed(block), column)
-            panels[column].set_title(heading, loc="left")
-            panels[column].set_xlabel("seconds per task")
+            panels[column].set(title=heading, xlabel="seconds per task")
         panels[1].set_yticklabels([])
     return figure
 
@@ -126,11 +115,7 @@ def _draw_bars(axes: Any, rows: list[Row[Summary]], column: int) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def _has_numbers(block: Block[Summary]) -> bool:
-    return any(cell.mean is not None for row in block.rows for cell in row.cells)
-
-
-def _or_empty(figure: Figure, blocks: list[Block[Summary]]) -> Figure:
-    if not blocks:
-        figure.text(0.5, 0.5, "no finished run yet", ha="center", va="center")
-    return figure
+def _with_numbers(table: Sheet[Summary]) -> list[Block[Summary]]:
+    """Leave out blocks of which no run is finished."""
+    filled = [any(c.mean is not None for row in b.rows for c in row.cells) for b in table.blocks]
+    return [block for block, has_numbers in zip(table.blocks, filled) if has_numbers]
