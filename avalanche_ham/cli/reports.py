@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from avalanche_ham.benchmarks.registry import BENCHMARKS
+from avalanche_ham.benchmarks.registry import entry_of
 from avalanche_ham.cli.config_file import expand
 from avalanche_ham.cli.report_options import REPORTS, check, make_parser, make_setup
 from avalanche_ham.errors import OptionError
@@ -15,26 +15,30 @@ from avalanche_ham.reporting.formats import FORMATS
 from avalanche_ham.reporting.layout import lay_out, runs_of
 from avalanche_ham.reporting.notes import fill_with_notes
 from avalanche_ham.runs.archive import check_one_origin, read_archive
-from avalanche_ham.runs.config import Resources
 from avalanche_ham.runs.plan import describe, make_plan, time_left, together
 
 
-def report(words: list[str]) -> int:
-    """Run ``ham table ...`` or ``ham figure ...``; gives the exit code.
-
-    0, or 1 if a run failed in this call.
+def table(words: list[str]) -> int:
+    """Run ``ham table ...``; gives the exit code: 0, or 1 if a run failed in this call.
 
     Args:
-        words: the command line from ``table`` or ``figure`` on.
+        words: the command line after ``table``.
 
     Raises:
         HamError: for bad input, before anything runs.
     """
-    kind = words[0]
-    words, tables = expand(words[1:])
+    return _report("table", words)
+
+
+def figure(words: list[str]) -> int:
+    """Run ``ham figure ...``, as ``table`` does."""
+    return _report("figure", words)
+
+
+def _report(kind: str, words: list[str]) -> int:
+    words, tables = expand(words)
     args = make_parser(kind).parse_args(words)
     style = check(kind, args)
-
     archive = read_archive(args.records, must_exist=not args.run)
     setup = make_setup(args, tables, archive)
     sheet = lay_out(REPORTS[kind][args.name], setup)
@@ -57,13 +61,12 @@ def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list
     from avalanche_ham.runs.execute import execute
 
     _check_runs(sheet, setup)
-    resources = _resources(args)
-    at_hand = AtHand(resources)
+    at_hand = AtHand(args.resources)
     plan = make_plan(runs_of(sheet), archive, setup.has_data, retry=args.retry, know=at_hand)
     _announce(plan, archive, args)
     if args.dry_run or not plan.missing:
         return []
-    options = {"resources": resources, "jobs": args.jobs, "keep_state": args.keep_state}
+    options = {"resources": args.resources, "jobs": args.jobs, "keep_state": args.keep_state}
     problems = execute(together(plan.missing), args.records, archive, **options)
     found = read_archive(args.records, must_exist=False)
     archive.records, archive.failures = found.records, found.failures
@@ -77,19 +80,10 @@ def _check_runs(sheet: Any, setup: Any) -> None:
     if setup.backbone is not None:
         check_backbone(setup.backbone, pretrained=setup.weights is None)
     for config in runs_of(sheet):
-        known = BENCHMARKS.get(config.benchmark)
-        classes = None if known is None else known.n_classes
+        classes = entry_of(config.benchmark).n_classes
         if classes is not None and config.n_tasks > classes:
             allowed = f"at most {classes} on {config.benchmark}, its number of classes"
             raise OptionError("tasks", allowed, config.n_tasks)
-
-
-def _resources(args: argparse.Namespace) -> Any:
-    names = ("data_root", "device", "threads", "download")
-    resources = Resources(**{name: getattr(args, name) for name in names})
-    if args.device != "auto":
-        resources.torch_device()  # says now if there is no such device
-    return resources
 
 
 def _announce(plan: Any, archive: Any, args: argparse.Namespace) -> None:

@@ -53,6 +53,8 @@ def test_table_4_reads_the_hierarchy(with_setup, archive_of):
     assert [c.mean for c in average[1:]] == pytest.approx([51.0, 40.0, 70.0, 19.0, 30.0])
     assert (average[1].paper.mean, average[4].paper.mean) == (84.13, 2.74)
     assert [c.mean for c in block.rows[-1].cells[1:3]] == pytest.approx([1.0, 0.6])
+    assert [c.paper.mean for c in block.rows[-1].cells[1:3]] == [5.90, 3.54]
+    assert [c.text for c in block.rows[-1].cells[3:]] == [""] * 3
 
 
 def test_a_table_4_record_without_hierarchy_is_there_but_has_no_numbers(with_setup, archive_of):
