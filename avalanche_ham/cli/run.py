@@ -92,7 +92,7 @@ def _run(args: Mapping[str, Any], asked: dict[str, Any], out: Path | None) -> in
     return 0
 
 
-def _line(record: dict[str, Any]) -> str:
+def _line(record: Mapping[str, Any]) -> str:
     seconds = sum(record["train_seconds"]) + sum(record["eval_seconds"])
     forgetting = "undefined" if record["fm"] is None else f"{record['fm']:.2f} %"
     who = f"{record['method']}, {record['head']} head"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from avalanche_ham.reporting import paper
 from avalanche_ham.reporting.cells import last_of, mean_of
@@ -69,7 +70,7 @@ TABLE_7 = Table(
 )
 
 DEFAULT = Line("default")
-FACTORS = {
+FACTORS: dict[str, dict[str, Any]] = {
     "merge: factors, as peft": {"space": "factors"},
     "merge: weights 1/G": {"weights_rule": "mean"},
     **{f"threshold {t:g}": {"similarity_threshold": t} for t in (-1.0, 0.0, 0.1, 0.9)},
@@ -80,7 +81,7 @@ FACTORS = {
     "within a group: TIES": {"within": "ties"},
     "alphas not trained": {"train_alphas": False},
 }
-TWO_ADAPTERS = {
+TWO_ADAPTERS: dict[str, dict[str, Any]] = {
     "concatenated in one group": {"max_groups": 1},
     "linear merge of products": {"assignment": "none"},
     "linear merge of factors": {"assignment": "none", "space": "factors"},

@@ -63,9 +63,12 @@ def mean_of(read: str | Callable[[Mapping[str, Any]], float | None]) -> Statisti
         read: name of a record's entry, or record -> number; None where a record says nothing.
     """
 
+    def number(record: Mapping[str, Any]) -> Any:
+        return record.get(read) if isinstance(read, str) else read(record)
+
     def statistic(found: Found) -> Summary:
-        numbers = [[r.get(read) if isinstance(read, str) else read(r) for r in s] for s in found]
-        values = [number - sum(less) for number, *less in numbers if None not in (number, *less)]
+        numbers = [[number(record) for record in seed] for seed in found]
+        values = [first - sum(less) for first, *less in numbers if None not in (first, *less)]
         mean, std = mean_and_deviation(values)
         return Summary(mean, std, len(values), undefined=len(found) - len(values))
 

@@ -80,6 +80,8 @@ def interval_over_images(found: Found) -> Interval | str:
             return "which images were right is not on record"
         if any(a[key] != b[key] for key in ("images_digest", "class_order_hash")):
             return "on different images"
-    sizes = [a["test_images"] for a, _ in found]
-    sides = zip(*([unpack(r["right"], sum(r["test_images"])) for r in pair] for pair in found))
-    return over_images(*map(list, sides), sizes)
+    sizes = [ours["test_images"] for ours, _ in found]
+    ours, theirs = (
+        [unpack(pair[side]["right"], sum(n)) for pair, n in zip(found, sizes)] for side in (0, 1)
+    )
+    return over_images(ours, theirs, sizes)

@@ -23,7 +23,7 @@ GREY = "#666666"
 LABEL_GAP = 6.5  # percent between two names at the right of the accuracy panel
 
 
-def draw_demo(records: Mapping[str, dict[str, Any]], path: Path) -> None:
+def draw_demo(records: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """Draw three panels from records and write them as a PNG file.
 
     Left: mean accuracy over the tasks seen so far, one line a record, and what guessing
@@ -44,7 +44,7 @@ def draw_demo(records: Mapping[str, dict[str, Any]], path: Path) -> None:
     figure.savefig(path, format="png", dpi=150)
 
 
-def draw_accuracy(axes: Axes, records: Mapping[str, dict[str, Any]]) -> None:
+def draw_accuracy(axes: Axes, records: Mapping[str, Mapping[str, Any]]) -> None:
     """Draw the mean accuracy over the tasks seen so far, in percent, and chance."""
     n_tasks, benchmark = next((r["n_tasks"], r["benchmark"]) for r in records.values())
     tasks = np.arange(1, n_tasks + 1)

@@ -104,7 +104,7 @@ def cell_words(cell: Summary, column: Column) -> tuple[str, str]:
     return f"{cell.mean:.{column.digits}f}", rest
 
 
-LATEX = {
+LATEX: dict[str, str | int | None] = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "±": r"$\pm$", "–": "--", "×": r"$\times$", "<": r"\textless{}", ">": r"\textgreater{}",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from avalanche_ham.benchmarks.registry import title_of
-from avalanche_ham.reporting.aggregate import sampling_error
+from avalanche_ham.reporting.aggregate import counting_error
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import RunConfig
 from avalanche_ham.runs.records import Record
@@ -85,13 +85,7 @@ def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
     }
     if not {("frozen", "ridge"), ("joint", "ridge")} <= set(scores):
         return None
-    errors = [sampling_error(_final(r), r["test_images"]) for r in groups["frozen", "ridge"]]
-    images = max(sum(r["test_images"]) for r in groups["frozen", "ridge"])
-    return Headroom(scores, images, max(errors), pooled_deviation(found))
-
-
-def _final(record: Record) -> list[float]:
-    return [value or 0.0 for value in record["accuracy_matrix"][-1]]
+    return Headroom(scores, *counting_error(groups["frozen", "ridge"]), pooled_deviation(found))
 
 
 def pooled_deviation(records: Sequence[Record]) -> float | None:

@@ -62,7 +62,7 @@ def lay_out(table: Table | Callable[[Setup], Table], setup: Setup) -> Sheet[Cell
     setup = replace(setup, heads=setup.heads or tuple(table.heads))
     places = [
         Place(benchmark, n, head)
-        for benchmark in setup.data_sets(table.benchmarks)
+        for benchmark in setup.benchmarks or table.benchmarks
         for n in setup.lengths(benchmark, table.lengths)
         for head in setup.heads or ()
     ]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from avalanche_ham.benchmarks.registry import title_of
-from avalanche_ham.reporting.aggregate import Summary, sampling_error
+from avalanche_ham.reporting.aggregate import Summary, counting_error
 from avalanche_ham.reporting.cells import Cell
 from avalanche_ham.reporting.headroom import warning
 from avalanche_ham.reporting.layout import Sheet, fill, runs_of
@@ -58,9 +58,9 @@ def _about(runs: list[RunConfig], setup: Setup, archive: Archive) -> Iterator[st
     for benchmark, run in first.items():
         settings = resolve_config(run)
         keys = ("benchmark", "preset", "backbone", "image_size")
-        words = warning(archive, {key: getattr(settings, key) for key in keys})
-        if words is not None:
-            yield f"{title_of(benchmark)}: {words}"
+        doubt = warning(archive, {key: getattr(settings, key) for key in keys})
+        if doubt is not None:
+            yield f"{title_of(benchmark)}: {doubt}"
     yield from _precision(runs, archive)
     if backbone == "embedded" and "tiny_imagenet" in first:
         yield SEEN
@@ -91,8 +91,7 @@ def _precision(runs: list[RunConfig], archive: Archive) -> Iterator[str]:
             streams[config.benchmark, config.n_tasks].append(record)
     for (benchmark, n), records in streams.items():
         stream = f"{title_of(benchmark)}, {n} tasks"
-        images = max(sum(r["test_images"]) for r in records)
-        error = max(sampling_error(r["accuracy_matrix"][-1], r["test_images"]) for r in records)
+        images, error = counting_error(records)
         yield (
             f"{stream}: each AA rests on {images} test images; counting them has a standard error "
             f"of up to {error:.2f} points"

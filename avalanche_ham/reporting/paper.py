@@ -124,8 +124,6 @@ HAM_BY_LENGTH = {
     20: GROUPS[20][0],
     50: TABLE_1["ham"]["cifar100"],
 }
-SD_LORA_STOPS_AFTER = 69  # tasks of 100, out of GPU memory (Sec. 4.2)
-SPEED_OVER_SD_LORA = 2.0  # "roughly twice as fast" in training and inference (Figure 3)
 
 # Table -> where the print contradicts itself
 SLIPS: dict[str, tuple[str, ...]] = {

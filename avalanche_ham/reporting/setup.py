@@ -8,7 +8,7 @@ from typing import Any
 
 from avalanche_ham.benchmarks.registry import BENCHMARKS, entry_of, is_there
 from avalanche_ham.errors import OptionError, UnknownNameError, check_range
-from avalanche_ham.heads.registry import HEADS
+from avalanche_ham.heads.registry import split_heads
 from avalanche_ham.runs.config import RunConfig
 from avalanche_ham.runs.options import benchmark_options, readout_options
 from avalanche_ham.runs.presets import preset_values
@@ -56,9 +56,8 @@ class Setup:
         for name in self.benchmarks or ():
             if name not in {*BENCHMARKS, *self.known} and not is_there(name, self.data_root):
                 raise UnknownNameError("benchmark", name, {*BENCHMARKS, *self.known})
-        for name in self.heads or ():
-            if name not in HEADS:
-                raise OptionError("head", "one of " + ", ".join(HEADS), name)
+        if self.heads is not None:
+            split_heads(",".join(self.heads))
         for name in (*(self.methods or ()), *self.method_options):
             get_method(name)
         preset_values(self.preset, "digits")
@@ -100,10 +99,6 @@ class Setup:
             )
             for seed in self.seeds
         )
-
-    def data_sets(self, default: Sequence[str]) -> tuple[str, ...]:
-        """The benchmarks asked for, or the table's own."""
-        return self.benchmarks or tuple(default)
 
     def lengths(
         self, benchmark: str, wanted: Sequence[int] | Callable[[str], Sequence[int]]

@@ -20,7 +20,7 @@ def test_digits_get_a_stream_that_they_can_fill(with_setup):
     [
         ({"benchmarks": ("cifar1000",)}, UnknownNameError),
         ({"methods": ("hum",)}, UnknownNameError),
-        ({"heads": ("lineer",)}, OptionError),
+        ({"heads": ("lineer",)}, UnknownNameError),
         ({"preset": "gpu"}, UnknownNameError),
         ({"tasks": (0,)}, OptionError),
         ({"seeds": ()}, OptionError),
