@@ -13,11 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import stats
-
 from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.errors import HamError
-from avalanche_ham.reporting.aggregate import sampling_error
+from avalanche_ham.reporting.aggregate import counting_error
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import RunConfig
 from avalanche_ham.runs.identity import identity_in, identity_of
@@ -91,9 +89,7 @@ def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
     }
     if not {("frozen", "ridge"), ("joint", "ridge")} <= set(scores):
         return None
-    errors = [sampling_error(final(r), r["test_images"]) for r in groups["frozen", "ridge"]]
-    images = max(sum(r["test_images"]) for r in groups["frozen", "ridge"])
-    return Headroom(scores, images, max(errors), pooled_deviation(found))
+    return Headroom(scores, *counting_error(groups["frozen", "ridge"]), pooled_deviation(found))
 
 
 def _is_plain(record: Record) -> bool:
@@ -104,11 +100,6 @@ def _is_plain(record: Record) -> bool:
         return identity_in(record).asked == identity_of(plain).asked
     except HamError:  # a preset or an option that is no more
         return False
-
-
-def final(record: Record) -> list[float]:
-    """Give the last row of a record's accuracy matrix, fractions."""
-    return [value or 0.0 for value in record["accuracy_matrix"][-1]]
 
 
 def pooled_deviation(records: Sequence[Record]) -> float | None:
@@ -139,6 +130,8 @@ def seeds_needed(deviation: float, difference: float) -> int:
         deviation: s, of one method's AA over seeds, in points.
         difference: d, in points, above 0.
     """
+    from scipy import stats  # takes half a second, for which a table need not wait
+
     for n in range(2, MOST):
         if stats.t.ppf(0.975, 2 * n - 2) * deviation * math.sqrt(2 / n) <= difference:
             return n

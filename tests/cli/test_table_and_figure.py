@@ -9,7 +9,7 @@ from sampling import some_of
 
 from avalanche_ham.cli.config_file import expand
 from avalanche_ham.cli.main import main
-from avalanche_ham.cli.report_options import NAMES as REPORTS
+from avalanche_ham.cli.report_options import REPORTS
 from avalanche_ham.errors import HamError
 from avalanche_ham.runs import one_run
 
@@ -36,13 +36,6 @@ def test_a_command_makes_its_runs_and_its_output(command, records, tmp_path, cap
     cells = list(csv.DictReader(path.read_text().splitlines()))
     assert any(cell["mean"] for cell in cells)
     assert not any(int(cell["missing"]) or int(cell["failed"]) for cell in cells if cell["mean"])
-
-
-def test_every_table_and_figure_has_a_name_on_the_command_line():
-    from avalanche_ham.reporting.figures import FIGURES
-    from avalanche_ham.reporting.tables import TABLES
-
-    assert {"table": tuple(TABLES), "figure": tuple(FIGURES)} == REPORTS
 
 
 def _table(records, *words):

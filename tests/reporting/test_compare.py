@@ -10,11 +10,11 @@ from scipy import stats
 from avalanche_ham.cli.main import main
 from avalanche_ham.evaluation.significance import over_images
 from avalanche_ham.reporting.compare import table_compare
+from avalanche_ham.reporting.comparison import METHODS_TABLE
 from avalanche_ham.reporting.formats import markdown
+from avalanche_ham.reporting.layout import fill, lay_out
 from avalanche_ham.reporting.noise import interval_over_images
-from avalanche_ham.reporting.overview import table_methods
-from avalanche_ham.reporting.table import fill
-from avalanche_ham.reporting.tables import make_table
+from avalanche_ham.reporting.notes import fill_with_notes
 from avalanche_ham.runs.packed import pack
 
 CELLS = {"benchmark": "cifar100", "n_tasks": 10}
@@ -38,7 +38,7 @@ def scored(setup, archive_of, scores, rights=None):
 
 
 def cells_of(setup, archive):
-    (block,) = fill(table_compare(setup), archive).blocks
+    (block,) = fill(lay_out(table_compare, setup), archive).blocks
     (row,) = block.rows
     return row.cells
 
@@ -112,7 +112,7 @@ def test_a_table_marks_what_may_be_as_good_as_its_best(with_setup, archive_of):
         for method in scores
         for run in setup.runs(method, head="linear", **CELLS)
     ]
-    (block,) = make_table(table_methods(setup), setup, archive_of(*pairs)).blocks
+    (block,) = fill(lay_out(METHODS_TABLE, setup), archive_of(*pairs)).blocks
     marks = {row.label: (row.best[0], row.near[0]) for row in block.rows}
     assert marks["HAM"] == (True, False)
     assert marks["one LoRA"] == (False, True)  # 0.1 and 5.0 points below
@@ -128,7 +128,7 @@ def test_with_one_seed_the_test_images_decide(with_setup, archive_of, theirs, ne
         (run,) = setup.runs(method, head="linear", **CELLS)
         right = draw.permutation(np.arange(1000) < 1000 * share)
         pairs.append((run, {"aa": 100 * share, "right": pack(right)}))
-    table = make_table(table_methods(setup), setup, archive_of(*pairs))
-    assert {row.label: row.near[0] for row in table.blocks[0].rows}["one LoRA"] is near
-    assert ("≈" in markdown(table)) is near
-    assert any(note.startswith("≈") for note in table.notes) is near
+    sheet = fill_with_notes(lay_out(METHODS_TABLE, setup), setup, archive_of(*pairs))
+    assert {row.label: row.near[0] for row in sheet.blocks[0].rows}["one LoRA"] is near
+    assert ("≈" in markdown(sheet)) is near
+    assert any(note.startswith("≈") for note in sheet.notes) is near

@@ -99,3 +99,20 @@ def test_the_command_makes_its_runs_once_and_says_what_they_tell(tmp_path, capsy
     assert main([*words, "--records", str(tmp_path)]) == 0
     second = capsys.readouterr()
     assert second.out == first.out and "[1/" not in second.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--jobs -1", "jobs must be at least 0"),
+        ("--threads 0", "threads must be at least 1"),
+        ("--device meta", "device must be auto, cpu or"),
+        ("--seeds one", "seeds must be whole numbers"),
+        ("--seeds=-1", "seeds must be at least 0"),
+    ],
+)
+def test_bad_input_is_one_line_before_anything_runs(words, said, tmp_path, capsys):
+    assert main(["headroom", *words.split(), "--records", str(tmp_path / "new")]) == 2
+    printed, error = capsys.readouterr()
+    assert said in error and error.count("\n") == 1 and not printed
+    assert not (tmp_path / "new").exists()
