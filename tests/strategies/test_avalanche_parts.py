@@ -171,6 +171,30 @@ def test_a_user_s_forward_hooks_fire_in_training_and_evaluation(benchmark):
     assert shapes == [(True, (8, 10)), (True, (8, 10)), (False, (12, 10))]
 
 
+@pytest.mark.parametrize("method", ["ham", "l2p", "dual_prompt", "coda_prompt", "sema"])
+def test_a_hook_on_the_encoder_stays_though_a_method_puts_its_own_around_it(benchmark, method):
+    model, modes = create_model("tiny", n_classes=10), set()
+    handle = model.encoder.register_forward_hook(lambda m, _, y: modes.add(m.training))
+    strategy = build_strategy(
+        method, resolve(method, SMALL, {"steps": 1}), model=model, evaluator=silent()
+    )
+    strategy.train(benchmark.train_stream[0], eval_streams=[])
+    strategy.eval(benchmark.test_stream[0])
+    assert modes == {True, False}
+    modes.clear()
+    handle.remove()
+    strategy.eval(benchmark.test_stream[0])
+    assert not modes
+
+
+@pytest.mark.parametrize("method", ["l2p", "sema"])
+def test_an_encoder_that_is_compiled_too_early_is_refused(method):
+    model = create_model("tiny", n_classes=10)
+    model.encoder.compile(backend="eager")
+    with pytest.raises(HamError, match="encoder.compile.. after the strategy is made"):
+        build_strategy(method, resolve(method, SMALL, {}), model=model)
+
+
 def test_a_generator_s_experiences_are_drawn_one_at_a_time(benchmark):
     drawn: list[tuple[int, int]] = []
 
@@ -238,7 +262,8 @@ def test_an_encoder_compiled_in_place_learns_the_same(benchmark):
 
 
 @pytest.mark.parametrize(
-    "method", some_of(["ham", "lora", "sema", "inflora", "l2p"], "ham", "sema")
+    "method",
+    some_of(["ham", "lora", "sema", "inflora", "l2p", "dual_prompt", "coda_prompt"], "ham", "sema"),
 )
 def test_a_model_in_bf16_learns_and_its_readouts_keep_full_precision(benchmark, method):
     losses = []
