@@ -47,7 +47,7 @@ def _draw_lines(axes: Any, block: Block[Summary], lengths: list[int]) -> None:
         accent = row.label == HAM
         printed = [(x, c.paper.mean) for x, c in zip(places, row.cells) if accent and c.paper]
         if printed:
-            dots = {"linestyle": ":", "marker": "o", "markerfacecolor": "white", "zorder": 1}
+            dots = {"linestyle": ":", "marker": "o", "markerfacecolor": "white", "zorder": 1.5}
             axes.plot(*zip(*printed), color=GREY, **dots)
             theirs.append(End(*printed[-1], f"{HAM}, the paper's", GREY))
         points = [(x, c.mean, c.std) for x, c in zip(places, row.cells) if c.mean is not None]

@@ -97,7 +97,8 @@ class Table:
     Attributes:
         title: stands above it.
         columns: what is shown of each row's runs.
-        rows: the lines, or a function that gives those of a place.
+        rows: the lines, or a function that gives those of a place (the first of several that
+            share them).
         row_title: heading of their labels.
         benchmarks, heads: where it takes place unless the user says otherwise.
         lengths: numbers of tasks likewise, or a function of the benchmark that gives them.
