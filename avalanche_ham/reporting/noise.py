@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 from avalanche_ham.reporting.cells import Cell, Found
 from avalanche_ham.runs.archive import Archive
@@ -17,36 +19,33 @@ def within_noise(cell: Cell, best: Cell, archive: Archive) -> bool:
     With two seeds in common the paired interval over seeds decides, with one that over its test
     images, which only an AA has; without either nothing is known, and nothing is said.
     """
-    from avalanche_ham.evaluation.significance import over_seeds  # scipy takes half a second
 
-    runs = [{seed[0].seed: seed[0] for seed in c.seeds if len(seed) == 1} for c in (cell, best)]
-    pairs = [
-        (ours, theirs)
-        for seed in runs[0].keys() & runs[1].keys()
-        if (ours := archive.record(runs[0][seed])) and (theirs := archive.record(runs[1][seed]))
-    ]
-    scores: tuple[dict[int, float], dict[int, float]] = {}, {}
-    for pair in pairs:
-        for c, side, record in zip((cell, best), scores, pair, strict=True):
-            if (value := c.statistic([[record]]).mean) is not None:
-                side[record["seed"]] = value
-    found = over_seeds(*scores)
-    is_aa = all(scores[0].get(ours["seed"]) == ours["aa"] for ours, _ in pairs)
-    if found is None and is_aa:
-        words = interval_over_images(pairs)
-        found = None if isinstance(words, str) else words
-    return found is not None and not found.tells
+    def number(record: Mapping[str, Any]) -> float | None:
+        return cell.statistic([[record]]).mean
+
+    ours, theirs = (
+        {runs[0].seed: archive.record(runs[0]) for runs in side.seeds if len(runs) == 1}
+        for side in (cell, best)
+    )
+    pairs = ((record, theirs.get(seed)) for seed, record in ours.items())
+    found = [(a, b) for a, b in pairs if a is not None and b is not None]
+    interval = interval_over_seeds(found, number)
+    if isinstance(interval, str) and all(number(a) == a["aa"] for a, _ in found):
+        interval = interval_over_images(found)
+    return not isinstance(interval, str) and not interval.tells
 
 
-def interval_over_seeds(found: Found) -> Interval | str:
+def interval_over_seeds(
+    found: Found, number: Callable[[Mapping[str, Any]], float | None] = itemgetter("aa")
+) -> Interval | str:
     """Give the interval over seeds, or in words why there is none."""
     from avalanche_ham.evaluation.significance import over_seeds  # scipy takes half a second
 
     scores: tuple[dict[int, float], dict[int, float]] = {}, {}
     for pair in found:
         for side, record in zip(scores, pair, strict=True):
-            if record["aa"] is not None:
-                side[record["seed"]] = record["aa"]
+            if (value := number(record)) is not None:
+                side[record["seed"]] = value
     return over_seeds(*scores) or f"seeds in common: {len(found)}"
 
 
