@@ -79,8 +79,7 @@ class Setup:
         self, method: str, *, benchmark: str, n_tasks: int, head: str, **factor: Any
     ) -> tuple[RunConfig, ...]:
         """Give one run per seed; ``factor`` is what the table varies and wins."""
-        of_head = {k for k in readout_options() if k.partition("_")[0] == head}
-        known = {*defaults(method), *benchmark_options(benchmark), *of_head}
+        known = {*defaults(method), *benchmark_options(benchmark), *readout_options(head)}
         common = {k: v for k, v in self.options.items() if k in known}
         own = {**common, **self.method_options.get(method, {}), **factor}
         idle = idle_options(method, own)

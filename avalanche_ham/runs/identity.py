@@ -92,7 +92,7 @@ def identity_entries(
         digests: of its images and weights.
     """
     heads = ",".join(settings.heads) if head is None else head
-    readouts = _of_heads(settings.readouts, heads)
+    readouts = {k: settings.readouts[k] for k in readout_options(*heads.split(","))}
     return {
         "method": settings.method,
         "head": heads,
@@ -124,9 +124,9 @@ def identity_in(entries: Mapping[str, Any], head: str | None = None) -> Identity
         KeyError: if an entry is missing.
     """
     head = entries["head"] if head is None else head
-    known, values = _readout_defaults(), entries["hyperparameters"]
-    own = {k: v for k, v in values.items() if k not in known}
-    of_heads = _of_heads({**known, **{k: v for k, v in values.items() if k in known}}, head)
+    values, of_all = entries["hyperparameters"], readout_options()
+    of_head = readout_options(*head.split(","))
+    own = {k: v for k, v in values.items() if k not in of_all}
     return Identity(
         entries["method"],
         head,
@@ -137,7 +137,7 @@ def identity_in(entries: Mapping[str, Any], head: str | None = None) -> Identity
         entries["backbone"],
         entries["image_size"],
         _hash({**_defaults(entries["method"]), **own}),
-        _hash(of_heads),
+        _hash({k: values.get(k, option.default) for k, option in of_head.items()}),
         entries["numbers_version"],
         Digests(entries["weights_digest"], entries["images_digest"], entries["class_order_hash"]),
     )
@@ -188,16 +188,6 @@ def _comparable(value: Any) -> Any:
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in sorted(values.items())}
-
-
-def _of_heads(values: Mapping[str, Any], heads: str) -> dict[str, Any]:
-    """Leave the options of those readouts that are among the heads."""
-    return {k: v for k, v in values.items() if k.partition("_")[0] in heads.split(",")}
-
-
-@cache
-def _readout_defaults() -> dict[str, Any]:
-    return {name: option.default for name, option in readout_options().items()}
 
 
 @cache

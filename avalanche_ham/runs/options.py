@@ -67,14 +67,22 @@ def benchmark_options(benchmark: str) -> dict[str, Option]:
     return {option.name: option for option in found.values()}
 
 
-def readout_options() -> dict[str, Option]:
-    """List the options of all closed-form heads by name, such as ``ridge_penalty``."""
-    found = {}
-    for head, path in HEADS.items():
-        for option in _plain(path).values() if path else ():
-            name = f"{head}_{option.name}"
-            found[name] = replace(option, name=name, needs=("head", (head,)))
-    return found
+def readout_options(*heads: str) -> dict[str, Option]:
+    """List the options of closed-form heads by name, such as ``ridge_penalty``.
+
+    Args:
+        heads: whose; by default those of all heads. Names that are no head have none.
+    """
+    return {o.name: o for h in heads or HEADS for o in readout_arguments(h).values()}
+
+
+def readout_arguments(head: str) -> dict[str, Option]:
+    """List the options of one head: argument of its class -> option."""
+    path = HEADS.get(head)
+    return {
+        argument: replace(option, name=f"{head}_{option.name}", needs=("head", (head,)))
+        for argument, option in (_plain(path).items() if path else ())
+    }
 
 
 def class_options(made: Made, name: str) -> dict[str, Option]:

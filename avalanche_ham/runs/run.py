@@ -25,7 +25,7 @@ from avalanche_ham.runs.progress import Progress
 from avalanche_ham.runs.provenance import provenance, same_place
 from avalanche_ham.runs.record import state_of_head
 from avalanche_ham.runs.saving import load_tree, save_tree
-from avalanche_ham.runs.settings import build_strategy, readout_arguments
+from avalanche_ham.runs.settings import build_strategy, readout_settings
 from avalanche_ham.runs.stem_cache import find_stem, past_stem
 from avalanche_ham.state import count_stored
 
@@ -60,7 +60,7 @@ class Run:
             head=",".join(settings.heads),
             weights=settings.weights,
             image_size=asked_size(settings),
-            readouts=readout_arguments(settings.readouts),
+            readouts=readout_settings(settings.readouts, settings.heads),
             seed=settings.seed,
         )
         random = settings.backbone in RANDOM and settings.weights is None

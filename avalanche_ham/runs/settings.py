@@ -14,6 +14,7 @@ from avalanche_ham.runs.options import (
     benchmark_options,
     class_options,
     options_of,
+    readout_arguments,
     readout_options,
 )
 from avalanche_ham.strategies.registry import get_method, strategy_class
@@ -84,27 +85,28 @@ def run_settings(
             readout's, or there is no such method or benchmark.
         OptionError: if a value does not fit its option, or the option the others.
     """
-    options, of_heads = benchmark_options(benchmark), readout_options()
+    options, of_heads = benchmark_options(benchmark), readout_options(*heads)
     of_preset = {k: preset[k] for k in options if preset.get(k) is not None}
     of_data = {k: options[k].read(v) for k, v in {**of_preset, **own}.items() if k in options}
-    readouts = {}
-    for name, option in of_heads.items():
-        (head,) = option.needs[1] if option.needs else ()
-        if head in heads:
-            readouts[name] = option.read(own.get(name, preset.get(name, option.default)))
-        elif name in own:
-            raise OptionError(name, f"given together with head {head}", f"head {','.join(heads)}")
+    readouts = {
+        name: option.read(own.get(name, preset.get(name, option.default)))
+        for name, option in of_heads.items()
+    }
+    for name, option in readout_options().items():
+        if name in own.keys() - of_heads and option.needs:
+            other, (head,) = option.needs
+            given = f"{other} {','.join(heads)}"
+            raise OptionError(name, f"given together with {other} {head}", given)
     rest = {k: v for k, v in own.items() if k not in {**options, **of_heads}}
     return Values(resolve(method, preset, rest), of_data, readouts)
 
 
-def readout_arguments(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def readout_settings(values: Mapping[str, Any], heads: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Give the arguments of each readout's class: head -> argument -> value."""
-    found: dict[str, dict[str, Any]] = {}
-    for name, value in values.items():
-        head, _, argument = name.partition("_")
-        found.setdefault(head, {})[argument] = value
-    return found
+    return {
+        head: {argument: values[o.name] for argument, o in readout_arguments(head).items()}
+        for head in heads
+    }
 
 
 def build_strategy(method: str, values: Mapping[str, Any], **common: Any) -> Any:

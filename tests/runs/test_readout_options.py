@@ -6,10 +6,12 @@ import pytest
 
 from avalanche_ham.cli.main import main
 from avalanche_ham.errors import OptionError
-from avalanche_ham.runs.config import RunConfig, resolve_config
+from avalanche_ham.heads import HEADS
+from avalanche_ham.runs.config import Resources, RunConfig, resolve_config
 from avalanche_ham.runs.identity import identity_in, identity_of
 from avalanche_ham.runs.plan import together
 from avalanche_ham.runs.records import read_records
+from avalanche_ham.runs.run import Run
 from avalanche_ham.runs.runner import run_heads
 
 
@@ -31,9 +33,6 @@ def test_each_record_holds_the_options_of_its_own_head(tmp_path, capsys):
 
 
 def test_options_reach_the_readout():
-    from avalanche_ham.runs.config import Resources
-    from avalanche_ham.runs.run import Run
-
     asked = config("ridge", ridge_projections=30, ridge_penalty=None)
     readout = Run(resolve_config(asked), Resources(device="cpu"), show=False).strategy.model.readout
     assert (readout.n_projections, readout.penalty) == (30, None)
@@ -72,3 +71,34 @@ def test_an_option_without_its_head_is_refused(capsys):
 def test_study_chooses_the_penalty_on_held_out_images():
     assert resolve_config(RunConfig(preset="study", head="ridge")).readouts["ridge_penalty"] is None
     assert resolve_config(RunConfig(preset="cpu", head="ridge")).readouts["ridge_penalty"] == 0.01
+
+
+TWO_WORDS = '''
+from avalanche_ham.heads import NearestClassMean
+
+
+class TwoWords(NearestClassMean):
+    """Class means times a number.
+
+    Args:
+        strength: the number, above 0.
+    """
+
+    def __init__(self, in_features, n_classes, *, strength: float = 1.0, seed=0):
+        super().__init__(in_features, n_classes, seed=seed)
+        self.strength = strength
+'''
+
+
+def test_options_of_a_head_whose_name_has_two_words(tmp_path, monkeypatch):
+    (tmp_path / "two_words.py").write_text(TWO_WORDS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(HEADS, "two_words", "two_words.TwoWords")
+    asked = config("two_words,lda", two_words_strength=3.0)
+    run = Run(resolve_config(asked), Resources(device="cpu"), show=False)
+    assert run.strategy.model.readout.strength == 3.0
+    assert run.identity("two_words")["hyperparameters"]["two_words_strength"] == 3.0
+    assert "two_words_strength" not in run.identity("lda")["hyperparameters"]
+    assert identity_of(asked) != identity_of(config("two_words,lda"))
+    with pytest.raises(OptionError, match="two_words_strength.*head two_words.*head lda"):
+        resolve_config(config("lda", two_words_strength=3.0))
