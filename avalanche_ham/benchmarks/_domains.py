@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import functools
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from avalanche.benchmarks import benchmark_from_datasets, with_classes_timeline
-from avalanche.benchmarks.utils import AvalancheDataset, as_classification_dataset
+from avalanche.benchmarks.utils import (
+    AvalancheDataset,
+    as_classification_dataset,
+    concat_datasets,
+)
 
 from avalanche_ham.benchmarks._selection import Selection, select_images
 from avalanche_ham.benchmarks.class_incremental import Benchmark
@@ -27,18 +32,17 @@ def domain_incremental(
     *,
     n_tasks: int,
     seed: int,
-    train_per_class: int | None = None,
-    test_per_class: int | None = None,
-    holdout: float = 0.0,
     name: str,
+    **limits: Any,
 ) -> Benchmark:
     """Make each domain a task; the seed draws their order.
 
     Args:
         sets: domain -> its training and test images, of the same classes everywhere.
         n_tasks: the number of domains, or 1 for all domains at once.
-        seed, train_per_class, test_per_class, holdout: see ``class_incremental``.
+        seed: seed of the order of domains, image subsets and held-out images.
         name: name of the data set.
+        limits: ``train_per_class``, ``test_per_class`` and ``holdout`` of ``class_incremental``.
 
     Raises:
         OptionError: if an option is outside its range.
@@ -48,35 +52,26 @@ def domain_incremental(
         raise OptionError("n_tasks", f"1 or {len(sets)} (the number of domains)", n_tasks)
     names = sorted(sets)
     order = torch.randperm(len(names), generator=generator(seed, "domain order")).tolist()
+    domains = [names[index] for index in order]
     classes = sets[names[0]][0].classes
-    chosen: dict[str, dict[str, Selection]] = {}
-    for domain in (names[index] for index in order):
-        train, test = sets[domain]
-        if train.classes != classes or test.classes != classes:
-            raise DataError(f"{domain} of {name} has other classes than {names[0]}")
-        chosen[domain] = select_images(
-            train,
-            test,
-            seed=seed,
-            train_per_class=train_per_class,
-            test_per_class=test_per_class,
-            holdout=holdout,
-        )
+    chosen: dict[str, Selection] = {}
     streams: dict[str, list[AvalancheDataset]] = {"train": [], "test": []}
-    for part, datasets in streams.items():
-        for found in chosen.values():
-            whole = as_classification_dataset(found[part].images)
-            datasets.append(whole.subset(sorted(row for rows in found[part].rows for row in rows)))
-        if n_tasks == 1:
-            streams[part] = [functools.reduce(lambda a, b: a.concat(b), datasets)]
+    for domain in domains:
+        if any(part.classes != classes for part in sets[domain]):
+            raise DataError(f"{domain} of {name} has other classes than {names[0]}")
+        for part, found in select_images(*sets[domain], seed=seed, **limits).items():
+            chosen[f"{domain}/{part}"] = found
+            whole = as_classification_dataset(found.images)
+            streams[part].append(whole.subset(sorted(itertools.chain(*found.rows))))
+    if n_tasks == 1:
+        streams = {part: [concat_datasets(datasets)] for part, datasets in streams.items()}
+        domains = ["+".join(names)]
     scenario = with_classes_timeline(benchmark_from_datasets(**streams))
     return Benchmark(
         scenario.streams.values(),
         name=name,
         class_names=classes,
         tasks=[range(len(classes))] * n_tasks,
-        image_digests={
-            f"{d}/{p}": s.digest() for d, found in chosen.items() for p, s in found.items()
-        },
-        domains=["+".join(sorted(chosen))] if n_tasks == 1 else list(chosen),
+        chosen=chosen,
+        domains=domains,
     )

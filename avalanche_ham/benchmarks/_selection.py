@@ -40,9 +40,9 @@ def select_images(
     test: ImageSet,
     *,
     seed: int,
-    train_per_class: int | None,
-    test_per_class: int | None,
-    holdout: float,
+    train_per_class: int | None = None,
+    test_per_class: int | None = None,
+    holdout: float = 0.0,
 ) -> dict[str, Selection]:
     """Choose the images of the streams ``train`` and ``test``.
 

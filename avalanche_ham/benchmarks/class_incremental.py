@@ -6,6 +6,7 @@ global generator. Here every class is kept and no global random state is touched
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -54,9 +55,9 @@ class Benchmark(CLScenario):
         name: name of the data set.
         class_names: all class names; a label is a position in them.
         tasks: the labels of each task, in order of arrival.
-        image_digests: stream -> 32 hexadecimal digits that tell its images from others.
-        chosen: stream -> the images that are used.
-        domains: of a domain-incremental stream, the domain of each task.
+        chosen: stream -> the images that are used; of a domain-incremental benchmark
+            ``<domain>/<stream>``.
+        domains: of a domain-incremental benchmark, the domain of each task.
     """
 
     def __init__(
@@ -66,8 +67,7 @@ class Benchmark(CLScenario):
         name: str,
         class_names: Sequence[str],
         tasks: Sequence[Sequence[int]],
-        image_digests: Mapping[str, str],
-        chosen: Mapping[str, Selection] | None = None,
+        chosen: Mapping[str, Selection],
         domains: Sequence[str] = (),
     ) -> None:
         super().__init__(list(streams))
@@ -76,9 +76,18 @@ class Benchmark(CLScenario):
         self.name = name
         self.class_names = tuple(class_names)
         self.tasks = tuple(tuple(task) for task in tasks)
-        self.image_digests = dict(image_digests)
-        self.chosen = dict(chosen or {})
+        self.chosen = dict(chosen)
         self.domains = tuple(domains)
+
+    @functools.cached_property
+    def image_digests(self) -> dict[str, str]:
+        """Name of ``chosen`` -> 32 hexadecimal digits that tell its images from others."""
+        return {part: found.digest() for part, found in self.chosen.items()}
+
+    def stream_digest(self, stream: str) -> str:
+        """Tells the images of ``train`` or ``test`` from others; the order of domains counts."""
+        found = [d for part, d in self.image_digests.items() if part.rpartition("/")[2] == stream]
+        return found[0] if len(found) == 1 else digest_of("".join(found).encode())
 
     @property
     def images_digest(self) -> str:
@@ -188,7 +197,6 @@ def from_selections(
         name=name,
         class_names=chosen["train"].images.classes,
         tasks=tasks,
-        image_digests={part: found.digest() for part, found in chosen.items()},
         chosen=chosen,
     )
 

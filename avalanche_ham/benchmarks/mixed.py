@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset
 from torchvision.transforms.v2.functional import resize
 
 from avalanche_ham.benchmarks._selection import Selection
@@ -80,7 +80,10 @@ def mixed(
     parts = []
     for name, count in zip(names, counts, strict=True):
         own = {key: value for key, value in more.items() if key in _arguments(name)}
-        parts.append(create_benchmark(name, n_tasks=count, **common, **own))
+        part = create_benchmark(name, n_tasks=count, **common, **own)
+        if part.domains:
+            raise OptionError("benchmark", "joined of sets without domains", name)
+        parts.append(part)
     starts = [0, *itertools.accumulate(part.n_classes for part in parts)]
     tasks = [
         [start + label for label in task]
@@ -104,7 +107,7 @@ def _arguments(name: str) -> Collection[str]:
     return inspect.signature(getattr(importlib.import_module(module), function)).parameters
 
 
-class JoinedImages(Dataset[tuple[Tensor, int]]):
+class JoinedImages(ConcatDataset[tuple[Tensor, int]]):
     """Image sets behind one another, all of one size, with class ids that do not overlap.
 
     Args:
@@ -114,42 +117,31 @@ class JoinedImages(Dataset[tuple[Tensor, int]]):
     """
 
     def __init__(self, sets: Sequence[ImageSet], names: Sequence[str], size: int) -> None:
-        self.sets, self.size = list(sets), size
-        self.starts = [0, *itertools.accumulate(map(len, sets))]
-        self.offsets = [0, *itertools.accumulate(len(part.classes) for part in sets)]
+        super().__init__(sets)
+        self.image_shape = (3, size, size)
         self.classes = tuple(f"{n}/{c}" for n, part in zip(names, sets) for c in part.classes)
-        self.targets = [o + t for o, part in zip(self.offsets, sets) for t in part.targets]
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """The shape ``(C, H, W)`` that all images share."""
-        return 3, self.size, self.size
-
-    def _place(self, index: int) -> tuple[ImageSet, int]:
-        owner = bisect.bisect_right(self.starts, index) - 1
-        return self.sets[owner], index - self.starts[owner]
+        offsets = [0, *itertools.accumulate(len(part.classes) for part in sets)]
+        self.targets = [offset + t for offset, part in zip(offsets, sets) for t in part.targets]
 
     def digest(self, index: int) -> str:
         """Give 32 hexadecimal digits that tell an image's content from another's."""
-        images, row = self._place(index)
-        return images.digest(row)
-
-    def __len__(self) -> int:
-        return len(self.targets)
+        owner = bisect.bisect_right(self.cumulative_sizes, index)
+        images: Any = self.datasets[owner]
+        return images.digest(index - self.cumulative_sizes[owner] + len(images))
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        images, row = self._place(index)
-        image = images[row][0].expand(3, -1, -1)
-        if image.shape[-2:] != (self.size, self.size):
-            image = resize(image, [self.size, self.size], antialias=True)
+        image = super().__getitem__(index)[0].expand(3, -1, -1)
+        if image.shape != self.image_shape:
+            image = resize(image, list(self.image_shape[1:]), antialias=True)
         return image, self.targets[index]
 
 
 def _join(chosen: Sequence[Selection], names: Sequence[str], size: int) -> Selection:
     joined = JoinedImages([selection.images for selection in chosen], names, size)
+    starts = [0, *joined.cumulative_sizes]
     rows = [
         [start + row for row in of_class]
-        for start, selection in zip(joined.starts, chosen)
+        for start, selection in zip(starts, chosen)
         for of_class in selection.rows
     ]
     return Selection(joined, rows)

@@ -81,9 +81,9 @@ def past_stem(benchmark: Benchmark, encoder: nn.Module, folder: Path) -> Benchma
             name: _stream(
                 getattr(benchmark, f"{name}_stream"),
                 encoder,
-                folder / f"{_key(digest, encoder)}.npy",
+                folder / f"{_key(benchmark.stream_digest(name), encoder)}.npy",
             )
-            for name, digest in benchmark.image_digests.items()
+            for name in ("train", "test")
         }
     except OSError as error:
         warnings.warn(
@@ -98,7 +98,8 @@ def past_stem(benchmark: Benchmark, encoder: nn.Module, folder: Path) -> Benchma
         name=benchmark.name,
         class_names=benchmark.class_names,
         tasks=benchmark.tasks,
-        image_digests=benchmark.image_digests,
+        chosen=benchmark.chosen,
+        domains=benchmark.domains,
     )
 
 

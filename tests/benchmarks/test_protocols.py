@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import Image
 
 from avalanche_ham.benchmarks import create_benchmark
 from avalanche_ham.benchmarks.class_incremental import class_incremental
@@ -154,3 +155,15 @@ def test_a_mixture_refuses_what_it_cannot_be(two_sets):
     with pytest.raises(UnknownNameError, match="nets"):
         create_benchmark("pets+nets", data_root=two_sets, n_tasks=2, seed=1)
     assert len(mix(two_sets, n_tasks=1).train_stream) == 1
+
+
+def test_a_folder_of_domains_is_no_part_of_a_mixture(domains, write_folder):
+    write_folder(domains / "pets", ["cat", "dog", "emu"])
+    with pytest.raises(OptionError, match="benchmark.*without domains.*pacs"):
+        create_benchmark("pets+pacs", data_root=domains, n_tasks=6, seed=1)
+
+
+def test_another_picture_in_any_part_makes_another_mixture(two_sets, noise):
+    before = mix(two_sets).images_digest
+    Image.fromarray(noise(99, 10, 10)).save(two_sets / "signs" / "test" / "stop" / "1.png")
+    assert mix(two_sets).images_digest != before

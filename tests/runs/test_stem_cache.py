@@ -13,6 +13,8 @@ from sampling import some_of
 
 from avalanche_ham.backbones import create_model, embedded
 from avalanche_ham.backbones.hybrid import create_hybrid_vit, fold_batch_norms
+from avalanche_ham.benchmarks._domains import domain_incremental
+from avalanche_ham.benchmarks.image_set import ImageSet
 from avalanche_ham.runs import stem_cache
 from avalanche_ham.runs.config import Resources, RunConfig
 from avalanche_ham.runs.runner import run
@@ -206,3 +208,21 @@ def test_a_killed_and_resumed_run_ends_the_same(small_embedded):
     record = smoke("ham", "linear", cache=True, out=small_embedded / "out", resume=True)
     assert record["accuracy_matrix"] == expected["accuracy_matrix"]
     assert record["groups"]["alphas"] == expected["groups"]["alphas"]
+
+
+@torch.no_grad()
+def test_domains_in_every_order_have_their_own_outputs(hybrid_model, tmp_path):
+    def images(seed: int) -> ImageSet:
+        pixels = np.random.default_rng(seed).integers(0, 256, (6, 3, 16, 16), dtype=np.uint8)
+        return ImageSet(pixels, targets=[0, 1] * 3, classes=["a", "b"])
+
+    sets = {f"domain {k}": (images(k), images(10 + k)) for k in range(3)}
+    streams = [domain_incremental(sets, n_tasks=3, seed=s, name="made up") for s in range(4)]
+    assert len({stream.domains for stream in streams}) > 1
+    for stream in streams:
+        short = past_stem(stream, hybrid_model.encoder, tmp_path)
+        assert short.domains == stream.domains
+        assert short.class_order_hash == stream.class_order_hash
+        for x, y in zip(samples(stream.test_stream), samples(short.test_stream), strict=True):
+            features = [hybrid_model.encode(part).features for part in (x, y)]
+            torch.testing.assert_close(*features, rtol=1e-5, atol=1e-5)
