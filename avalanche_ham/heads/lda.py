@@ -38,7 +38,6 @@ class LinearDiscriminant(Readout):
         self.shrinkage = shrinkage
         self.register_buffer("means", torch.zeros(n_classes, in_features))
         self.register_buffer("scatter", torch.zeros(in_features, in_features))  # about the means
-        self._solved: tuple[Tensor, Tensor] | None = None
 
     @torch.no_grad()
     def feed(self, features: Tensor, targets: Tensor) -> None:
@@ -64,11 +63,11 @@ class LinearDiscriminant(Readout):
         return {"weights": weights, "bias": bias, "counts": self.counts}
 
     def _solve(self) -> tuple[Tensor, Tensor]:
-        if self._solved is None or self._solved[0].device != self.means.device:
-            self._solved = self._solution()
+        if self._solved is None:
+            self._solved = self._discriminants()
         return self._solved
 
-    def _solution(self) -> tuple[Tensor, Tensor]:
+    def _discriminants(self) -> tuple[Tensor, Tensor]:
         means = in_float64(self.means)
         shared = in_float64(self.scatter) / in_float64(self.counts.sum().clamp(min=1))
         if not shared.any():  # an image a class, or the same ones: nothing but distances is known
@@ -87,7 +86,3 @@ class LinearDiscriminant(Readout):
         with torch.autocast(features.device.type, enabled=False):
             scores = features.to(weights) @ weights + bias
         return scores.masked_fill(self.counts == 0, UNSEEN)
-
-    def _load_from_state_dict(self, *args: object) -> None:
-        self._solved = None
-        super()._load_from_state_dict(*args)

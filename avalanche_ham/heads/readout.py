@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,7 @@ class Readout(nn.Module):
         super().__init__()
         self.in_features = in_features
         self.register_buffer("counts", torch.zeros(n_classes))  # images of each class
+        self._solved: Any = None  # what a prediction needs, until the statistics change
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Readout:
         """Follow the model to a device or to float64, but keep statistics out of half precision.
@@ -46,7 +48,12 @@ class Readout(nn.Module):
             half = moved.is_floating_point() and moved.dtype.itemsize < 4
             return tensor.to(moved.device) if half else moved
 
+        self._solved = None
         return super()._apply(at_least_fp32, recurse)
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self._solved = None
+        super()._load_from_state_dict(*args)
 
     @property
     def is_fed(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -66,7 +68,6 @@ class RidgeReadout(Readout):
         self.register_buffer("projection", draw, persistent=False)  # follows from the seed
         self.register_buffer("gram", torch.zeros(width, width))
         self.register_buffer("moments", torch.zeros(width, n_classes))
-        self._weights: Tensor | None = None
         self._held: list[tuple[Tensor, Tensor]] = []  # images of the task that choose the penalty
         self._n_fed = 0  # images of the task
 
@@ -90,7 +91,7 @@ class RidgeReadout(Readout):
     def _add(self, h: Tensor, targets: Tensor) -> None:
         self.gram.addmm_(h.T, h)
         self.moments.index_add_(1, targets, h.T)
-        self._weights = None
+        self._solved = None
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -101,7 +102,7 @@ class RidgeReadout(Readout):
         self._held, self._n_fed = [], 0
         if len(h):
             wanted = F.one_hot(targets, len(self.counts)).to(h)
-            solved = ((p, self._solved(p)) for p in PENALTIES)
+            solved = ((p, self._weights(p)) for p in PENALTIES)
             errors = {p: (h @ w - wanted).square().mean() for p, w in solved if w is not None}
             if errors:  # none for features of zeros
                 self.chosen.fill_(min(errors, key=lambda p: float(errors[p])))
@@ -112,7 +113,7 @@ class RidgeReadout(Readout):
         system.diagonal().add_(penalty * in_float64(self.gram.diagonal().mean()))
         return system, in_float64(self.moments)
 
-    def _solved(self, penalty: float) -> Tensor | None:
+    def _weights(self, penalty: float) -> Tensor | None:
         """Solve for the weights, None where rounding has left nothing to solve."""
         system, moments = self._system(penalty)
         factor, singular = torch.linalg.cholesky_ex(system)
@@ -120,15 +121,15 @@ class RidgeReadout(Readout):
 
     def _solve(self) -> Tensor:
         self.settle()
-        if self._weights is None or self._weights.device != self.gram.device:
+        if self._solved is None:
             penalty = self.penalty or float(self.chosen) or FIRST_PENALTY
-            weights = self._solved(penalty)
+            weights = self._weights(penalty)
             if weights is None:  # features of zeros, or a penalty that the Gram's fp32 swallows
                 system, moments = self._system(penalty)
                 inverse = torch.linalg.pinv(system, rtol=FP32, hermitian=True)
                 weights = back_to(inverse @ moments, self.gram)
-            self._weights = weights
-        return self._weights
+            self._solved = weights
+        return self._solved
 
     def solution(self) -> dict[str, Tensor]:
         """Give all that a prediction ``relu(f / |f| P) W`` needs: ``projection``, ``weights``.
@@ -145,6 +146,6 @@ class RidgeReadout(Readout):
             scores = self._lift(features) @ self._solve()
         return scores.masked_fill(self.counts == 0, UNSEEN)
 
-    def _load_from_state_dict(self, *args: object) -> None:
-        self._weights, self._held, self._n_fed = None, [], 0
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self._held, self._n_fed = [], 0
         super()._load_from_state_dict(*args)
