@@ -81,6 +81,8 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
         UnknownNameError, OptionError: if an argument is outside its range.
     """
 
+    schedule = "constant"  # of the rate, one of ``SCHEDULES``
+
     def __init__(
         self,
         *,
@@ -161,7 +163,7 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
 
     def phases(self) -> Iterator[Phase]:
         """Yield the training phases of the current experience."""
-        yield Phase(steps=self.steps, epochs=self.train_epochs)
+        yield Phase(steps=self.steps, epochs=self.train_epochs, schedule=self.schedule)
 
     def after_step(self) -> None:
         """Look at or change the parameters after an optimiser step.

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from avalanche_ham.errors import DivergedError, HamError
+from avalanche_ham.errors import DivergedError, HamError, UnknownNameError
 from avalanche_ham.plugins._rates import follow
 from avalanche_ham.strategies._optimizer import refill
 
@@ -23,6 +23,13 @@ SCHEDULES = {  # name -> factor of the rate, when a fraction in [0, 1] of the ph
     # of InfLoRA's and CODA-Prompt's releases: cos(99 pi e / (200 (K - 1))) in epoch e of K
     "quarter_cosine": lambda done: math.cos(0.99 * math.pi / 2 * done),
 }
+
+
+def check_schedule(name: str) -> str:
+    """Give a name of ``SCHEDULES`` back, or raise UnknownNameError."""
+    if name not in SCHEDULES:
+        raise UnknownNameError("schedule", name, SCHEDULES)
+    return name
 
 
 @dataclass(frozen=True)

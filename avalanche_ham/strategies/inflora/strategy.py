@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 
 from avalanche_ham.adapters import Update, low_rank_branches
 from avalanche_ham.backbones.model import ContinualModel
-from avalanche_ham.errors import OptionError, UnknownNameError, check_range
+from avalanche_ham.errors import OptionError, check_range
 from avalanche_ham.strategies._base import ContinualStrategy
-from avalanche_ham.strategies._loop import SCHEDULES, Phase
+from avalanche_ham.strategies._loop import check_schedule
 from avalanche_ham.strategies.inflora.subspace import (
     SecondMoment,
     Subspace,
@@ -73,9 +73,7 @@ class InfLoRAStrategy(ContinualStrategy):
         check_range("final_threshold", final_threshold, 0.0, 1.0, open_low=True)
         if n_tasks is not None:
             check_range("n_tasks", n_tasks, 1, float("inf"))
-        if schedule not in SCHEDULES:
-            raise UnknownNameError("schedule", schedule, SCHEDULES)
-        self.rank, self.n_tasks, self.schedule = rank, n_tasks, schedule
+        self.rank, self.n_tasks, self.schedule = rank, n_tasks, check_schedule(schedule)
         self.threshold, self.final_threshold = threshold, final_threshold
         adapters = model.attach_adapters(targets)
         self.make_branch = low_rank_branches(
@@ -103,10 +101,6 @@ class InfLoRAStrategy(ContinualStrategy):
             return branch
 
         self.adapters.open(make, train_scales=False)
-
-    def phases(self) -> Iterator[Phase]:
-        """One phase along the schedule."""
-        yield Phase(steps=self.steps, epochs=self.train_epochs, schedule=self.schedule)
 
     def end_task(self, experience: Any) -> None:
         """Update the memory (Sec. 3.3) and add the adapter onto the folded change."""

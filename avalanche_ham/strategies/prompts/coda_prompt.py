@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from avalanche_ham.backbones.model import ContinualModel, vit_encoder
-from avalanche_ham.errors import UnknownNameError
 from avalanche_ham.strategies._base import ContinualStrategy
-from avalanche_ham.strategies._loop import SCHEDULES, Phase
+from avalanche_ham.strategies._loop import check_schedule
 from avalanche_ham.strategies.prompts import DecomposedPrompts, PromptEncoder
 
 
@@ -50,9 +48,7 @@ class CodaPromptStrategy(ContinualStrategy):
         schedule: str = "quarter_cosine",
         **kwargs: Any,
     ) -> None:
-        if schedule not in SCHEDULES:
-            raise UnknownNameError("schedule", schedule, SCHEDULES)
-        self.schedule = schedule
+        self.schedule = check_schedule(schedule)
         encoder: Any = vit_encoder(model.encoder, "prompting")
         prompts = DecomposedPrompts(
             width=encoder.num_features,
@@ -69,7 +65,3 @@ class CodaPromptStrategy(ContinualStrategy):
     def begin_task(self, experience: Any) -> None:
         """Start the task's slice by Gram-Schmidt; earlier ones are constants from now."""
         self.model.encoder.prompts.grow()
-
-    def phases(self) -> Iterator[Phase]:
-        """One phase along the schedule."""
-        yield Phase(steps=self.steps, epochs=self.train_epochs, schedule=self.schedule)
