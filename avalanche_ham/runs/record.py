@@ -11,7 +11,6 @@ import torch
 from avalanche_ham.evaluation.forward_transfer import forward_transfer
 from avalanche_ham.evaluation.hierarchy import hierarchy
 from avalanche_ham.evaluation.metrics import summary
-from avalanche_ham.evaluation.picks import right_picks
 from avalanche_ham.runs.records import Record
 
 
@@ -48,7 +47,7 @@ def make_record(run: Any, head: str) -> Record:
         "peak_memory_mb": _peak_memory_mb(run.strategy.device),
         "groups": run.strategy.describe(),
         "hierarchy": hierarchy(run.strategy, list(run.benchmark.test_stream)),
-        "right_picks": right_picks(run.strategy, list(run.benchmark.test_stream)),
+        "right_picks": run.right_picks,
     }
     return record  # type: ignore[return-value]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import warnings
 from pathlib import Path
@@ -18,6 +19,7 @@ from avalanche_ham.benchmarks.registry import entry_of
 from avalanche_ham.errors import StateError
 from avalanche_ham.evaluation.accuracy import AccuracyRow, accuracy_rows
 from avalanche_ham.evaluation.forward_transfer import class_mean_accuracy
+from avalanche_ham.evaluation.picks import right_picks
 from avalanche_ham.runs.config import Resources, Settings, asked_size
 from avalanche_ham.runs.identity import Digests, difference, identity_entries
 from avalanche_ham.runs.packed import pack
@@ -123,6 +125,11 @@ class Run:
         """Number of tasks that are trained and evaluated."""
         done = len(self.measured["train_seconds"])
         return self.settings.n_tasks if self.settings.joint and done else done
+
+    @functools.cached_property
+    def right_picks(self) -> list[float] | None:
+        """What a finished run says of its guesses of the task, the same for all heads."""
+        return right_picks(self.strategy, list(self.benchmark.test_stream))
 
     def next_task(self) -> None:
         """Train and evaluate one more task (``joint``: all of them at once)."""
