@@ -13,7 +13,7 @@ from avalanche_ham.runs.config import Resources, RunConfig
 from avalanche_ham.runs.folder import STATE, has_state
 from avalanche_ham.runs.identity import identity_in, identity_of
 from avalanche_ham.runs.lock import locked
-from avalanche_ham.runs.records import RECORDS, Record, append_record, read_records
+from avalanche_ham.runs.records import RECORDS, Record, append_record, read_records, seconds_of
 from avalanche_ham.runs.runner import run
 from avalanche_ham.runs.saving import load_tree
 
@@ -69,12 +69,11 @@ def _make(folder: Path, runs: Mapping[str, RunConfig]) -> list[Record]:
 
 
 def table(records: Mapping[str, Mapping[str, Any]]) -> str:
-    """Give one line a record: name, AA, FM, and seconds of its training and evaluation."""
+    """Give one line a record: name, AA, FM, and the seconds of its run."""
     width = max(map(len, records))
     lines = [f"{'method':{width}}  {'AA %':>6}  {'FM %':>6}  {'seconds':>7}"]
     for name, record in records.items():
-        seconds = sum(record["train_seconds"]) + sum(record["eval_seconds"])
-        numbers = f"{record['aa']:6.1f}  {record['fm']:6.1f}  {seconds:7.0f}"
+        numbers = f"{record['aa']:6.1f}  {record['fm']:6.1f}  {seconds_of(record):7.0f}"
         lines.append(f"{name:{width}}  {numbers}")
     return "\n".join(lines)
 

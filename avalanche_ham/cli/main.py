@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def _dispatch(words: list[str]) -> int:
+def _parser() -> OneLineParser:
     parser = OneLineParser(prog="ham", description=__doc__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     demo = commands.add_parser("demo", help="HAM against fine-tuning on digits, in a minute")
@@ -71,10 +71,15 @@ def _dispatch(words: list[str]) -> int:
     export.add_argument("run", type=Path, metavar="OUT", help="folder of a run")
     export.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new folder")
     export.add_argument("--what", default="merged", help="merged, groups or tasks")
+    return parser
+
+
+def _dispatch(words: list[str]) -> int:
     if words[:1] and words[0] in OWN_PARSERS:
         module, _, function = OWN_PARSERS[words[0]][0].partition(":")
         own = importlib.import_module(f"avalanche_ham.cli.{module}")
         return int(getattr(own, function)(words[1:]))
+    parser = _parser()
     args = parser.parse_args(words)
     if args.command == "demo":
         check_place("out", args.out)

@@ -17,6 +17,7 @@ from avalanche_ham.heads.registry import HEADS, split_heads
 from avalanche_ham.runs.option import Option, as_word
 from avalanche_ham.runs.options import benchmark_options, options_of, readout_options
 from avalanche_ham.runs.presets import PRESETS, preset_values
+from avalanche_ham.runs.records import seconds_of
 from avalanche_ham.runs.settings import idle_options, run_settings
 from avalanche_ham.strategies.registry import get_method
 
@@ -93,10 +94,9 @@ def _run(args: Mapping[str, Any], asked: dict[str, Any], out: Path | None) -> in
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    seconds = sum(record["train_seconds"]) + sum(record["eval_seconds"])
     forgetting = "undefined" if record["fm"] is None else f"{record['fm']:.2f} %"
     who = f"{record['method']}, {record['head']} head"
-    return f"{who}: AA {record['aa']:.2f} %  FM {forgetting}  {seconds:.0f} s"
+    return f"{who}: AA {record['aa']:.2f} %  FM {forgetting}  {seconds_of(record):.0f} s"
 
 
 def _parse(words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -18,6 +18,7 @@ from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import Resources, RunConfig
 from avalanche_ham.runs.one_run import make_run, note_failure, outcome
 from avalanche_ham.runs.plan import describe, duration, time_left
+from avalanche_ham.runs.records import seconds_of
 
 INTERRUPTED = 130
 PATIENCE = 5  # seconds that interrupted processes have to end by themselves
@@ -95,7 +96,7 @@ class Queue:
         if records:
             for record in records:
                 self.archive.add(record)
-            seconds = sum(records[0]["train_seconds"]) + sum(records[0]["eval_seconds"])
+            seconds = seconds_of(records[0])
             scores = ", ".join(f"{r['head']} {r['aa']:.2f} %" for r in records)
             said = f"AA {scores} in {duration(seconds)}"
         elif code:

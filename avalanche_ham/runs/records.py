@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -133,6 +133,11 @@ def parse_record(line: bytes | str, place: str) -> Record:
     if lengths != {record["n_tasks"]}:
         raise DataError(f"records: {place}: the matrix is not one of {record['n_tasks']} tasks")
     return record
+
+
+def seconds_of(record: Mapping[str, Any]) -> float:
+    """Give the seconds of a run: training, feeding readouts and evaluating, of all its heads."""
+    return sum(sum(record[f"{part}_seconds"]) for part in ("train", "feed", "drift", "eval"))
 
 
 def append_record(path: Path, *records: Record) -> None:

@@ -10,7 +10,13 @@ from made_up_records import made_up
 
 from avalanche_ham.errors import DataError
 from avalanche_ham.runs.config import Resources, RunConfig
-from avalanche_ham.runs.records import Record, append_record, load_records, read_records
+from avalanche_ham.runs.records import (
+    Record,
+    append_record,
+    load_records,
+    read_records,
+    seconds_of,
+)
 from avalanche_ham.runs.runner import run
 
 CONFIG = RunConfig("ham", "digits", n_tasks=2, preset="smoke")
@@ -121,3 +127,9 @@ def test_a_data_frame_has_a_row_per_record_and_a_column_per_setting(tmp_path):
     assert frame["test_images"].tolist() == [[3, 4], [3, 4]]
     best = frame.sort_values("hyperparameters.lr").iloc[-1]
     assert (best["method"], best["aa"]) == ("b", 50.0)
+
+
+def test_the_seconds_of_a_run_are_all_that_it_spent():
+    parts = {"train": [1.0, 2.0], "feed": [0.5, 0.25], "drift": [4.0, 0.0], "eval": [8.0, 16.0]}
+    record = {f"{part}_seconds": seconds for part, seconds in parts.items()}
+    assert seconds_of(record) == 31.75
