@@ -122,6 +122,22 @@ class ContinualModel(nn.Module):
                 module.train(any(p.requires_grad for p in module.parameters()))
         return self
 
+    def replace_encoder(self, encoder: nn.Module) -> None:
+        """Put an encoder around the present one in its place; the user's hooks go with it.
+
+        Raises:
+            HamError: if the present one is compiled, which would have no effect any more.
+        """
+        if self.encoder._compiled_call_impl is not None:
+            raise HamError(
+                "model: this method puts another encoder in the place of the compiled one; call "
+                "model.encoder.compile() after the strategy is made"
+            )
+        for name, hooks in vars(self.encoder).items():
+            if name.startswith(("_forward_", "_backward_", "_is_full_backward_")):
+                setattr(encoder, name, hooks)  # shared, so that the user's handles still remove
+        self.encoder = encoder
+
     def attach_adapters(
         self, targets: Sequence[str] = ("attn.qkv",), terms: type = DenseTerms
     ) -> AdapterSet:

@@ -63,7 +63,7 @@ class CodaPromptStrategy(ContinualStrategy):
             blocks=blocks,
             ortho=ortho,
         )
-        model.encoder = PromptEncoder(encoder, prompts)
+        model.replace_encoder(PromptEncoder(encoder, prompts))
         super().__init__(model=model, **kwargs)
 
     def begin_task(self, experience: Any) -> None:

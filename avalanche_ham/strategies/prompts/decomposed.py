@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from avalanche_ham.errors import OptionError, check_range
+from avalanche_ham.heads.loss import at_least_fp32
 from avalanche_ham.strategies.prompts.prompting import Prompting, as_prefix
 from avalanche_ham.strategies.prompts.slices import TaskSlices
 
@@ -147,6 +148,7 @@ class DecomposedPrompts(nn.Module):
         if not len(self.keys):
             return Prompting()
         early, new = zip(*map(self._parts, SETS), strict=True)  # each keys, attention, prompts
+        query = query.to(new[0].dtype)
         mixed: Tensor = sum(  # (blocks, N, L * d)
             component_weights(query, attention, keys) @ prompts
             for keys, attention, prompts in (early, new)
@@ -160,9 +162,10 @@ class DecomposedPrompts(nn.Module):
         return Prompting(prefix=prefix, penalty=penalty)
 
     def _parts(self, name: str) -> tuple[Tensor, Tensor]:
-        """Give the earlier and the newest rows of each block, ``(blocks, M, row)``."""
+        """Give each block's earlier and newest rows ``(blocks, M, row)``, at least fp32."""
         slices = getattr(self, name)
-        return slices.old.flatten(2).transpose(0, 1), slices.new.flatten(2).transpose(0, 1)
+        old, new = (at_least_fp32(s).flatten(2).transpose(0, 1) for s in (slices.old, slices.new))
+        return old, new
 
     def _ortho_penalty(self, name: str) -> Tensor:
         """Give the mean of the entries of ``(X X' - I)^2`` for all rows X of each block.

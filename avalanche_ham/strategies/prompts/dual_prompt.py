@@ -71,7 +71,7 @@ class DualPromptStrategy(ContinualStrategy):
                 pull=pull,
                 copy_previous=copy_previous,
             )
-        model.encoder = PromptEncoder(encoder, prompts)
+        model.replace_encoder(PromptEncoder(encoder, prompts))
         super().__init__(model=model, **kwargs)
 
     def begin_task(self, experience: Any) -> None:

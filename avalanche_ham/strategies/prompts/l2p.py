@@ -64,7 +64,7 @@ class L2PStrategy(ContinualStrategy):
                 top_n=top_n,
                 pull=pull,
             )
-        model.encoder = PromptEncoder(encoder, pool)
+        model.replace_encoder(PromptEncoder(encoder, pool))
         super().__init__(model=model, **kwargs)
 
     def optimizer_step(self) -> None:

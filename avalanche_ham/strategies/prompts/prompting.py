@@ -28,14 +28,14 @@ class Prompting(NamedTuple):
 
 
 def cosines(query: Tensor, keys: Tensor) -> Tensor:
-    """Give the cosines of queries ``(N, d)`` with keys ``(M, d)``, shape ``(N, M)``.
+    """Give the cosines of queries ``(N, d)`` with keys ``(M, d)``, ``(N, M)`` in their precision.
 
     Example:
         >>> import torch
         >>> cosines(torch.tensor([[2.0, 0.0]]), torch.tensor([[3.0, 0.0], [0.0, -1.0]]))
         tensor([[1., 0.]])
     """
-    return F.normalize(query, dim=1) @ F.normalize(keys, dim=1).T
+    return F.normalize(query, dim=1) @ F.normalize(keys.to(query.dtype), dim=1).T
 
 
 def as_prefix(prompts: Tensor, blocks: Sequence[int]) -> dict[int, tuple[Tensor, Tensor]]:

@@ -78,12 +78,13 @@ class SEMAStrategy(ContinualStrategy):
         self.threshold, self.detect_batch_size = threshold, detect_batch_size
         self.descriptor_steps, self.descriptor_lr = descriptor_steps, descriptor_lr
         self.recompute_statistics = recompute_statistics
-        model.encoder = ExpandingEncoder(
+        encoder = ExpandingEncoder(
             model.encoder,
             hidden=hidden,
             descriptor_width=descriptor_width,
             expandable=expandable,
         )
+        model.replace_encoder(encoder)
         super().__init__(model=model, **kwargs)
         added: Any = {str(i): [] for i, _ in enumerate(self.encoder.blocks)}
         self.memory = {"added": added, "surprises": []}
