@@ -124,11 +124,13 @@ class CheckedParts:
         for kind, names in held.items():
             if kind not in self._told_of_idle and not names & trained:
                 self._told_of_idle |= {kind}
-                warnings.warn(
-                    f"{kind} has no effect: no parameter that it found important in earlier "
-                    "tasks trains in this one; those of lora and l2p do",
-                    stacklevel=2,
-                )
+                reason = "it found no parameter important in earlier tasks"
+                if names:
+                    reason = (
+                        "no parameter that it found important in earlier tasks trains in this "
+                        "one; those of lora and l2p do"
+                    )
+                warnings.warn(f"{kind} has no effect: {reason}", stacklevel=2)
 
 
 def held_by(plugins: Iterable[Any]) -> dict[str, set[str]]:
