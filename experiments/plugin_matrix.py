@@ -195,10 +195,10 @@ def plugin_cell(name: str, method: str) -> str:
         with warnings.catch_warnings(record=True) as warned:
             warnings.filterwarnings("always", ".* has no effect")
             found = train(method, row.make, row.options, stream(row.labels), every=every)
+            lines = [one_line(w.message) for w in warned if "has no effect" in str(w.message)]
+            plain = train(method, row.idle, row.options, stream(row.labels))
     except Exception as error:
         return one_line(error)
-    lines = [one_line(w.message) for w in warned if "has no effect" in str(w.message)]
-    plain = train(method, row.idle, row.options, stream(row.labels))
     ours, theirs = weights(found), weights(plain)
     same = ours.shape == theirs.shape and torch.equal(ours, theirs)
     return "; ".join(["no effect" if same else "works", *lines])

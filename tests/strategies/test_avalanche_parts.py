@@ -292,7 +292,8 @@ def test_a_penalty_that_has_nothing_to_hold_is_told_once(benchmark, method, plug
     plugin = plugin()
     strategy = make(method, plugins=[plugin])
     strategy.train(benchmark.train_stream[0], eval_streams=[])  # warnings are errors here
-    with pytest.warns(UserWarning, match=f"{type(plugin).__name__} has no effect: .* important in earlier tasks"):
+    line = f"{type(plugin).__name__} has no effect: .* important in earlier tasks"
+    with pytest.warns(UserWarning, match=line):
         strategy.train(benchmark.train_stream[1], eval_streams=[])
     strategy.train(benchmark.train_stream[2], eval_streams=[])
 
