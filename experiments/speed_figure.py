@@ -51,10 +51,8 @@ def draw(
         axes.plot(
             counts,
             heights,
-            color=look.colour,
-            linestyle=look.dash,
             marker=look.marker,
-            linewidth=look.width,
+            **look.line,
             zorder=3 if kind == "ham" else 2,
         )
         ends.append(math.log10(heights[-1]))

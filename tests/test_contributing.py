@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import statistics
 import sys
 from pathlib import Path
 
@@ -10,14 +13,17 @@ import pytest
 import torch
 
 from avalanche_ham.benchmarks import BENCHMARKS
+from avalanche_ham.cli.main import main as ham
 from avalanche_ham.heads import HEADS, create_readout
 from avalanche_ham.merging.registry import RULES
+from avalanche_ham.reporting.figures import FIGURES
+from avalanche_ham.reporting.tables import TABLES as REPORTS
 from avalanche_ham.strategies.registry import METHODS
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
-TABLES = (METHODS, RULES, HEADS, BENCHMARKS)
+TABLES = (METHODS, RULES, HEADS, BENCHMARKS, REPORTS)
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +31,8 @@ def page(tmp_path_factory):
     """The names that the blocks leave, run in order in a folder of their own."""
     folder = tmp_path_factory.mktemp("contributing")
     before, modules, names = [dict(table) for table in TABLES], set(sys.modules), {}
+    here = Path.cwd()
+    os.chdir(folder)
     sys.path.insert(0, str(folder))
     try:
         for k, block in enumerate(BLOCKS):
@@ -33,8 +41,9 @@ def page(tmp_path_factory):
                 (folder / file[1]).write_text(block)
             else:
                 exec(compile(block, f"CONTRIBUTING.md, block {k}", "exec"), names)
-        yield names
+        yield {**names, "folder": folder}
     finally:
+        os.chdir(here)
         sys.path.remove(str(folder))
         for name in set(sys.modules) - modules:
             if Path(getattr(sys.modules[name], "__file__", None) or "/").parent == folder:
@@ -76,3 +85,37 @@ def test_the_example_rule_keeps_the_largest_and_the_share_that_survived(page):
         merger.add(torch.tensor([row]), 2.0, index)
     expected = torch.tensor([[4.0, -6.0 * 2 / 3, 10.0 / 3]])
     torch.testing.assert_close(merger.result(1.0), expected)
+
+
+def test_the_example_table_shows_its_runs(page, capsys):
+    words = ["--preset", "smoke", "--records", str(page["folder"] / "runs")]
+    assert ham(["table", "ranks", *words]) == 0
+    printed = capsys.readouterr().out
+    assert "### stripes, 2 tasks, linear head, trained" in printed
+    assert "runs: 6 of 6 finished" in printed
+    files = (page["folder"] / "runs").rglob("records.jsonl")
+    records = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    aa = {rank: {} for rank in (8, 16)}
+    for record in records:
+        aa[record["hyperparameters"]["rank"]][record["seed"]] = record["aa"]
+    gain = statistics.fmean(aa[16][seed] - aa[8][seed] for seed in (1, 2, 3))
+    (row,) = (line for line in printed.splitlines() if line.startswith("| the default rank"))
+    assert f"{statistics.fmean(aa[16].values()):.2f}" in row and f"| {gain:.2f}" in row
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [*(("table", name) for name in REPORTS), *(("figure", name) for name in FIGURES)],
+)
+def test_a_users_data_set_stands_in_every_table_and_figure(page, kind, name, tmp_path, capsys):
+    words = [kind, name, "--benchmark", "stripes", "--seeds", "1", "--preset", "smoke"]
+    words += ["--records", str(tmp_path / "runs"), "--run", "--dry-run"]
+    assert ham([*words, "--methods", "ham,lora"]) == 0  # no table has more tasks than classes
+    assert re.search(r"[1-9]\d* runs missing", capsys.readouterr().out)
+    of_ham = kind == "table" and name in ("3", "4", "5", "6", "7", "extra")
+    there = ["--records", str(page["folder"] / "runs"), "--methods", "lora,ncm", "--tasks", "2"]
+    out = tmp_path / "out"
+    assert ham([*words[:-4], "--head", "linear,diagonal_lda", *there, "--out", str(out)]) == 0
+    notes = (out if kind == "table" else out / f"figure_{name}.txt").read_text()
+    assert re.search("runs: 0 of" if of_ham else "runs: [1-9]", notes)
+    assert of_ham or kind == "figure" or "diagonal_lda head" in notes

@@ -149,8 +149,13 @@ def low_rank_branches(
     train_input: bool = True,
 ) -> BranchMaker:
     """Make a function (layer name, layer) -> fresh ``LowRankBranch`` on the layer's device."""
-    options = {"slots": slots, "shared_input": shared_input, "train_input": train_input}
-    return partial(_low_rank_branch, rank=rank, **options)  # a closure could not be pickled
+    return partial(  # a closure could not be pickled
+        _low_rank_branch,
+        rank=rank,
+        slots=slots,
+        shared_input=shared_input,
+        train_input=train_input,
+    )
 
 
 def _low_rank_branch(name: str, layer: nn.Linear, *, rank: int, **options: Any) -> nn.Module:

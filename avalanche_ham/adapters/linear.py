@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ class AdaptedLinear(nn.Linear):
         super().__init__(base.in_features, base.out_features, bias, device="meta")
         self.weight, self.bias = base.weight, base.bias
         self.terms: DenseTerms | LowRankTerms = terms(base.weight.detach())
-        self.branch: nn.Module | None = None
+        self.branch: Any = None  # whatever a ``BranchMaker`` makes
         self.merged: Tensor | None = None  # W0 + dW_merged (Eq. 8), while evaluating
         self.fixed: Tensor | None = None  # W0 + terms, while the scalars do not train
         self._owner = (owner,)  # a tuple hides it from the module tree (no cycle)
@@ -67,7 +67,7 @@ class AdaptedLinear(nn.Linear):
         return self.terms.onto(weight, owner.scales[: owner.n_terms])
 
     def _with_branch(self, weight: Tensor) -> Tensor:
-        a, b = self.branch.factors()  # type: ignore[union-attr]
+        a, b = self.branch.factors()
         return torch.addmm(weight, self._owner[0].scales[-1] * b, a)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AdaptedLinear:

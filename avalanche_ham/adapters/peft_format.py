@@ -77,7 +77,7 @@ def save_peft(vit: nn.Module, update: Update, folder: Path, *, backbone: str = "
     wrapped = get_peft_model(plain, config)
     with torch.no_grad():
         for name, pair in factors.items():
-            layer = plain.get_submodule(name)
+            layer: Any = plain.get_submodule(name)
             layer.lora_A["default"].weight.copy_(pair.a)
             layer.lora_B["default"].weight.copy_(pair.b)
     wrapped.peft_config["default"].base_model_name_or_path = backbone or None

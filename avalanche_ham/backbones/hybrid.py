@@ -8,6 +8,7 @@ Dosovitskiy et al. 2021, Sec. 3.1. Everything is built by timm, so the parameter
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import timm
 import torch
@@ -39,7 +40,7 @@ class FrozenStem(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        trunk = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
+        trunk: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
         self.conv_stem = trunk.conv_stem
         self.bn1 = trunk.bn1
         self.blocks = trunk.blocks

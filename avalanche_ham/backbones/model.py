@@ -92,13 +92,13 @@ class ContinualModel(nn.Module):
         self,
         encoder: nn.Module,
         head: IncrementalHead,
-        readouts: dict[str, nn.Module] | None = None,
+        readouts: Mapping[str, nn.Module] | None = None,
         predictor: str = "linear",
     ) -> None:
         super().__init__()
         self.encoder: Any = encoder
         self.head = head
-        self.readouts = nn.ModuleDict(readouts or {})
+        self.readouts = nn.ModuleDict(dict(readouts or {}))
         self.predictor = predictor
         self.adapters: AdapterSet | None = None
         self._is_checked = False  # whether the encoder was seen to call its adapted layers
@@ -161,19 +161,19 @@ class ContinualModel(nn.Module):
         if self.adapters is None or self._is_checked:
             encoding = self.encoder(images)
         else:
-            encoding = self._encode_and_check(images)
+            encoding = self._encode_and_check(images, self.adapters)
         if not isinstance(encoding, Encoding):
             kind = type(self.encoder).__name__
             given = type(encoding).__name__
             raise HamError(f"model: the encoder {kind} must give an Encoding, but gave a {given}")
         return encoding
 
-    def _encode_and_check(self, images: Tensor) -> Any:
+    def _encode_and_check(self, images: Tensor, adapters: AdapterSet) -> Any:
         """Encode, and see that no adapted layer is there for its weight only, without effect."""
-        left = set(self.adapters.layers)
+        left = set(adapters.layers)
         hooks = [
             layer.register_forward_pre_hook(lambda *_, name=name: left.discard(name))
-            for name, layer in self.adapters.layers.items()
+            for name, layer in adapters.layers.items()
         ]
         try:
             encoding = self.encoder(images)
@@ -286,6 +286,7 @@ def _frozen_encoder(network: Any) -> nn.Module:
 def prefer_plain_attention(vit: nn.Module) -> None:
     """Use plain attention without a GPU: torch's fused one has a slow CPU backward here."""
     if not torch.cuda.is_available():
+        module: Any
         for module in vit.modules():
             if hasattr(module, "fused_attn"):
                 module.fused_attn = False

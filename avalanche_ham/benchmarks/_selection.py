@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -18,7 +18,7 @@ __all__ = ["Selection", "select_images"]
 class Selection(NamedTuple):
     """An image set and, for each class id, the positions of the images used."""
 
-    images: ImageSet
+    images: Any  # an ImageSet, or several as one (``mixed``)
     rows: list[list[int]]
 
     def of_classes(self, labels: Sequence[int]) -> Selection:

@@ -76,7 +76,7 @@ def mixed(
         "test_per_class": test_per_class,
         "holdout": holdout,
     }
-    more = {"size": size, "download": download}
+    more: dict[str, Any] = {"size": size, "download": download}
     parts = []
     for name, count in zip(names, counts, strict=True):
         own = {key: value for key, value in more.items() if key in _arguments(name)}

@@ -47,7 +47,8 @@ def expand(
     parser = OneLineParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", type=Path, action="append", default=[])
     args, words = parser.parse_known_args(words)
-    front, found = [], {}
+    front: list[str] = []
+    found: dict[str, Any] = {}
     pairs = [(path, *pair) for path in args.config for pair in read_config(path).items()]
     for path, key, value in pairs:
         if isinstance(value, dict):

@@ -68,7 +68,7 @@ def _make(folder: Path, runs: Mapping[str, RunConfig]) -> list[Record]:
     return _gather(folder, runs)
 
 
-def table(records: Mapping[str, dict[str, Any]]) -> str:
+def table(records: Mapping[str, Mapping[str, Any]]) -> str:
     """Give one line a record: name, AA, FM, and seconds of its training and evaluation."""
     width = max(map(len, records))
     lines = [f"{'method':{width}}  {'AA %':>6}  {'FM %':>6}  {'seconds':>7}"]

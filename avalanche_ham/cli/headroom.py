@@ -6,78 +6,75 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from avalanche_ham.cli.parser import DATA_ROOT, OneLineParser, check_place
-from avalanche_ham.runs.option import Option
+from avalanche_ham.cli.parser import (
+    SHARED,
+    OneLineParser,
+    check_place,
+    resources_of,
+    whole_numbers,
+)
+from avalanche_ham.errors import check_range
 
-NUMBER = Option("seeds", ("int",), (1,), "whole numbers, at least 0", several=True)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "benchmark": {
+        "default": "cifar100",
+        "help": "see `ham list benchmarks`, or an image folder's name below --data-root",
+    },
+    "preset": {"default": "study", "help": "values for all that is not given"},
+    "tasks": {"type": int, "default": 10, "help": "tasks whose budget joint training has"},
+    "seeds": {"default": "1", "help": "comma-separated"},
+    **SHARED,
+    "all": {
+        "action": "store_true",
+        "help": "only print what is on record, for every backbone and data set",
+    },
+    "records": {
+        "type": Path,
+        "default": Path("headroom"),
+        "help": "folder of the runs; what is there is not made again",
+    },
+}
 
 
 def measure_headroom(words: list[str]) -> int:
-    """Make the runs that are missing and print what they say; gives the exit code."""
-    args = _parser().parse_args(words)
+    """Make the runs that are missing and print what they say; gives the exit code.
+
+    Args:
+        words: the command line after ``headroom``.
+
+    Raises:
+        HamError: for bad input, before anything runs.
+    """
+    parser = OneLineParser(prog="ham headroom", description=__doc__)
+    parser.add_options(OPTIONS)
+    args = parser.parse_args(words)
     check_place("records", args.records)
-    from avalanche_ham.reporting.headroom import headroom, headroom_runs, report
+    seeds = whole_numbers("seeds", args.seeds)
+    for seed in seeds:
+        check_range("seeds", seed, 0, 2**31)
+    from avalanche_ham.reporting.headroom import headroom, headroom_runs, overview, report
     from avalanche_ham.runs.archive import read_archive
     from avalanche_ham.runs.at_hand import AtHand
-    from avalanche_ham.runs.config import Resources, RunConfig, at_its_place, resolve_config
+    from avalanche_ham.runs.config import RunConfig, at_its_place, resolve_config
     from avalanche_ham.runs.execute import execute
     from avalanche_ham.runs.plan import make_plan, together
 
+    if args.all:
+        print(*overview(read_archive(args.records)), sep="\n")
+        return 0
     names = ("benchmark", "preset", "backbone", "image_size", "weights")
     config = RunConfig(n_tasks=args.tasks, **{name: getattr(args, name) for name in names})
-    resources = Resources(
-        data_root=args.data_root, device=args.device, threads=args.threads, download=args.download
-    )
-    config, resources = at_its_place(config, resources)
-    common: dict[str, Any] = {"n_tasks": args.tasks, **{n: getattr(config, n) for n in names}}
+    config, resources = at_its_place(config, resources_of(args))
     settings = resolve_config(config)
-    runs = headroom_runs(common, NUMBER.read(args.seeds))
+    runs = headroom_runs({name: getattr(config, name) for name in ("n_tasks", *names)}, seeds)
     archive = read_archive(args.records, must_exist=False)
     plan = make_plan(runs, archive, lambda name: True, retry=True, know=AtHand(resources))
     options = {"resources": resources, "jobs": args.jobs}
     problems = execute(together(plan.missing), args.records, archive, **options)
-    like = {
-        "benchmark": settings.benchmark,
-        "backbone": settings.backbone,
-        "image_size": settings.image_size,
-        "preset": settings.preset,
-    }
-    found = headroom(archive, like)
+    like = {name: getattr(settings, name) for name in ("benchmark", "backbone", "image_size")}
+    found = headroom(archive, {**like, "preset": settings.preset})
     if problems or found is None:
         print(f"ham: {len(problems)} runs failed: {'; '.join(problems)}", file=sys.stderr)
         return 1
-    del like["preset"]
     print(*report(found, **like), sep="\n")
     return 0
-
-
-def _parser() -> OneLineParser:
-    parser = OneLineParser(prog="ham headroom", description=__doc__)
-    text = {
-        "benchmark": "see `ham list benchmarks`, or an image folder's name below --data-root",
-        "preset": "values for all that is not given",
-        "backbone": "default: the preset's",
-        "weights": "local weights file for the backbone",
-        "data-root": "folder of the data sets",
-        "device": "auto, cpu, cuda, cuda:1 ... or mps",
-        "seeds": "comma-separated",
-    }
-    defaults = {
-        "benchmark": "cifar100",
-        "preset": "study",
-        "data-root": DATA_ROOT,
-        "device": "auto",
-        "seeds": "1",
-    }
-    for name, words in text.items():
-        parser.add_argument(f"--{name}", default=defaults.get(name), help=words)
-    parser.add_argument("--image-size", type=int, help="pixels; default: the preset's")
-    parser.add_argument(
-        "--tasks", type=int, default=10, help="tasks whose budget joint training has"
-    )
-    parser.add_argument("--threads", type=int, help="torch threads of each process")
-    parser.add_argument("--jobs", type=int, default=1, help="processes; 0 runs in this one")
-    parser.add_argument("--download", action="store_true", help="fetch a missing data set")
-    place = "folder of the runs; what is there is not made again"
-    parser.add_argument("--records", type=Path, default=Path("headroom"), help=place)
-    return parser

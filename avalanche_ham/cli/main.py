@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import warnings
@@ -11,10 +12,16 @@ from avalanche_ham.cli.parser import OneLineParser, check_place, flag
 from avalanche_ham.errors import HamError
 
 OWN_PARSERS = {  # commands whose options are not known before their first words are read
-    "run": "one method on one benchmark",
-    "table": "a table of the paper, from records; makes what is missing with --run",
-    "figure": "a figure of the paper, likewise",
-    "headroom": "whether a comparison on a backbone and data can tell methods apart",
+    "run": ("run:run_method", "one method on one benchmark"),
+    "table": (
+        "reports:table",
+        "a table of the paper, from records; makes what is missing with --run",
+    ),
+    "figure": ("reports:figure", "a figure of the paper, likewise"),
+    "headroom": (
+        "headroom:measure_headroom",
+        "whether a comparison on a backbone and data can tell methods apart",
+    ),
 }
 
 
@@ -53,7 +60,7 @@ def _dispatch(words: list[str]) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     demo = commands.add_parser("demo", help="HAM against fine-tuning on digits, in a minute")
     demo.add_argument("--out", type=Path, help="folder for records.jsonl, demo.png and state")
-    for name, text in OWN_PARSERS.items():
+    for name, (_, text) in OWN_PARSERS.items():
         commands.add_parser(name, help=text, add_help=False)
     listing = commands.add_parser("list", help="what there is to choose from")
     listing.add_argument("what", choices=("methods", "benchmarks", "backbones"))
@@ -65,7 +72,9 @@ def _dispatch(words: list[str]) -> int:
     export.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new folder")
     export.add_argument("--what", default="merged", help="merged, groups or tasks")
     if words[:1] and words[0] in OWN_PARSERS:
-        return _dispatch_own(words)
+        module, _, function = OWN_PARSERS[words[0]][0].partition(":")
+        own = importlib.import_module(f"avalanche_ham.cli.{module}")
+        return int(getattr(own, function)(words[1:]))
     args = parser.parse_args(words)
     if args.command == "demo":
         check_place("out", args.out)
@@ -89,20 +98,6 @@ def _dispatch(words: list[str]) -> int:
     else:
         parser.print_help()
     return 0
-
-
-def _dispatch_own(words: list[str]) -> int:
-    if words[0] == "run":
-        from avalanche_ham.cli.run import run_method
-
-        return run_method(words[1:])
-    if words[0] == "headroom":
-        from avalanche_ham.cli.headroom import measure_headroom
-
-        return measure_headroom(words[1:])
-    from avalanche_ham.cli.reports import report
-
-    return report(words)
 
 
 def _list(what: str) -> None:

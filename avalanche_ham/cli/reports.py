@@ -6,96 +6,88 @@ import argparse
 import sys
 from typing import Any
 
+from avalanche_ham.benchmarks.registry import entry_of
 from avalanche_ham.cli.config_file import expand
-from avalanche_ham.cli.report_options import check, make_parser, make_setup
+from avalanche_ham.cli.report_options import REPORTS, check, make_parser, make_setup
 from avalanche_ham.errors import OptionError
+from avalanche_ham.reporting.figures import draw
+from avalanche_ham.reporting.formats import FORMATS
+from avalanche_ham.reporting.layout import lay_out, runs_of
+from avalanche_ham.reporting.notes import fill_with_notes
+from avalanche_ham.runs.archive import check_one_origin, read_archive
+from avalanche_ham.runs.plan import describe, make_plan, time_left, together
 
 
-def report(words: list[str]) -> int:
-    """Run ``ham table ...`` or ``ham figure ...``; gives the exit code.
-
-    0, or 1 if a run failed in this call.
+def table(words: list[str]) -> int:
+    """Run ``ham table ...``; gives the exit code: 0, or 1 if a run failed in this call.
 
     Args:
-        words: the command line from ``table`` or ``figure`` on.
+        words: the command line after ``table``.
 
     Raises:
         HamError: for bad input, before anything runs.
     """
-    kind = words[0]
-    words, tables = expand(words[1:])
+    return _report("table", words)
+
+
+def figure(words: list[str]) -> int:
+    """Run ``ham figure ...``, as ``table`` does."""
+    return _report("figure", words)
+
+
+def _report(kind: str, words: list[str]) -> int:
+    words, tables = expand(words)
     args = make_parser(kind).parse_args(words)
     style = check(kind, args)
-    from avalanche_ham.reporting.figures import FIGURES
-    from avalanche_ham.reporting.tables import TABLES
-    from avalanche_ham.runs.archive import read_archive
-
     archive = read_archive(args.records, must_exist=not args.run)
     setup = make_setup(args, tables, archive)
-    table = (TABLES if kind == "table" else FIGURES)[args.name](setup)
+    sheet = lay_out(REPORTS[kind][args.name], setup)
     try:
-        problems = _run(table, setup, archive, args) if args.run else []
+        problems = _run(sheet, setup, archive, args) if args.run else []
     except KeyboardInterrupt:
         print("ham: stopped; the same command goes on", file=sys.stderr)
         return 130
     if args.dry_run:
         return 0
-    _write(style, table, setup, archive, args)
+    _write(style, sheet, setup, archive, args)
     if problems:
         print(f"ham: {len(problems)} runs failed, such as {problems[0]}", file=sys.stderr)
     return 1 if problems else 0
 
 
-def _run(table: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list[str]:
+def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list[str]:
     """Make the missing runs, or only list them; gives what went wrong."""
-    from avalanche_ham.runs.archive import read_archive
     from avalanche_ham.runs.at_hand import AtHand
     from avalanche_ham.runs.execute import execute
-    from avalanche_ham.runs.plan import make_plan, together
 
-    _check_runs(table, setup)
-    resources = _resources(args)
-    at_hand = AtHand(resources)
-    plan = make_plan(table.runs(), archive, setup.has_data, retry=args.retry, know=at_hand)
+    _check_runs(sheet, setup)
+    at_hand = AtHand(args.resources)
+    plan = make_plan(runs_of(sheet), archive, setup.has_data, retry=args.retry, know=at_hand)
     _announce(plan, archive, args)
     if args.dry_run or not plan.missing:
         return []
-    options = {"resources": resources, "jobs": args.jobs, "keep_state": args.keep_state}
+    options = {"resources": args.resources, "jobs": args.jobs, "keep_state": args.keep_state}
     problems = execute(together(plan.missing), args.records, archive, **options)
     found = read_archive(args.records, must_exist=False)
     archive.records, archive.failures = found.records, found.failures
     return problems
 
 
-def _check_runs(table: Any, setup: Any) -> None:
+def _check_runs(sheet: Any, setup: Any) -> None:
     """Say now what every run would find by itself."""
     from avalanche_ham.backbones.vit import check_backbone
-    from avalanche_ham.benchmarks.registry import BENCHMARKS
 
     if setup.backbone is not None:
         check_backbone(setup.backbone, pretrained=setup.weights is None)
-    for config in table.runs():
-        known = BENCHMARKS.get(config.benchmark)
-        classes = None if known is None else known.n_classes
+    for config in runs_of(sheet):
+        classes = entry_of(config.benchmark).n_classes
         if classes is not None and config.n_tasks > classes:
             allowed = f"at most {classes} on {config.benchmark}, its number of classes"
             raise OptionError("tasks", allowed, config.n_tasks)
 
 
-def _resources(args: argparse.Namespace) -> Any:
-    from avalanche_ham.runs.config import Resources
-
-    names = ("data_root", "device", "threads", "download")
-    resources = Resources(**{name: getattr(args, name) for name in names})
-    if args.device != "auto":
-        resources.torch_device()  # says now if there is no such device
-    return resources
-
-
 def _announce(plan: Any, archive: Any, args: argparse.Namespace) -> None:
     """Say what is missing and how long it will take; a dry run also lists it."""
-    from avalanche_ham.runs.plan import describe, time_left, together
-
     trainings = together(plan.missing)
     lines = [describe(config) for config in trainings] if args.dry_run else []
     left = time_left(trainings, archive, jobs=args.jobs)
@@ -110,16 +102,11 @@ def _announce(plan: Any, archive: Any, args: argparse.Namespace) -> None:
     print("\n".join(lines), file=sys.stdout if args.dry_run else sys.stderr)
 
 
-def _write(style: str, table: Any, setup: Any, archive: Any, args: argparse.Namespace) -> None:
-    from avalanche_ham.reporting.figures import draw
-    from avalanche_ham.reporting.formats import FORMATS
-    from avalanche_ham.reporting.tables import make_table
-    from avalanche_ham.runs.archive import check_one_origin
-
-    check_one_origin(table.runs(), archive)
-    filled = make_table(table, setup, archive)
+def _write(style: str, sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> None:
+    check_one_origin(runs_of(sheet), archive)
+    filled = fill_with_notes(sheet, setup, archive)
     if style == "figure":
-        print(*draw(args.name, filled, table, archive, args.out), sep="\n")
+        print(*draw(args.name, filled, sheet, archive, args.out), sep="\n")
     elif args.out is None:
         print(FORMATS[style](filled), end="")
     else:

@@ -92,7 +92,7 @@ def _run(args: Mapping[str, Any], asked: dict[str, Any], out: Path | None) -> in
     return 0
 
 
-def _line(record: dict[str, Any]) -> str:
+def _line(record: Mapping[str, Any]) -> str:
     seconds = sum(record["train_seconds"]) + sum(record["eval_seconds"])
     forgetting = "undefined" if record["fm"] is None else f"{record['fm']:.2f} %"
     who = f"{record['method']}, {record['head']} head"
@@ -108,8 +108,9 @@ def _parse(words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     given = vars(peek.parse_known_args(words)[0])
     args = {k: option.read(given.get(k, option.default)) for k, option in common.items()}
     method, benchmark = args["method"], args["benchmark"]
-    if benchmark not in BENCHMARKS and not is_there(benchmark, args["data_root"]):
-        raise UnknownNameError("benchmark", benchmark, BENCHMARKS)
+    for part in benchmark.split("+"):
+        if part not in BENCHMARKS and not is_there(part, args["data_root"]):
+            raise UnknownNameError("benchmark", part, BENCHMARKS)
     own = {**options_of(method), **benchmark_options(benchmark), **readout_options()}
     parser = _parser(args, _shown(args, own))
     found, unknown = parser.parse_known_args(words)

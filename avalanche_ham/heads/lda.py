@@ -71,9 +71,9 @@ class LinearDiscriminant(Readout):
     def _solution(self) -> tuple[Tensor, Tensor]:
         means = in_float64(self.means)
         shared = in_float64(self.scatter) / in_float64(self.counts.sum().clamp(min=1))
+        if not shared.any():  # an image a class, or the same ones: nothing but distances is known
+            shared = torch.eye(len(shared)).to(shared)
         spread = shared.diagonal().mean()
-        if spread == 0:  # an image a class, or the same ones: nothing but distances is known
-            shared, spread = torch.eye(len(shared)).to(shared), 1.0
         shared = (1 - self.shrinkage) * shared
         shared.diagonal().add_(self.shrinkage * spread)
         weights = torch.cholesky_solve(means.T, torch.linalg.cholesky(shared))

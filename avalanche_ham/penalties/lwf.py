@@ -28,7 +28,7 @@ class LwFPenalty:
         check_range("lwf_strength", strength, 0.0, float("inf"))
         check_range("lwf_temperature", temperature, 0.0, float("inf"), open_low=True)
         self.strength, self.temperature = strength, temperature
-        self.teacher: torch.nn.Module | None = None
+        self.teacher: Any = None  # the model as it was
 
     def __repr__(self) -> str:
         return f"LwFPenalty(strength={self.strength}, temperature={self.temperature})"

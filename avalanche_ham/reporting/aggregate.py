@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from avalanche_ham.reporting.paper import Value
+from avalanche_ham.runs.records import Record
 
 
 @dataclass(frozen=True)
@@ -91,3 +92,14 @@ def sampling_error(row: Sequence[float], images: Sequence[int]) -> float:
     """
     variance = sum(p * (1 - p) / n for p, n in zip(row, images, strict=True))
     return 100 * math.sqrt(variance) / len(row)
+
+
+def counting_error(records: Sequence[Record]) -> tuple[int, float]:
+    """Give how many test images an AA of these runs rests on, and its ``sampling_error``.
+
+    Both are the largest among the runs.
+    """
+    images = max(sum(record["test_images"]) for record in records)
+    finals = [[value or 0.0 for value in record["accuracy_matrix"][-1]] for record in records]
+    errors = [sampling_error(row, r["test_images"]) for row, r in zip(finals, records)]
+    return images, max(errors)

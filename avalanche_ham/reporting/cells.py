@@ -1,142 +1,90 @@
-"""What a table's cell is made of: runs, and what is read from their records."""
+"""A table's cell: the runs that it is made of, and what it shows of their records."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from avalanche_ham.reporting.aggregate import Summary, mean_and_deviation
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import RunConfig
-from avalanche_ham.runs.records import Record
 
-Metric = Callable[[Record], "float | None"]
-
-
-class Cell(Protocol):
-    """Anything that names its runs and can be filled from records."""
-
-    @property
-    def runs(self) -> tuple[RunConfig, ...]:
-        """The runs it needs, one per seed."""
-
-    def fill(self, archive: Archive) -> Summary:
-        """Read the records."""
+Found = Sequence[Sequence[Mapping[str, Any]]]  # of each finished seed: a record, or two to compare
+Statistic = Callable[[Found], Summary]
 
 
 @dataclass(frozen=True)
-class Score:
-    """Mean and deviation over seeds of one number of a record.
+class Cell:
+    """What stands in one place of a table, before the records are read.
 
     Attributes:
-        runs: one per seed; empty for a cell that shows only the paper's value.
-        metric: record -> number; None where the record says nothing.
+        seeds: of each seed its run, or the two that are compared; none for mere words.
+        statistic: records of the seeds whose runs are all finished -> what is shown.
         paper: the paper's value.
         data: whether the data set is there.
     """
 
-    runs: tuple[RunConfig, ...]
-    metric: Metric
+    seeds: tuple[tuple[RunConfig, ...], ...]
+    statistic: Statistic
     paper: Value | None = None
     data: bool = True
 
-    def no_data(self, archive: Archive) -> bool:
-        """Whether the data set is not there and nobody has brought results from elsewhere."""
-        return not self.data and not any(archive.knows(c.benchmark) for c in self.runs)
+    @property
+    def runs(self) -> tuple[RunConfig, ...]:
+        """All runs that it needs."""
+        return sum(self.seeds, ())
 
     def fill(self, archive: Archive) -> Summary:
         """Read the records; a run whose number is undefined is not missing."""
-        values: list[float] = []
-        missing = failed = 0
-        for config in self.runs:
-            record = archive.record(config)
-            if record is None:
-                if archive.failure(config):
-                    failed += 1
-                else:
-                    missing += 1
-            elif (number := self.metric(record)) is not None:
-                values.append(number)
-        mean, std = mean_and_deviation(values)
-        undefined = len(self.runs) - len(values) - missing - failed
-        gone = self.no_data(archive)
-        return Summary(mean, std, len(values), missing, failed, undefined, self.paper, no_data=gone)
+        found, failed = [], 0
+        for runs in self.seeds:
+            records = [record for run in runs if (record := archive.record(run)) is not None]
+            if len(records) == len(runs):
+                found.append(records)
+            elif any(archive.failure(run) for run in runs):
+                failed += 1
+        # results may have been brought from where the data set is
+        gone = not self.data and not any(archive.knows(run.benchmark) for run in self.runs)
+        return replace(
+            self.statistic(found),
+            missing=len(self.seeds) - len(found) - failed,
+            failed=failed,
+            paper=self.paper,
+            no_data=gone,
+        )
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Mean and deviation over seeds of a difference, seed by seed (paired).
+def mean_of(read: str | Callable[[Mapping[str, Any]], float | None]) -> Statistic:
+    """Show mean and deviation over seeds; of two runs the difference, seed by seed (paired).
 
-    Attributes:
-        left, right: scores over the same seeds; right is subtracted.
-        paper: the paper's value.
+    Args:
+        read: name of a record's entry, or record -> number; None where a record says nothing.
     """
 
-    left: Score
-    right: Score
-    paper: Value | None = None
+    def number(record: Mapping[str, Any]) -> Any:
+        return record.get(read) if isinstance(read, str) else read(record)
 
-    @property
-    def runs(self) -> tuple[RunConfig, ...]:
-        """The runs of both sides."""
-        return self.left.runs + self.right.runs
-
-    def fill(self, archive: Archive) -> Summary:
-        """Subtract where both runs of a seed are there."""
-        values, missing = [], 0
-        for a, b in zip(self.left.runs, self.right.runs, strict=True):
-            records = archive.record(a), archive.record(b)
-            if None in records:
-                missing += 1
-                continue
-            x, y = self.left.metric(records[0]), self.right.metric(records[1])  # type: ignore
-            if x is not None and y is not None:
-                values.append(x - y)
+    def statistic(found: Found) -> Summary:
+        numbers = [[number(record) for record in seed] for seed in found]
+        values = [first - sum(less) for first, *less in numbers if None not in (first, *less)]
         mean, std = mean_and_deviation(values)
-        undefined = len(self.left.runs) - len(values) - missing
-        gone = self.left.no_data(archive)
-        return Summary(mean, std, len(values), missing, 0, undefined, self.paper, no_data=gone)
+        return Summary(mean, std, len(values), undefined=len(found) - len(values))
+
+    return statistic
 
 
-@dataclass(frozen=True)
-class Words:
-    """Words about the finished runs, such as which group a task joined.
+def words_of(say: Callable[[Mapping[str, Any]], str]) -> Statistic:
+    """Show words about each run, such as which group a task joined; equal ones once."""
 
-    Attributes:
-        runs: one per seed.
-        say: record -> words; equal ones are said once.
-    """
+    def statistic(found: Found) -> Summary:
+        words = ", ".join(dict.fromkeys(filter(None, (say(record) for (record,) in found))))
+        return Summary(n=len(found), text=words or None)
 
-    runs: tuple[RunConfig, ...]
-    say: Callable[[Record], str]
-
-    def fill(self, archive: Archive) -> Summary:
-        """Read the records."""
-        records = [archive.record(config) for config in self.runs]
-        found = [self.say(record) for record in records if record is not None]
-        words = ", ".join(dict.fromkeys(filter(None, found)))
-        return Summary(n=len(found), missing=len(records) - len(found), text=words or None)
+    return statistic
 
 
-@dataclass(frozen=True)
-class Fixed:
-    """Words that need no run."""
-
-    text: str
-    runs: tuple[RunConfig, ...] = ()
-
-    def fill(self, archive: Archive) -> Summary:
-        """Give the words."""
-        return Summary(text=self.text)
-
-
-def number(key: str) -> Metric:
-    """Make a metric that reads a record's entry."""
-    return lambda record: record.get(key)
-
-
-def last_of(key: str, *, scale: float = 1.0) -> Metric:
-    """Make a metric that reads the last entry of a record's list, times a factor."""
-    return lambda record: scale * record[key][-1] if record.get(key) else None
+def last_of(key: str, *, scale: float = 1.0) -> Statistic:
+    """Show the last entry of a record's list, times a factor."""
+    return mean_of(lambda record: scale * record[key][-1] if record.get(key) else None)

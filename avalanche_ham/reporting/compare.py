@@ -2,120 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from avalanche_ham.benchmarks.registry import title_of
-from avalanche_ham.evaluation.significance import Interval, over_images, over_seeds
 from avalanche_ham.reporting.aggregate import Summary
-from avalanche_ham.reporting.cells import Difference, Score, number
-from avalanche_ham.reporting.methods import HEADS, LABELS
+from avalanche_ham.reporting.cells import Found, Statistic, mean_of
+from avalanche_ham.reporting.methods import LABELS
+from avalanche_ham.reporting.noise import interval_over_images, interval_over_seeds
 from avalanche_ham.reporting.paper import DATA_SETS
 from avalanche_ham.reporting.setup import Setup
-from avalanche_ham.reporting.table import Block, Column, Row, Table
-from avalanche_ham.runs.archive import Archive
-from avalanche_ham.runs.config import RunConfig
-from avalanche_ham.runs.packed import unpack
-from avalanche_ham.runs.records import Record
+from avalanche_ham.reporting.table import HEADS, Column, Line, Table
+
+if TYPE_CHECKING:
+    from avalanche_ham.evaluation.significance import Interval
 
 
 def table_compare(setup: Setup) -> Table:
-    """Give a block per data set and length; a line per head. ``methods`` are the two."""
-    ours, theirs = setup.methods or ("ham", "frozen")
-    names = [LABELS.get(method, method) for method in (ours, theirs)]
-    columns = (
-        *(Column(f"{name}, AA (%)") for name in names),
-        Column("difference"),
-        Column("95 % over seeds"),
-        Column("95 % over test images"),
+    """Give a block per data set and length, a row per head; ``setup.methods`` are the two."""
+    ours, theirs = (Line(LABELS.get(m, m), m) for m in setup.methods or ("ham", "frozen"))
+    over_seeds, over_images = _words(interval_over_seeds), _words(interval_over_images)
+    return Table(
+        f"{ours.label} against {theirs.label}",
+        columns=[
+            *(Column(f"{side.label}, AA (%)", mean_of("aa"), of=side) for side in (ours, theirs)),
+            Column("difference", mean_of("aa"), of=ours, minus=theirs),
+            Column("95 % over seeds", over_seeds, of=ours, minus=theirs),
+            Column("95 % over test images", over_images, of=ours, minus=theirs),
+        ],
+        rows=[Line("")],
+        row_title="Head",
+        benchmarks=sorted(setup.known) or DATA_SETS,
+        lengths=[10, 50],
+        heads=tuple(HEADS),
+        blocks=["benchmark", "n_tasks"],
+        down=["head"],
+        notes=[
+            "difference: the mean over seeds that both have, and its deviation",
+            "over seeds: t interval of the paired differences, what other seeds would bring; over "
+            "test images: bootstrap within tasks, what other images would bring to these very "
+            "runs; an interval without 0 is marked *",
+        ],
     )
-    blocks = []
-    for benchmark in setup.data_sets(tuple(sorted(setup.known)) or DATA_SETS):
-        for n in setup.lengths(benchmark, 10, 50):
-            rows = tuple(
-                _row(setup, ours, theirs, benchmark, n, head) for head in setup.head_names(*HEADS)
-            )
-            title = f"{title_of(benchmark)}, {n} tasks"
-            blocks.append(Block(title, columns, rows, row_title="Head"))
-    notes = (
-        "difference: the mean over seeds that both have, and its deviation",
-        "over seeds: t interval of the paired differences, what other seeds would bring; over test "
-        "images: bootstrap within tasks, what other images would bring to these very runs; an "
-        "interval without 0 is marked *",
-    )
-    return Table("compare", f"{names[0]} against {names[1]}", tuple(blocks), notes)
 
 
-def _row(setup: Setup, ours: str, theirs: str, benchmark: str, n: int, head: str) -> Row:
-    data = setup.has_data(benchmark)
-    left, right = (
-        Score(setup.runs(m, benchmark=benchmark, n_tasks=n, head=head), number("aa"), data=data)
-        for m in (ours, theirs)
-    )
-    cells = (
-        left,
-        right,
-        Difference(left, right),
-        Sureness(left, right),
-        Sureness(left, right, True),
-    )
-    return Row(HEADS[head], cells, ranked=False)
+def _words(interval: Callable[[Found], Interval | str]) -> Statistic:
+    """Show an interval, or why there is none."""
 
+    def statistic(found: Found) -> Summary:
+        words = interval(found)
+        if not isinstance(words, str):
+            words = f"{words.low:+.2f} to {words.high:+.2f}{' *' if words.tells else ''}"
+        return Summary(n=len(found), text=words)
 
-@dataclass(frozen=True)
-class Sureness:
-    """An interval of the difference of two scores over the seeds that both have.
-
-    Attributes:
-        left, right: the scores; right is subtracted.
-        images: over test images instead of seeds.
-    """
-
-    left: Score
-    right: Score
-    images: bool = False
-
-    @property
-    def runs(self) -> tuple[RunConfig, ...]:
-        """The runs of both sides."""
-        return self.left.runs + self.right.runs
-
-    def fill(self, archive: Archive) -> Summary:
-        """Write the interval, or why there is none."""
-        pairs = []
-        for a, b in zip(self.left.runs, self.right.runs, strict=True):
-            mine, other = archive.record(a), archive.record(b)
-            if mine is not None and other is not None:
-                pairs.append((mine, other))
-        missing = len(self.left.runs) - len(pairs)
-        found = interval_over_images(pairs) if self.images else interval_over_seeds(pairs)
-        words = found
-        if isinstance(found, Interval):
-            words = f"{found.low:+.2f} to {found.high:+.2f}{' *' if found.tells else ''}"
-        return Summary(n=len(pairs), missing=missing, text=str(words))
-
-
-def interval_over_seeds(pairs: list[tuple[Record, Record]]) -> Interval | str:
-    """Give the interval over seeds, or in words why there is none."""
-    scores: tuple[dict[int, float], dict[int, float]] = {}, {}
-    for pair in pairs:
-        for side, record in zip(scores, pair, strict=True):
-            if record["aa"] is not None:
-                side[record["seed"]] = record["aa"]
-    return over_seeds(*scores) or f"seeds in common: {len(pairs)}"
-
-
-def interval_over_images(pairs: list[tuple[Record, Record]]) -> Interval | str:
-    """Give the interval over test images, or in words why there is none."""
-    if not pairs:
-        return "no pair"
-    for a, b in pairs:
-        if a["right"] is None or b["right"] is None:
-            return "which images were right is not on record"
-        if any(a[key] != b[key] for key in ("images_digest", "class_order_hash")):  # type: ignore
-            return "on different images"
-    sizes = [a["test_images"] for a, _ in pairs]
-    left, right = (
-        [unpack(str(pair[side]["right"]), sum(n)) for pair, n in zip(pairs, sizes)]
-        for side in (0, 1)
-    )
-    return over_images(left, right, sizes)
+    return statistic

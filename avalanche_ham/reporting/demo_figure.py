@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from itertools import accumulate
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
 from avalanche_ham.benchmarks import BENCHMARKS
@@ -24,7 +23,7 @@ GREY = "#666666"
 LABEL_GAP = 6.5  # percent between two names at the right of the accuracy panel
 
 
-def draw_demo(records: Mapping[str, dict[str, Any]], path: Path) -> None:
+def draw_demo(records: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """Draw three panels from records and write them as a PNG file.
 
     Left: mean accuracy over the tasks seen so far, one line a record, and what guessing
@@ -36,38 +35,31 @@ def draw_demo(records: Mapping[str, dict[str, Any]], path: Path) -> None:
             (a HAM run) gives the middle and the right panel.
         path: of the file; its folder exists.
     """
-    figure = Figure(figsize=(13.5, 4.4))
-    figure.set_layout_engine("constrained", wspace=0.06)
-    canvas = FigureCanvasAgg(figure)
+    figure = Figure(figsize=(13.5, 4.4), layout=ConstrainedLayoutEngine(wspace=0.06))
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.35, 1, 1.15))
-    ham = next(record for record in records.values() if record["groups"])
     draw_accuracy(left, records)
+    ham = next(record for record in records.values() if record["groups"])
     draw_similarities(middle, ham)
     draw_alphas(right, ham["groups"])
-    content = io.BytesIO()
-    canvas.figure.savefig(content, format="png", dpi=150)
-    path.write_bytes(content.getvalue())
+    figure.savefig(path, format="png", dpi=150)
 
 
-def draw_accuracy(axes: Axes, records: Mapping[str, dict[str, Any]]) -> None:
+def draw_accuracy(axes: Axes, records: Mapping[str, Mapping[str, Any]]) -> None:
     """Draw the mean accuracy over the tasks seen so far, in percent, and chance."""
-    first = next(iter(records.values()))
-    n_tasks = first["n_tasks"]
+    n_tasks, benchmark = next((r["n_tasks"], r["benchmark"]) for r in records.values())
     tasks = np.arange(1, n_tasks + 1)
     ends = []
     for (name, record), (colour, marker, line) in zip(records.items(), METHOD_STYLES):
-        rows = enumerate(record["accuracy_matrix"], 1)
-        means = [100 * np.mean(row[:t]) for t, row in rows]
+        means = [100 * np.mean(row[:t]) for t, row in enumerate(record["accuracy_matrix"], 1)]
         axes.plot(tasks, means, line, color=colour, marker=marker, lw=2, clip_on=False)
         ends.append((means[-1], f"{name}  {means[-1]:.0f} %", colour))
-    chance = _chance(first["benchmark"], n_tasks)
+    chance = _chance(benchmark, n_tasks)
     axes.plot(tasks, chance, ":", color=GREY, lw=1.5)
     ends.append((chance[-1], f"guessing  {chance[-1]:.0f} %", GREY))
     axes.hlines(range(0, 101, 20), 1, n_tasks, color="#dddddd", lw=0.7, zorder=0)
     _label_ends(axes, ends, n_tasks)
     _dress(axes, "Accuracy on all tasks so far", n_tasks)
-    axes.set_ylabel("mean accuracy (%)")
-    axes.set_ylim(0, 102)
+    axes.set(ylabel="mean accuracy (%)", ylim=(0, 102))
 
 
 def _chance(benchmark: str, n_tasks: int) -> list[float]:
@@ -89,8 +81,7 @@ def _label_ends(axes: Axes, ends: list[tuple[float, str, str]], n_tasks: int) ->
 def _dress(axes: Axes, title: str, n_tasks: int) -> None:
     """Give a panel over tasks its title, its ticks and no more frame than it needs."""
     axes.set_title(title, loc="left")
-    axes.set_xlabel("tasks learned")
-    axes.set_xticks(range(1, n_tasks + 1))
+    axes.set(xlabel="tasks learned", xticks=range(1, n_tasks + 1))
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines["bottom"].set_bounds(1, n_tasks)
 
@@ -99,9 +90,8 @@ def draw_similarities(axes: Axes, record: Mapping[str, Any]) -> None:
     """Draw each new adapter's similarity to the groups of its time, its own group framed."""
     groups, options = record["groups"], record["hyperparameters"]
     members, seen = groups["members"], groups["similarities"]
-    table = np.full((len(members), max(members) + 1), np.nan)
-    for task, row in enumerate(seen):
-        table[task, : len(row)] = row
+    gaps = [np.nan] * (max(members) + 1)
+    table = np.array([[*row, *gaps[len(row) :]] for row in seen], float)
     top = max(0.05, np.nanmax(table, initial=0.0))
     digits = 3 if top < 0.1 else 2
     # shades stop at a middle grey: black numbers and coloured frames stay readable
@@ -153,7 +143,6 @@ def draw_alphas(axes: Axes, groups: Mapping[str, Any]) -> None:
         )  # fmt: skip
     axes.axhline(alphas[0]["start"][0], color=GREY, ls=":", lw=1.2, zorder=0)
     _dress(axes, "Importance alpha after each task (Eq. 4)", n_tasks)
-    axes.set_xlabel("tasks learned\nopen: a new adapter's; filled: a group's")
-    axes.set_ylabel("alpha")
-    axes.set_xlim(0.8, 1.2 * n_tasks)
+    kinds = "tasks learned\nopen: a new adapter's; filled: a group's"
+    axes.set(xlabel=kinds, ylabel="alpha", xlim=(0.8, 1.2 * n_tasks))
     axes.ticklabel_format(axis="y", useOffset=False)

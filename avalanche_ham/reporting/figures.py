@@ -2,38 +2,106 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from avalanche_ham.reporting.comparison import figure_2, figure_3
+from avalanche_ham.benchmarks.registry import entry_of
+from avalanche_ham.reporting import paper
+from avalanche_ham.reporting.aggregate import Summary
+from avalanche_ham.reporting.cells import Cell, last_of, mean_of
+from avalanche_ham.reporting.comparison import AA, FEED_TIME, LENGTH, TRAINING, printed
 from avalanche_ham.reporting.formats import comma_separated
-from avalanche_ham.reporting.plot_groups import groups_table, plot_groups
-from avalanche_ham.reporting.plots import plot_lengths, plot_times
-from avalanche_ham.reporting.style import save, styled
-from avalanche_ham.reporting.table import FilledTable, Table
+from avalanche_ham.reporting.layout import Sheet
+from avalanche_ham.reporting.methods import every_method, plain_methods
+from avalanche_ham.reporting.paper import Value
+from avalanche_ham.reporting.setup import Setup
+from avalanche_ham.reporting.table import Column, Line, Place, Table
 from avalanche_ham.runs.archive import Archive
 
-FIGURES = {
-    "2": figure_2,
-    "3": figure_3,
-    "extra": groups_table,
-}  # name -> the runs it shows
+TIMED = ("ham", "sd_lora", "inflora")  # the methods that the paper times
+
+
+def _lengths(benchmark: str) -> list[int]:
+    """Give the paper's four lengths, or smaller ones where the data set has not the classes."""
+    most = entry_of(benchmark).n_classes or 100
+    return [n for n in (2, 5, 10, 20, 50, 100) if n <= most][-4:]
+
+
+def _compared(setup: Setup, place: Place) -> Iterator[Line]:
+    """List what the user named, or what the paper has."""
+    for line in every_method(setup, place):
+        if setup.methods or (line.method in paper.METHODS and not line.options):
+            yield line
+
+
+def _printed_by_length(line: Line, place: Place) -> Value | None:
+    found = printed(paper.TABLE_1)(line, place)
+    if found is None and (line.method, place.benchmark) == ("ham", "cifar100"):
+        return paper.HAM_BY_LENGTH.get(place.n_tasks)
+    return found
+
+
+def _timed(setup: Setup, place: Place) -> list[Line]:
+    """List HAM, then what the paper times it against, then the rest."""
+    lines = plain_methods(setup, place)
+    return sorted(lines, key=lambda r: TIMED.index(r.method) if r.method in TIMED else len(TIMED))
+
+
+# the last evaluation runs over all test images, with the final model
+_INFERENCE = mean_of(lambda record: record["eval_seconds"][-1] / record["n_tasks"])
+FIGURES: dict[str, Table] = {
+    "2": Table(
+        "Figure 2. AA (%) over the number of tasks",
+        columns=[replace(AA, title="", paper=_printed_by_length)],
+        rows=_compared,
+        benchmarks=paper.DATA_SETS,
+        lengths=_lengths,
+        blocks=["benchmark", "head"],
+    ),
+    "3": Table(
+        "Figure 3. Time per task",
+        columns=[
+            replace(TRAINING, best="min", digits=3),
+            Column("inference, s per task", _INFERENCE, best="min", digits=3),
+        ],
+        rows=_timed,
+        notes=[
+            "the paper prints no times; it calls HAM roughly twice as fast as SD-LoRA",
+            FEED_TIME,
+        ],
+    ),
+    "extra": Table(
+        "Groups, alphas and stored parameters",
+        columns=[
+            Column("AA", mean_of("aa"), best="max"),
+            Column("stored parameters", last_of("stored_parameters"), best="min", digits=0),
+        ],
+        rows=plain_methods,
+        lengths=[LENGTH],
+    ),
+}
 
 
 def draw(
-    name: str, filled: FilledTable, table: Table, archive: Archive, folder: Path
+    name: str, filled: Sheet[Summary], sheet: Sheet[Cell], archive: Archive, folder: Path
 ) -> list[Path]:
     """Draw a figure into a folder.
 
     Args:
         name: one of ``FIGURES``.
         filled: the figure's numbers, with notes.
-        table: the same before it was filled.
+        sheet: the same before it was filled.
         archive: the records.
         folder: made if it does not exist.
 
     Returns:
         The paths of the pictures (PNG and SVG), of the numbers (CSV) and of the notes.
     """
+    from avalanche_ham.reporting.plot_groups import plot_groups
+    from avalanche_ham.reporting.plots import plot_lengths, plot_times
+    from avalanche_ham.reporting.style import save, styled  # matplotlib takes half a second
+
     stem = folder / f"figure_{name}"
     with styled():
         if name == "2":
@@ -42,8 +110,8 @@ def draw(
             paths = save(plot_times(filled), stem)
         else:
             paths = []
-            for index, block in enumerate(table.blocks, 1):
-                part = f"figure_{name}_{index}" if len(table.blocks) > 1 else stem.name
+            for index, block in enumerate(sheet.blocks, 1):
+                part = f"{stem.name}_{index}" if len(sheet.blocks) > 1 else stem.name
                 paths += save(plot_groups(block, archive), folder / part)
     numbers, notes = stem.with_suffix(".csv"), stem.with_suffix(".txt")
     numbers.write_text(comma_separated(filled), encoding="utf-8")

@@ -7,22 +7,23 @@ import io
 from collections.abc import Callable
 
 from avalanche_ham.reporting.aggregate import Summary
-from avalanche_ham.reporting.paper import Value
-from avalanche_ham.reporting.table import Column, FilledBlock, FilledTable
+from avalanche_ham.reporting.layout import Block, Sheet
+from avalanche_ham.reporting.table import Column
 
 MISSING = "–"
+NEAR = "≈"
 CSV_COLUMNS = (
     "block", "row", "column", "mean", "std", "seeds", "missing", "failed", "no_data", "text",
-    "paper", "paper_std", "best",
+    "paper", "paper_std", "best", "near",
 )  # fmt: skip
 
 
-def markdown(table: FilledTable) -> str:
+def markdown(table: Sheet[Summary]) -> str:
     """Write a table as Markdown: a heading, a table per block, and the notes as a list."""
     parts = [f"## {table.title}"]
     for block in table.blocks:
         head, *rows = _grid(block, bold="**{}**".format)
-        lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+        lines = [head, ("---", *["---:"] * (len(head) - 1)), *rows]
         cells = [[word.replace("|", "\\|") for word in line] for line in lines]
         parts.append(f"### {block.title}")
         parts.append("\n".join("| " + " | ".join(line) + " |" for line in cells))
@@ -31,7 +32,7 @@ def markdown(table: FilledTable) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def latex(table: FilledTable) -> str:
+def latex(table: Sheet[Summary]) -> str:
     """Write a table as LaTeX: one ``tabular`` per block; needs the package booktabs."""
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape(table.title)}}}"]
     for block in table.blocks:
@@ -45,35 +46,24 @@ def latex(table: FilledTable) -> str:
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
-def comma_separated(table: FilledTable) -> str:
+def comma_separated(table: Sheet[Summary]) -> str:
     """Write a table as CSV, a line per cell, numbers unrounded; without the notes."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for block in table.blocks:
         for row in block.rows:
-            for column, cell, best in zip(block.columns, row.cells, row.best):
-                paper = cell.paper or ("", "")
-                writer.writerow(
-                    [
-                        block.title,
-                        row.label,
-                        column.title,
-                        cell.mean,
-                        cell.std,
-                        cell.n,
-                        cell.missing,
-                        cell.failed,
-                        int(cell.no_data),
-                        cell.text,
-                        *paper,
-                        int(best),
-                    ]
-                )
+            near_ones = row.near or (False,) * len(row.cells)
+            marks = zip(row.best, near_ones)
+            for column, cell, (best, near) in zip(block.columns, row.cells, marks):
+                where = (block.title, row.label, column.title)
+                counts = (cell.n, cell.missing, cell.failed, int(cell.no_data))
+                rest = (cell.text, *(cell.paper or ("", "")), int(best), int(near))
+                writer.writerow((*where, cell.mean, cell.std, *counts, *rest))
     return stream.getvalue()
 
 
-FORMATS: dict[str, Callable[[FilledTable], str]] = {
+FORMATS: dict[str, Callable[[Sheet[Summary]], str]] = {
     "markdown": markdown,
     "csv": comma_separated,
     "latex": latex,
@@ -82,23 +72,21 @@ SUFFIXES = {".md": "markdown", ".csv": "csv", ".tex": "latex"}
 
 
 def _grid(
-    block: FilledBlock, *, bold: Callable[[str], str], clean: Callable[[str], str] = str
-) -> list[list[str]]:
+    block: Block[Summary], *, bold: Callable[[str], str], clean: Callable[[str], str] = str
+) -> list[tuple[str, ...]]:
     """Lay a block out as words, heading first; a column with the paper's values beside it."""
-    beside = [any(row.cells[i].paper for row in block.rows) for i in range(len(block.columns))]
-    head = [block.row_title]
-    for column, has_paper in zip(block.columns, beside):
-        head += [column.title, "paper"] if has_paper else [column.title]
-    lines = [[clean(word) for word in head]]
-    for row in block.rows:
-        line = [clean(row.label)]
-        for column, cell, best, has_paper in zip(block.columns, row.cells, row.best, beside):
-            mean, rest = cell_words(cell, column)
-            line.append((bold(clean(mean)) if best else clean(mean)) + clean(rest))
-            if has_paper:
-                line.append(clean(value_words(cell.paper, column)))
-        lines.append(line)
-    return lines
+    grid = [[clean(word) for word in (block.row_title, *(row.label for row in block.rows))]]
+    for i, column in enumerate(block.columns):
+        grid.append([clean(column.title)])
+        for row in block.rows:
+            mean, rest = map(clean, cell_words(row.cells[i], column))
+            close = f" {NEAR}" if row.near and row.near[i] else ""
+            grid[-1].append((bold(mean) if row.best[i] else mean) + rest + clean(close))
+        papers = [row.cells[i].paper for row in block.rows]
+        if any(papers):
+            printed = [Summary(*value) if value else Summary(text="") for value in papers]
+            grid.append(["paper", *(clean("".join(cell_words(p, column))) for p in printed)])
+    return list(zip(*grid))
 
 
 def cell_words(cell: Summary, column: Column) -> tuple[str, str]:
@@ -108,12 +96,10 @@ def cell_words(cell: Summary, column: Column) -> tuple[str, str]:
     """
     if cell.text is not None:
         return cell.text, ""
+    if cell.mean is None and cell.failed:
+        return "failed", f" ({cell.failed} of {cell.total})"
     if cell.mean is None:
-        if cell.failed:
-            return "failed", f" ({cell.failed} of {cell.total})"
-        if cell.no_data:
-            return "no data", ""
-        return (MISSING, "") if cell.total or cell.paper is None else ("", "")
+        return "no data" if cell.no_data else MISSING, ""
     spread = cell.std if column.deviation else None
     rest = "" if spread is None else f" ± {spread:.{column.digits}f}"
     if cell.n < cell.total:
@@ -122,21 +108,14 @@ def cell_words(cell: Summary, column: Column) -> tuple[str, str]:
     return f"{cell.mean:.{column.digits}f}", rest
 
 
-def value_words(value: Value | None, column: Column) -> str:
-    """Say one of the paper's values."""
-    if value is None:
-        return ""
-    std = "" if value.std is None else f" ± {value.std:.{column.digits}f}"
-    return f"{value.mean:.{column.digits}f}{std}"
-
-
-LATEX = {
+LATEX: dict[str, str | int | None] = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "±": r"$\pm$", "–": "--", "×": r"$\times$", "<": r"\textless{}", ">": r"\textgreater{}",
+    "±": r"$\pm$", "≈": r"$\approx$", "–": "--", "×": r"$\times$", "<": r"\textless{}",
+    ">": r"\textgreater{}",
 }  # fmt: skip
 
 
 def escape(text: str) -> str:
     """Write text so that LaTeX prints it as it is."""
-    return "".join(LATEX.get(letter, letter) for letter in text)
+    return text.translate(str.maketrans(LATEX))

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import stats
-
 from avalanche_ham.benchmarks.registry import title_of
-from avalanche_ham.reporting.aggregate import sampling_error
+from avalanche_ham.errors import HamError
+from avalanche_ham.reporting.aggregate import counting_error
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import RunConfig
+from avalanche_ham.runs.identity import identity_in, identity_of
 from avalanche_ham.runs.records import Record
 
 HEADS = {"frozen": ("ncm", "ridge"), "joint": ("linear", "ridge")}
@@ -70,7 +70,8 @@ def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
     Args:
         archive: of any runs.
         like: entries that a record must have, such as ``backbone``, ``image_size``, ``benchmark``,
-            ``preset``; records that tested on held-out training images do not count.
+            ``preset``; records that tested on held-out training images, or with options that
+            are not the preset's, do not count.
 
     Returns:
         None unless there are records of frozen features and of joint training, ridge heads.
@@ -79,7 +80,8 @@ def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
     found = [r for r in archive.all_records() if all(r.get(k) == v for k, v in wanted.items())]
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in found:
-        groups[record["method"], record["head"]].append(record)
+        if record["head"] in HEADS.get(record["method"], ()) and _is_plain(record):
+            groups[record["method"], record["head"]].append(record)
     scores = {
         key: statistics.fmean([r["aa"] or 0.0 for r in groups[key]])
         for key in ((m, h) for m, heads in HEADS.items() for h in heads)
@@ -87,13 +89,17 @@ def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
     }
     if not {("frozen", "ridge"), ("joint", "ridge")} <= set(scores):
         return None
-    errors = [sampling_error(_final(r), r["test_images"]) for r in groups["frozen", "ridge"]]
-    images = max(sum(r["test_images"]) for r in groups["frozen", "ridge"])
-    return Headroom(scores, images, max(errors), pooled_deviation(found))
+    return Headroom(scores, *counting_error(groups["frozen", "ridge"]), pooled_deviation(found))
 
 
-def _final(record: Record) -> list[float]:
-    return [value or 0.0 for value in record["accuracy_matrix"][-1]]
+def _is_plain(record: Record) -> bool:
+    """Whether a run has no options but its preset's; others are other instruments."""
+    keys = ("method", "head", "benchmark", "n_tasks", "seed", "preset", "backbone", "image_size")
+    plain = RunConfig(**{key: record[key] for key in keys})  # type: ignore[literal-required]
+    try:
+        return identity_in(record).asked == identity_of(plain).asked
+    except HamError:  # a preset or an option that is no more
+        return False
 
 
 def pooled_deviation(records: Sequence[Record]) -> float | None:
@@ -124,6 +130,8 @@ def seeds_needed(deviation: float, difference: float) -> int:
         deviation: s, of one method's AA over seeds, in points.
         difference: d, in points, above 0.
     """
+    from scipy import stats  # takes half a second, for which a table need not wait
+
     for n in range(2, MOST):
         if stats.t.ppf(0.975, 2 * n - 2) * deviation * math.sqrt(2 / n) <= difference:
             return n
@@ -144,6 +152,24 @@ def report(found: Headroom, *, benchmark: str, backbone: str, image_size: int) -
         words = ", ".join(f"{d:g} points {seeds_needed(found.deviation, d)}" for d in DIFFERENCES)
         spread = f"Over seeds an AA deviates by {found.deviation:.2f} points"
         yield f"{spread}; seeds needed for a difference of {words}."
+
+
+def overview(archive: Archive) -> Iterator[str]:
+    """Give a Markdown table of every instrument on record, a line each, the roomiest first."""
+    keys = ("preset", "backbone", "image_size", "benchmark")
+    places = {tuple(record.get(key) for key in keys) for record in archive.all_records()}
+    found = [(place, headroom(archive, dict(zip(keys, place, strict=True)))) for place in places]
+    known = [(place, room) for place, room in found if room is not None]
+    columns = [f"{method}, {head}" for method, heads in HEADS.items() for head in heads]
+    titles = ("data", "backbone", "px", "preset", *columns, "headroom", "test images", "error")
+    yield f"| {' | '.join(titles)} |"
+    yield "|---|---" + "|---:" * (len(titles) - 2) + "|"
+    for (preset, backbone, size, data), room in sorted(known, key=lambda pair: -pair[1].points):
+        scores = (room.scores.get((m, h)) for m, heads in HEADS.items() for h in heads)
+        cells = [title_of(str(data)), str(backbone).partition(".")[0], size, preset]
+        cells += ["–" if score is None else f"{score:.1f}" for score in scores]
+        cells += [f"**{room.points:.1f}**", room.images, f"{room.error:.1f}"]
+        yield f"| {' | '.join(map(str, cells))} |"
 
 
 def verdict(found: Headroom) -> str:

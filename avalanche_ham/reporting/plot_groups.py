@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from avalanche_ham.benchmarks.registry import title_of
-from avalanche_ham.reporting.cells import Score, last_of, number
-from avalanche_ham.reporting.comparison import LENGTH
-from avalanche_ham.reporting.methods import HEADS, LABELS, method_rows
-from avalanche_ham.reporting.setup import Setup
+from avalanche_ham.reporting.cells import Cell
+from avalanche_ham.reporting.layout import Block, Row
+from avalanche_ham.reporting.methods import HAM
 from avalanche_ham.reporting.style import (
     ACCENT,
     COLOURS,
@@ -22,59 +19,31 @@ from avalanche_ham.reporting.style import (
     name_ends,
     new_figure,
 )
-from avalanche_ham.reporting.table import Block, Column, Row, Table
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.records import Record
 
-HAM = LABELS["ham"]
 
-
-def groups_table(setup: Setup) -> Table:
-    """The runs behind the extra figure: all methods of Table 1, with what they keep."""
-    columns = (
-        Column("AA", best="max"),
-        Column("stored parameters", best="min", digits=0),
-    )
-    blocks = []
-    for benchmark in setup.data_sets(("cifar100",)):
-        for n in setup.lengths(benchmark, LENGTH):
-            for head in setup.head_names("linear"):
-                rows = []
-                for row in method_rows(setup, head=head, heads=(head,)):
-                    if row.options or row.is_bound:
-                        continue
-                    runs = setup.runs(row.method, benchmark=benchmark, n_tasks=n, head=head)
-                    scores = (number("aa"), last_of("stored_parameters"))
-                    data = setup.has_data(benchmark)
-                    cells = tuple(Score(runs, score, data=data) for score in scores)
-                    rows.append(Row(row.label, cells))
-                title = f"{title_of(benchmark)}, {n} tasks, {HEADS[head]}"
-                blocks.append(Block(title, columns, tuple(rows)))
-    return Table("figure extra", "Groups, alphas and stored parameters", tuple(blocks))
-
-
-def plot_groups(block: Block, archive: Archive) -> Figure:
+def plot_groups(block: Block[Cell], archive: Archive) -> Figure:
     """Draw similarity and grouping map, alphas and parameter growth of one block.
 
     The first two panels show HAM's run with the first seed.
     """
-    figure = new_figure(7.0, 7.6)
-    grid = figure.add_gridspec(3, 1, height_ratios=(0.7, 1.1, 2.4))
-    figure.suptitle(block.title, fontsize=9)
     curves = {row.label: _first(row, archive) for row in block.rows}
-    if not any(curves.values()):
-        figure.text(0.5, 0.4, "no finished run yet", ha="center")
+    known = {label: record for label, record in curves.items() if record is not None}
+    figure = new_figure(7.0, 7.6, empty=not known)
+    figure.suptitle(block.title, fontsize=9)
+    if not known:
         return figure
+    grid = figure.add_gridspec(3, 1, height_ratios=(0.7, 1.1, 2.4))
     axes = [figure.add_subplot(grid[i]) for i in range(3)]
-    ham = curves.get(HAM)
-    if ham is not None:
-        _draw_map(axes[0], ham)
-        _draw_alphas(axes[1], ham)
-    _draw_growth(axes[2], {k: r for k, r in curves.items() if r is not None})
+    if HAM in known:
+        _draw_map(axes[0], known[HAM])
+        _draw_alphas(axes[1], known[HAM])
+    _draw_growth(axes[2], known)
     return figure
 
 
-def _first(row: Row, archive: Archive) -> Record | None:
+def _first(row: Row[Cell], archive: Archive) -> Record | None:
     records = (archive.record(config) for config in row.cells[0].runs)
     return next((record for record in records if record is not None), None)
 
@@ -88,21 +57,21 @@ def _draw_map(axes: Any, record: Record) -> None:
         [row[j] if j < len(row) else float("nan") for row in similarities] for j in range(count)
     ]
     known = [abs(v) for row in similarities for v in row] or [1.0]
-    limit = max(max(known), 1e-6)
-    norm = TwoSlopeNorm(0, -limit, limit)
+    limit = max(*known, 1e-6)
     tasks = len(members)
     image = axes.imshow(
         matrix,
         aspect="auto",
         cmap="PuOr",
-        norm=norm,
+        vmin=-limit,
+        vmax=limit,
         extent=(0.5, tasks + 0.5, count - 0.5, -0.5),
         interpolation="nearest",
     )
     axes.plot(range(1, tasks + 1), members, "o", color="black", fillstyle="none", markersize=4)
     axes.set_yticks(range(count), [f"group {j}" for j in range(count)])
     axes.grid(visible=False)
-    axes.set_title("cosine with each group (colour) and the group joined (ring)", loc="left")
+    axes.set(title="cosine with each group (colour) and the group joined (ring)")
     axes.figure.colorbar(image, ax=axes, pad=0.02, fraction=0.05)
 
 
@@ -117,7 +86,7 @@ def _draw_alphas(axes: Any, record: Record) -> None:
         colour = ACCENT if group == 0 else COLOURS[(group - 1) % len(COLOURS)]
         axes.plot(*zip(*known), color=colour, linewidth=1.4)
         names.append(End(*known[-1], f"group {group}", colour))
-    axes.set_title("alphas after each task", loc="left")
+    axes.set(title="alphas after each task")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     name_ends(axes, names, gap=0.11)
 
@@ -127,16 +96,8 @@ def _draw_growth(axes: Any, records: dict[str, Record]) -> None:
     for index, (label, record) in enumerate(records.items()):
         stored = record["stored_parameters"]
         look = look_of(index, accent=label == HAM)
-        axes.plot(
-            range(1, len(stored) + 1),
-            stored,
-            color=look.colour,
-            linestyle=look.dash,
-            linewidth=look.width,
-        )
+        axes.plot(range(1, len(stored) + 1), stored, **look.line)
         names.append(End(len(stored), stored[-1], label, look.colour, label == HAM))
-    axes.set_title("stored parameters (non-zero entries)", loc="left")
-    axes.set_xlabel("tasks")
-    axes.set_yscale("log")
+    axes.set(title="stored parameters (non-zero entries)", xlabel="tasks", yscale="log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     name_ends(axes, names, gap=0.052)

@@ -7,7 +7,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from avalanche_ham.reporting.methods import LABELS
+from avalanche_ham.reporting.aggregate import Summary
+from avalanche_ham.reporting.layout import Block, Row, Sheet
+from avalanche_ham.reporting.methods import HAM
 from avalanche_ham.reporting.style import (
     ACCENT,
     GREY,
@@ -16,12 +18,9 @@ from avalanche_ham.reporting.style import (
     name_ends,
     new_figure,
 )
-from avalanche_ham.reporting.table import FilledBlock, FilledRow, FilledTable
-
-HAM = LABELS["ham"]
 
 
-def plot_lengths(table: FilledTable) -> Figure:
+def plot_lengths(table: Sheet[Summary]) -> Figure:
     """Draw Figure 2: a panel per block, a line per method with a band of one deviation.
 
     Every line is named at its end. The paper's HAM, where it prints a number, is grey.
@@ -29,89 +28,70 @@ def plot_lengths(table: FilledTable) -> Figure:
     Args:
         table: columns are numbers of tasks, titled ``"<n> tasks"``.
     """
-    blocks = [block for block in table.blocks if _has_numbers(block)]
+    blocks = _with_numbers(table)
     columns = min(2, max(1, len(blocks)))
     lines = max(1, math.ceil(len(blocks) / columns))
-    figure = new_figure(4.6 * columns, 3.6 * lines)
+    figure = new_figure(4.6 * columns, 3.6 * lines, empty=not blocks)
     for position, block in enumerate(blocks, 1):
         axes = figure.add_subplot(lines, columns, position)
-        lengths = [int(column.title.split()[0]) for column in block.columns]
-        _draw_lines(axes, block, lengths)
-        axes.set_title(block.title, loc="left")
-        axes.set_xlabel("number of tasks")
-        axes.set_ylabel("AA (%)")
-    return _or_empty(figure, blocks)
+        _draw_lines(axes, block, [int(column.title.split()[0]) for column in block.columns])
+        axes.set(title=block.title, xlabel="number of tasks", ylabel="AA (%)")
+    return figure
 
 
-def _draw_lines(axes: Any, block: FilledBlock, lengths: list[int]) -> None:
+def _draw_lines(axes: Any, block: Block[Summary], lengths: list[int]) -> None:
     places = [math.log10(n) for n in lengths]  # equal ratios are equally far apart
-    ends = []
+    ends: list[End] = []
+    theirs: list[End] = []
     for index, row in enumerate(block.rows):
-        points = [(x, c) for x, c in zip(places, row.cells) if c.mean is not None]
+        accent = row.label == HAM
+        printed = [(x, c.paper.mean) for x, c in zip(places, row.cells) if accent and c.paper]
+        if printed:
+            dots = {"linestyle": ":", "marker": "o", "markerfacecolor": "white", "zorder": 1}
+            axes.plot(*zip(*printed), color=GREY, **dots)
+            theirs.append(End(*printed[-1], f"{HAM}, the paper's", GREY))
+        points = [(x, c.mean, c.std) for x, c in zip(places, row.cells) if c.mean is not None]
         if not points:
             continue
-        look = look_of(index, accent=row.label == HAM)
-        x, y = [p[0] for p in points], [p[1].mean or 0.0 for p in points]
-        axes.plot(
-            x,
-            y,
-            color=look.colour,
-            linestyle=look.dash,
-            marker=look.marker,
-            linewidth=look.width,
-            zorder=3 if row.label == HAM else 2,
-        )
-        band = [(a, m, c.std) for (a, c), m in zip(points, y) if c.std is not None]
+        look = look_of(index, accent=accent)
+        x, y, _ = zip(*points)
+        axes.plot(x, y, marker=look.marker, zorder=3 if accent else 2, **look.line)
+        band = [(x, mean - std, mean + std) for x, mean, std in points if std is not None]
         if band:
-            low, high = [m - s for _, m, s in band], [m + s for _, m, s in band]
-            axes.fill_between([b[0] for b in band], low, high, color=look.colour, alpha=0.15, lw=0)
-        ends.append(End(x[-1], y[-1], row.label, look.colour, row.label == HAM))
-    ends += _draw_paper(axes, block, places)
+            axes.fill_between(*zip(*band), color=look.colour, alpha=0.15, lw=0)
+        ends.append(End(x[-1], y[-1], row.label, look.colour, accent))
     axes.set_xticks(places, [str(n) for n in lengths])
     axes.set_xlim(places[0] - 0.05, places[-1] + 0.05)
-    name_ends(axes, ends, gap=0.052)
+    name_ends(axes, ends + theirs, gap=0.052)
 
 
-def _draw_paper(axes: Any, block: FilledBlock, places: list[float]) -> list[End]:
-    """Draw the paper's HAM where it prints numbers; gives the label of its end."""
-    row = next((r for r in block.rows if r.label == HAM), None)
-    cells = [] if row is None else row.cells
-    points = [(x, c.paper.mean) for x, c in zip(places, cells) if c.paper is not None]
-    if not points:
-        return []
-    x, y = zip(*points)
-    axes.plot(x, y, color=GREY, linestyle=":", marker="o", markerfacecolor="white", zorder=1)
-    return [End(x[-1], y[-1], f"{HAM}, the paper's", GREY)]
-
-
-def plot_times(table: FilledTable) -> Figure:
+def plot_times(table: Sheet[Summary]) -> Figure:
     """Draw Figure 3: seconds per task, training beside inference, a bar per method.
 
     Args:
         table: two columns, training and inference; the methods that the paper times first.
     """
-    blocks = [block for block in table.blocks if _has_numbers(block)]
+    blocks = _with_numbers(table)
     heights = [0.9 + 0.2 * len(_timed(block)) for block in blocks]
-    figure = new_figure(7.0, max(1.6, sum(heights)))
+    figure = new_figure(7.0, max(1.6, sum(heights)), empty=not blocks)
     if not blocks:
-        return _or_empty(figure, blocks)
+        return figure
     parts = figure.subfigures(len(blocks), 1, height_ratios=heights, squeeze=False)
     for block, part in zip(blocks, parts[:, 0]):
         part.suptitle(block.title, fontsize=9)
         panels = part.subplots(1, 2)
         for column, heading in enumerate(("training", "inference, final model")):
             _draw_bars(panels[column], _timed(block), column)
-            panels[column].set_title(heading, loc="left")
-            panels[column].set_xlabel("seconds per task")
+            panels[column].set(title=heading, xlabel="seconds per task")
         panels[1].set_yticklabels([])
     return figure
 
 
-def _timed(block: FilledBlock) -> list[FilledRow]:
+def _timed(block: Block[Summary]) -> list[Row[Summary]]:
     return [row for row in block.rows if all(c.mean is not None for c in row.cells)]
 
 
-def _draw_bars(axes: Any, rows: list[FilledRow], column: int) -> None:
+def _draw_bars(axes: Any, rows: list[Row[Summary]], column: int) -> None:
     cells = [row.cells[column] for row in rows]
     means = [cell.mean or 0.0 for cell in cells]
     errors = [cell.std or 0.0 for cell in cells]
@@ -135,11 +115,7 @@ def _draw_bars(axes: Any, rows: list[FilledRow], column: int) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def _has_numbers(block: FilledBlock) -> bool:
-    return any(cell.mean is not None for row in block.rows for cell in row.cells)
-
-
-def _or_empty(figure: Figure, blocks: list[FilledBlock]) -> Figure:
-    if not blocks:
-        figure.text(0.5, 0.5, "no finished run yet", ha="center", va="center")
-    return figure
+def _with_numbers(table: Sheet[Summary]) -> list[Block[Summary]]:
+    """Leave out blocks of which no run is finished."""
+    filled = [any(c.mean is not None for row in b.rows for c in row.cells) for b in table.blocks]
+    return [block for block, has_numbers in zip(table.blocks, filled) if has_numbers]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from avalanche_ham.benchmarks.registry import BENCHMARKS, is_there
+from avalanche_ham.benchmarks.registry import BENCHMARKS, entry_of, is_there
 from avalanche_ham.errors import OptionError, UnknownNameError, check_range
-from avalanche_ham.heads.registry import HEADS
-from avalanche_ham.reporting.paper import DATA_SETS
+from avalanche_ham.heads.registry import split_heads
 from avalanche_ham.runs.config import RunConfig
 from avalanche_ham.runs.options import benchmark_options, readout_options
 from avalanche_ham.runs.presets import preset_values
 from avalanche_ham.runs.settings import defaults, idle_options
 from avalanche_ham.strategies.registry import METHODS, get_method
-
-SHORT = {"digits": 5}  # ten classes cannot be fifty tasks: default length instead
 
 
 @dataclass(frozen=True)
@@ -58,9 +56,8 @@ class Setup:
         for name in self.benchmarks or ():
             if name not in {*BENCHMARKS, *self.known} and not is_there(name, self.data_root):
                 raise UnknownNameError("benchmark", name, {*BENCHMARKS, *self.known})
-        for name in self.heads or ():
-            if name not in HEADS:
-                raise OptionError("head", "one of " + ", ".join(HEADS), name)
+        if self.heads is not None:
+            split_heads(",".join(self.heads))
         for name in (*(self.methods or ()), *self.method_options):
             get_method(name)
         preset_values(self.preset, "digits")
@@ -103,19 +100,17 @@ class Setup:
             for seed in self.seeds
         )
 
-    def data_sets(self, default: tuple[str, ...] = DATA_SETS) -> tuple[str, ...]:
-        """The benchmarks asked for, or the table's own."""
-        return self.benchmarks or default
-
-    def lengths(self, benchmark: str, *wanted: int) -> tuple[int, ...]:
-        """The lengths asked for, or the table's own; short data sets get a short stream."""
+    def lengths(
+        self, benchmark: str, wanted: Sequence[int] | Callable[[str], Sequence[int]]
+    ) -> tuple[int, ...]:
+        """The lengths asked for, or the table's own, cut where a task would get but one class."""
         if self.tasks is not None:
             return self.tasks
-        return tuple(dict.fromkeys(SHORT.get(benchmark, n) for n in wanted))
-
-    def head_names(self, *default: str) -> tuple[str, ...]:
-        """The heads asked for, or the table's own."""
-        return self.heads or default
+        if callable(wanted):
+            return tuple(wanted(benchmark))
+        classes = entry_of(benchmark).n_classes
+        most = max(1, classes // 2) if classes else max(wanted)
+        return tuple(dict.fromkeys(min(n, most) for n in wanted))
 
     def chosen(self, *names: str) -> tuple[str, ...]:
         """The methods of a table that exist and, if some were named, were asked for."""

@@ -2,169 +2,155 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from operator import itemgetter
+from typing import Any
 
-from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.reporting import paper
-from avalanche_ham.reporting.cells import Cell, Difference, Fixed, Score, Words, number
-from avalanche_ham.reporting.methods import HEADS
+from avalanche_ham.reporting.cells import mean_of, words_of
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.setup import Setup
-from avalanche_ham.reporting.table import Block, Column, Row, Table, slips
-from avalanche_ham.runs.config import RunConfig
-from avalanche_ham.runs.records import Record
+from avalanche_ham.reporting.table import Column, Line, Place, Printed, Table
+
+AA = Column("AA", mean_of("aa"), best="max")
+FM = Column("FM", mean_of("fm"), best="min")
+AS_PRINTED = ("cifar100", 10)  # data set and length of the paper's ablations
+
+
+def _advantage(place: int) -> Printed:
+    def value(line: Line, where: Place) -> Value | None:
+        numbers = paper.TABLE_3.get((where.benchmark, where.n_tasks))
+        return Value(numbers[place]) if numbers else None
+
+    return value
+
+
+# both open a group for each of the first ``max_groups`` tasks; afterwards one joins the largest
+# cosine, the other the smallest absolute cosine, and nothing else differs
+ALIKE = Line("similarity", options={"assignment": "opened_similarity"})
+ORTHOGONAL = Line("orthogonality", options={"assignment": "orthogonality"})
+TABLE_3 = Table(
+    "Table 3. Grouping by similarity against grouping by orthogonality (%)",
+    columns=[
+        Column("similarity, AA", mean_of("aa"), _advantage(0), of=ALIKE),
+        Column("orthogonality, AA", mean_of("aa"), _advantage(1), of=ORTHOGONAL),
+        Column("advantage", mean_of("aa"), _advantage(2), of=ALIKE, minus=ORTHOGONAL),
+    ],
+    rows=[Line("")],
+    row_title="Data set",
+    benchmarks=paper.DATA_SETS,
+    lengths=[20, 50],
+    blocks=["head"],
+    down=["benchmark", "n_tasks"],
+    slips=paper.slips("3"),
+)
 
 KINDS = ("individual", "pruned", "group", "merged")
-MORE_GROUPS = {10: (1, 2, 5), 20: (1, 2, 5, 10)}
-
-
-def table_3(setup: Setup) -> Table:
-    """Table 3: groups by similarity against groups by orthogonality.
-
-    Both open a group for each of the first ``max_groups`` tasks; afterwards one joins the
-    largest cosine, the other the smallest absolute cosine. Nothing else differs.
-    """
-    columns = (
-        Column("similarity, AA"),
-        Column("orthogonality, AA"),
-        Column("advantage"),
+PARAMETERS = "parameters of all adapters, millions"
+GAIN = "group's minus individual"
+PRUNED = "individual, pruned"
+# label of a row -> title of a column -> what the paper prints
+TABLE_4_VALUES = {
+    label: dict(zip(("individual", "group's", GAIN), numbers))
+    for label, numbers in (
+        *((f"task {task}", numbers[1:]) for task, numbers in paper.TABLE_4.items()),
+        ("average", paper.TABLE_4_AVERAGE),
     )
-    blocks = []
-    for head in setup.head_names("linear"):
-        rows = tuple(
-            _arms(setup, benchmark, n, head)
-            for benchmark in setup.data_sets()
-            for n in setup.lengths(benchmark, 20, 50)
-        )
-        blocks.append(Block(HEADS[head], columns, rows, row_title="Data set"))
-    title = "Table 3. Grouping by similarity against grouping by orthogonality (%)"
-    return Table("3", title, tuple(blocks), slips=slips("3"))
+}
+TABLE_4_VALUES[PARAMETERS] = dict(zip(("individual", PRUNED), paper.TABLE_4_PARAMETERS))
 
 
-def _arms(setup: Setup, benchmark: str, n: int, head: str) -> Row:
-    printed = _values(paper.TABLE_3.get((benchmark, n), ()))
-    similar, orthogonal = (
-        Score(
-            setup.runs("ham", benchmark=benchmark, n_tasks=n, head=head, assignment=rule),
-            number("aa"),
-            value,
-            data=setup.has_data(benchmark),
-        )
-        for rule, value in zip(("opened_similarity", "orthogonality"), printed)
+def _models(setup: Setup, place: Place) -> Iterator[Line]:
+    """List the tasks, their average, and what the adapters hold."""
+    whole = {"keep_unpruned": True}
+    for task in range(place.n_tasks):
+        yield Line(f"task {task}", options=whole, view=_accuracies(itemgetter(task)))
+    yield Line(
+        "average", options=whole, view=_accuracies(lambda v: sum(v) / len(v)), words={"group": ""}
     )
-    gain = Difference(similar, orthogonal, printed[2])
-    return Row(f"{title_of(benchmark)}, {n} tasks", (similar, orthogonal, gain))
+    gaps = dict.fromkeys(("group", "group's", GAIN, "merged"), "")
+    yield Line(PARAMETERS, options=whole, view=_millions, words=gaps)
 
 
-def _values(numbers: Sequence[float]) -> list[Value | None]:
-    """Make three of the paper's values, or three gaps."""
-    return [Value(n) for n in numbers] if numbers else [None] * 3
+def _accuracies(pick: Callable[[Sequence[float]], float]) -> Callable[..., Mapping[str, Any]]:
+    """Make a view of a record: one accuracy of each kind in percent, and the group joined."""
+
+    def view(record: Mapping[str, Any]) -> dict[str, Any]:
+        found = record.get("hierarchy") or {}
+        accuracies = {kind: 100 * pick(found[kind]) for kind in KINDS if found}
+        return {**accuracies, "joined": str(pick(found["groups"])) if found else ""}
+
+    return view
 
 
-def table_4(setup: Setup) -> Table:
-    """Table 4: each task under its own adapter, its group's, and the merged model."""
-    blocks = []
-    for benchmark in setup.data_sets(("cifar100",)):
-        for n in setup.lengths(benchmark, 10):
-            for head in setup.head_names("linear"):
-                blocks.append(_hierarchy_block(setup, benchmark, n, head))
-    title = "Table 4. Accuracy (%) of each task among all classes, under four models"
-    order = "the paper's classes stand in another order: only the averages compare"
-    return Table("4", title, tuple(blocks), slips=(*slips("4"), order))
+def _millions(record: Mapping[str, Any]) -> dict[str, float]:
+    found = record.get("hierarchy")
+    kinds = {"individual": "parameters", "pruned": "parameters_pruned"}
+    return {kind: 1e-6 * sum(found[key]) for kind, key in kinds.items()} if found else {}
 
 
-def _hierarchy_block(setup: Setup, benchmark: str, n: int, head: str) -> Block:
-    runs = setup.runs("ham", benchmark=benchmark, n_tasks=n, head=head, keep_unpruned=True)
-    data = setup.has_data(benchmark)
-    columns = (
-        Column("group"),
-        Column("individual"),
-        Column("individual, pruned"),
-        Column("group's"),
-        Column("group's minus individual"),
-        Column("merged"),
-    )
-    printed = paper.TABLE_4 if (benchmark, n) == ("cifar100", 10) else {}
-    rows = [_task_row(runs, data, t, printed[t][1:] if printed else ()) for t in range(n)]
-    rows.append(_task_row(runs, data, None, paper.TABLE_4_AVERAGE if printed else ()))
-    before, after = (
-        Score(runs, _millions(key), Value(value) if printed else None, data)
-        for key, value in zip(("parameters", "parameters_pruned"), paper.TABLE_4_PARAMETERS)
-    )
-    gap = Fixed("")
-    label = "parameters of all adapters, millions"
-    rows.append(Row(label, (gap, before, after, gap, gap, gap)))
-    title = f"{title_of(benchmark)}, {n} tasks, {HEADS[head]}"
-    return Block(title, columns, tuple(rows), row_title="Task")
+def _accuracy(title: str, read: str | Callable[[Mapping[str, Any]], float | None]) -> Column:
+    def value(line: Line, place: Place) -> Value | None:
+        printed = TABLE_4_VALUES[line.label].get(title) if place[:2] == AS_PRINTED else None
+        return None if printed is None else Value(printed)
+
+    return Column(title, mean_of(read), value)
 
 
-def _task_row(
-    runs: tuple[RunConfig, ...], data: bool, task: int | None, printed: Sequence[float]
-) -> Row:
-    """Give the row of one task, or with None the one of the average over tasks."""
-    individual, group, gain = _values(printed)
-    papers = {"individual": individual, "group": group}
-    scores = {k: Score(runs, _of_task(k, task), papers.get(k), data) for k in KINDS}
-    first: Cell = Fixed("") if task is None else Words(runs, _group_of(task))
-    more = Difference(scores["group"], scores["individual"], gain)
-    cells = (first, *(scores[k] for k in KINDS[:3]), more, scores["merged"])
-    return Row("average" if task is None else f"task {task}", cells)
+def _gain(record: Mapping[str, Any]) -> float | None:
+    return record["group"] - record["individual"] if "group" in record else None
 
 
-def _of_task(kind: str, task: int | None) -> Callable[[Record], float | None]:
-    def read(record: Record) -> float | None:
-        """Give the accuracy in percent, None where a record has no hierarchy."""
-        found = record.get("hierarchy")
-        if not found:
-            return None
-        values = found[kind]
-        return 100 * (sum(values) / len(values) if task is None else values[task])
+TABLE_4 = Table(
+    "Table 4. Accuracy (%) of each task among all classes, under four models",
+    columns=[
+        Column("group", words_of(lambda record: record["joined"])),
+        _accuracy("individual", "individual"),
+        _accuracy(PRUNED, "pruned"),
+        _accuracy("group's", "group"),
+        _accuracy(GAIN, _gain),
+        _accuracy("merged", "merged"),
+    ],
+    rows=_models,
+    row_title="Task",
+    slips=[
+        *paper.slips("4"),
+        "the paper's classes stand in another order: only the averages compare",
+    ],
+)
 
-    return read
-
-
-def _group_of(task: int) -> Callable[[Record], str]:
-    return lambda record: (
-        str(record["hierarchy"]["groups"][task]) if record.get("hierarchy") else ""
-    )
-
-
-def _millions(key: str) -> Callable[[Record], float | None]:
-    return lambda record: 1e-6 * sum(record["hierarchy"][key]) if record.get("hierarchy") else None
-
-
-def table_5(setup: Setup) -> Table:
-    """Table 5: how many groups there may be, at 10 and 20 tasks."""
-    columns = (
-        Column("groups opened"),
-        Column("AA", best="max"),
-        Column("FM", best="min"),
-    )
-    blocks = []
-    for benchmark in setup.data_sets(("cifar100",)):
-        for n in setup.lengths(benchmark, 10, 20):
-            for head in setup.head_names("linear"):
-                rows = _group_rows(setup, benchmark, n, head)
-                title = f"{title_of(benchmark)}, {n} tasks, {HEADS[head]}"
-                blocks.append(Block(title, columns, rows, row_title="Groups"))
-    lost = "the paper's second number of groups is lost in the text that we have"
-    return Table("5", "Table 5. Number of groups", tuple(blocks), slips=(*slips("5"), lost))
+MORE = "more (the paper's second row)"
 
 
-def _group_rows(setup: Setup, benchmark: str, n: int, head: str) -> tuple[Row, ...]:
-    few, more = paper.GROUPS.get(n, (None, None)) if benchmark == "cifar100" else (None, None)
-    data = setup.has_data(benchmark)
-    rows = []
-    for groups in MORE_GROUPS.get(n, (1, 2, 5)):
-        runs = setup.runs("ham", benchmark=benchmark, n_tasks=n, head=head, max_groups=groups)
-        printed = few if groups == paper.DEFAULT_GROUPS else None
-        cells = (
-            Words(runs, lambda record: str(len(record["groups"]["group_alphas"]))),
-            Score(runs, number("aa"), printed, data),
-            Score(runs, number("fm"), data=data),
-        )
-        rows.append(Row(f"at most {groups}", cells))
-    if more is not None:
-        only = Score((), number("aa"), more)
-        rows.append(Row("more (the paper's second row)", (Fixed(""), only, Fixed(""))))
-    return tuple(rows)
+def _numbers_of_groups(setup: Setup, place: Place) -> Iterator[Line]:
+    n = place.n_tasks
+    for groups in {10: (1, 2, 5), 20: (1, 2, 5, 10)}.get(n, (1, 2, 5)):
+        yield Line(f"at most {groups}", options={"max_groups": groups})
+    if place.benchmark == "cifar100" and n in paper.GROUPS:
+        yield Line(MORE, words={"groups opened": "", "AA": "", "FM": ""})
+
+
+def _printed_of_groups(line: Line, place: Place) -> Value | None:
+    few, more = paper.GROUPS.get(place.n_tasks, (None, None))
+    if line.label == MORE:
+        return more
+    default = line.options["max_groups"] == paper.DEFAULT_GROUPS
+    return few if place.benchmark == "cifar100" and default else None
+
+
+TABLE_5 = Table(
+    "Table 5. Number of groups",
+    columns=[
+        Column("groups opened", words_of(lambda r: str(len(r["groups"]["group_alphas"])))),
+        replace(AA, paper=_printed_of_groups),
+        FM,
+    ],
+    rows=_numbers_of_groups,
+    row_title="Groups",
+    lengths=[10, 20],
+    slips=[
+        *paper.slips("5"),
+        "the paper's second number of groups is lost in the text that we have",
+    ],
+)

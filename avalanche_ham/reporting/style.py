@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -19,6 +21,7 @@ GREY = "#777777"
 SETTINGS: Any = {
     "font.size": 8,
     "axes.titlesize": 9,
+    "axes.titlelocation": "left",
     "axes.labelsize": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -40,6 +43,11 @@ class Look(NamedTuple):
     marker: str
     width: float
 
+    @property
+    def line(self) -> dict[str, Any]:
+        """How matplotlib draws it, but for the marker."""
+        return {"color": self.colour, "linestyle": self.dash, "linewidth": self.width}
+
 
 def look_of(index: int, *, accent: bool = False) -> Look:
     """Give the look of the index-th line, or the one that stands out."""
@@ -49,10 +57,12 @@ def look_of(index: int, *, accent: bool = False) -> Look:
     return Look(COLOURS[index % len(COLOURS)], dash, MARKERS[index % len(MARKERS)], 1.2)
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Make an empty figure, in inches; nothing global is touched."""
+def new_figure(width: float, height: float, *, empty: bool = False) -> Figure:
+    """Make a figure, in inches, which says so if it will stay empty; nothing global is touched."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
+    if empty:
+        figure.text(0.5, 0.5, "no finished run yet", ha="center", va="center")
     return figure
 
 
@@ -91,8 +101,8 @@ def name_ends(axes: Any, ends: Sequence[End], *, gap: float) -> None:
     axes.set_xlim(axes.get_xlim())  # asking settles the limits, which names depend on
     axes.set_ylim(axes.get_ylim())
     to_axes = axes.transData + axes.transAxes.inverted()
-    heights = spread([to_axes.transform((e.x, e.y))[1] for e in ends], gap)
-    for end, height in zip(ends, _inside(heights, gap)):
+    heights = [to_axes.transform((end.x, end.y))[1] for end in ends]
+    for end, height in zip(ends, spread(heights, gap, low=0, high=1)):
         axes.annotate(
             end.label,
             xy=(end.x, end.y),
@@ -114,52 +124,29 @@ def name_ends(axes: Any, ends: Sequence[End], *, gap: float) -> None:
         )
 
 
-def spread(places: Sequence[float], gap: float) -> list[float]:
+def spread(
+    places: Sequence[float], gap: float, *, low: float = -math.inf, high: float = math.inf
+) -> list[float]:
     """Move labels apart, up and down alike, until neighbours are ``gap`` apart.
 
-    Labels that touch form a heap that is centred on what it names.
+    The least squares of all moves, which is an isotonic regression: labels that touch form a heap
+    that is centred on what it names.
 
     Args:
         places: wanted heights, in any order.
         gap: smallest distance, at least 0.
+        low, high: where they stay as far as they fit; ``low`` wins.
 
     Returns:
         Heights in the order of ``places``; their order by height is kept.
     """
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    heaps: list[list[float]] = []  # [sum of wanted heights, number of labels]
-    for i in order:
-        heaps.append([places[i], 1])
-        while len(heaps) > 1 and _bottom(heaps[-1], gap) < _top(heaps[-2], gap) + gap:
-            total, count = heaps.pop()
-            heaps[-1] = [heaps[-1][0] + total, heaps[-1][1] + count]
-    moved = [0.0] * len(places)
-    position = iter(order)
-    for heap in heaps:
-        for step in range(int(heap[1])):
-            moved[next(position)] = _bottom(heap, gap) + step * gap
-    return moved
+    from sklearn.isotonic import isotonic_regression  # takes a second
 
-
-def _inside(heights: list[float], gap: float) -> list[float]:
-    """Push names that were spread beyond the panel back into it, as far as they fit."""
-    order = sorted(range(len(heights)), key=lambda i: heights[i])
-    moved, ceiling = list(heights), 1.0
-    for i in reversed(order):
-        moved[i] = min(moved[i], ceiling)
-        ceiling = moved[i] - gap
-    floor = 0.0
-    for i in order:
-        moved[i] = max(moved[i], floor)
-        floor = moved[i] + gap
-    return moved
-
-
-def _bottom(heap: list[float], gap: float) -> float:
-    total, count = heap
-    return total / count - gap * (count - 1) / 2
-
-
-def _top(heap: list[float], gap: float) -> float:
-    total, count = heap
-    return total / count + gap * (count - 1) / 2
+    if not places:
+        return []
+    order = np.argsort(places, kind="stable")
+    steps = gap * np.arange(len(places))
+    closed = isotonic_regression(np.asarray(places, float)[order] - steps)  # without the gaps
+    moved = np.empty(len(places))
+    moved[order] = np.maximum(np.minimum(closed, high - steps[-1]), low) + steps
+    return list(moved)

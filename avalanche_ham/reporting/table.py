@@ -1,25 +1,89 @@
-"""A table: what it shows, before and after the records are read."""
+"""A table as it is declared: its rows, its columns, and where their runs take place."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from avalanche_ham.reporting import paper
-from avalanche_ham.reporting.aggregate import Summary, average_of
-from avalanche_ham.reporting.cells import Cell
-from avalanche_ham.runs.archive import Archive
-from avalanche_ham.runs.config import RunConfig
+from avalanche_ham.benchmarks.registry import title_of
+from avalanche_ham.reporting.cells import Statistic, words_of
+from avalanche_ham.reporting.paper import Value
+from avalanche_ham.reporting.setup import Setup
+
+HEADS = {
+    "linear": "linear head, trained",
+    "ncm": "nearest class mean, closed form",
+    "ridge": "ridge readout, closed form",
+    "lda": "linear discriminant, closed form",
+}
+
+
+class Place(NamedTuple):
+    """Where runs take place: data set, number of tasks, head."""
+
+    benchmark: str
+    n_tasks: int
+    head: str
+
+    def words(self, dimensions: Iterable[str]) -> str:
+        """Say some of the three, such as ``"CIFAR-100, 10 tasks"``."""
+        words = {
+            "benchmark": title_of(self.benchmark),
+            "n_tasks": f"{self.n_tasks} tasks",
+            "head": HEADS.get(self.head, f"{self.head} head"),
+        }
+        return ", ".join(words[name] for name in words if name in dimensions)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row: what its runs are, at whatever place.
+
+    Attributes:
+        label: what stands in front.
+        method: of its runs.
+        options: of its runs; ``n_tasks`` and ``head`` win over the place's.
+        words: title of a column -> what stands there and needs no run.
+        view: record -> the entries that the columns read instead.
+    """
+
+    label: str
+    method: str = "ham"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+    view: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it sees what the others must not, and so cannot be the best."""
+        return self.method == "joint"
+
+
+Printed = Callable[[Line, Place], "Value | None"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A heading; ``best`` is ``max``, ``min`` or empty, ``digits`` those after the point.
+    """A column: what it shows of a row's runs.
 
-    ``averaged`` columns enter the average; without ``deviation`` a mean is shown alone.
+    Attributes:
+        title: the heading.
+        statistic: what it shows, such as ``mean_of("aa")``; by default only the rows' words.
+        paper: gives the paper's value for a row at a place, if there is one.
+        of: the runs, if not the row's.
+        minus: the runs that are subtracted.
+        best: which mean is printed bold: ``max``, ``min`` or none.
+        digits: after the point.
+        averaged: whether, over several data sets, their average follows.
+        deviation: whether the deviation over seeds stands beside the mean.
     """
 
     title: str
+    statistic: Statistic = words_of(lambda record: "")
+    paper: Printed = lambda line, place: None
+    of: Line | None = None
+    minus: Line | None = None
     best: str = ""
     digits: int = 2
     averaged: bool = False
@@ -27,121 +91,32 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A label and a cell per column; unless ``ranked`` it is never the best (a bound)."""
-
-    label: str
-    cells: tuple[Cell, ...]
-    ranked: bool = True
-
-
-@dataclass(frozen=True)
-class Block:
-    """Rows that are compared with each other."""
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    row_title: str = "Method"
-
-
-@dataclass(frozen=True)
 class Table:
-    """A table as it is meant: every cell knows its runs.
+    """A table: rows times columns, at every place.
 
-    ``slips`` are said only if a value of the paper stands in the table.
+    Attributes:
+        title: stands above it.
+        columns: what is shown of each row's runs.
+        rows: the lines, or a function that gives those of a place.
+        row_title: heading of their labels.
+        benchmarks, heads: where it takes place unless the user says otherwise.
+        lengths: numbers of tasks likewise, or a function of the benchmark that gives them.
+        blocks: the dimensions of a place (``benchmark``, ``n_tasks``, ``head``) of which each
+            value has a block of its own.
+        down: those of which each value has rows of its own; the others have columns.
+        also: tables, each at one length, of which a block follows every block.
+        notes: said below; ``slips`` likewise, but only if a value of the paper stands there.
     """
 
-    name: str
     title: str
-    blocks: tuple[Block, ...]
-    notes: tuple[str, ...] = ()
-    slips: tuple[str, ...] = ()
-
-    def runs(self) -> Iterator[RunConfig]:
-        """All runs, in reading order; one run may serve several cells."""
-        for block in self.blocks:
-            for row in block.rows:
-                for cell in row.cells:
-                    yield from cell.runs
-
-
-def slips(name: str) -> tuple[str, ...]:
-    """Give notes on where a table of the paper contradicts itself."""
-    return tuple(f"a slip in the paper: {slip}" for slip in paper.SLIPS[name])
-
-
-@dataclass(frozen=True)
-class FilledRow:
-    """A row with numbers; ``best`` marks the cells that lead their column."""
-
-    label: str
-    cells: tuple[Summary, ...]
-    best: tuple[bool, ...]
-
-
-@dataclass(frozen=True)
-class FilledBlock:
-    """A block with numbers and, where columns are averaged, one more column."""
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[FilledRow, ...]
-    row_title: str
-
-
-@dataclass(frozen=True)
-class FilledTable:
-    """A table with numbers and notes, ready to be written in any format."""
-
-    name: str
-    title: str
-    blocks: tuple[FilledBlock, ...]
-    notes: tuple[str, ...]
-
-
-def fill(table: Table, archive: Archive) -> FilledTable:
-    """Read every cell of a table from the records."""
-    blocks = tuple(_fill_block(block, archive) for block in table.blocks)
-    return FilledTable(table.name, table.title, blocks, table.notes)
-
-
-def _fill_block(block: Block, archive: Archive) -> FilledBlock:
-    grid = [[cell.fill(archive) for cell in row.cells] for row in block.rows]
-    columns = list(block.columns)
-    present = [
-        i
-        for i, column in enumerate(columns)
-        if column.averaged and any(cells[i].n for cells in grid)
-    ]
-    if len(present) > 1:
-        names = ", ".join(columns[i].title for i in present)
-        columns.append(replace(columns[present[0]], title=f"Average ({names})"))
-        for cells in grid:
-            cells.append(average_of([cells[i] for i in present]))
-    best = [_leaders(column, [c[i] for c in grid], block) for i, column in enumerate(columns)]
-    rows = tuple(
-        FilledRow(row.label, tuple(cells), tuple(b[r] for b in best))
-        for r, (row, cells) in enumerate(zip(block.rows, grid))
-    )
-    return FilledBlock(block.title, tuple(columns), rows, block.row_title)
-
-
-def _leaders(column: Column, cells: list[Summary], block: Block) -> list[bool]:
-    """Mark the best mean of a column; equal ones, as printed, lead together.
-
-    Only cells with all their runs are ranked: means over different seeds do not compare.
-    """
-    means = [
-        (
-            round(cell.mean, column.digits)
-            if row.ranked and cell.mean is not None and cell.n == cell.total
-            else None
-        )
-        for row, cell in zip(block.rows, cells)
-    ]
-    known = [mean for mean in means if mean is not None]
-    if not column.best or len(known) < 2:
-        return [False] * len(cells)
-    leader = max(known) if column.best == "max" else min(known)
-    return [mean == leader for mean in means]
+    columns: Sequence[Column]
+    rows: Sequence[Line] | Callable[[Setup, Place], Iterable[Line]]
+    row_title: str = "Method"
+    benchmarks: Sequence[str] = ("cifar100",)
+    lengths: Sequence[int] | Callable[[str], Sequence[int]] = (10,)
+    heads: Sequence[str] = ("linear",)
+    blocks: Sequence[str] = Place._fields
+    down: Sequence[str] = ()
+    also: Sequence[Table] = ()
+    notes: Sequence[str] = ()
+    slips: Sequence[str] = ()

@@ -58,6 +58,7 @@ class Settings:
         options: the strategy's options; ``data`` those of the benchmark, ``readouts`` those of
             the closed-form heads.
         numbers: version of the method's numbers, see ``Method``.
+        probes: whether the preset always measures ``a_t`` and ``fwt``; changes no other number.
         weights: a local file, or None.
     """
 
@@ -74,6 +75,7 @@ class Settings:
     data: Mapping[str, Any]
     readouts: Mapping[str, Any]
     numbers: int
+    probes: bool = False
 
     @property
     def joint(self) -> bool:
@@ -110,6 +112,7 @@ def resolve_config(config: RunConfig) -> Settings:
         data=MappingProxyType(values.data),
         readouts=MappingProxyType(values.readouts),
         numbers=method.numbers,
+        probes=preset.get("probes", False),
     )
 
 
@@ -149,7 +152,8 @@ class Resources:
         threads: torch threads, None leaves them.
         download: fetch a missing data set.
         stem_cache: run a hybrid backbone's frozen stem once per image, not once per step.
-        probes: also measure the un-merged model after each task (``a_t``).
+        probes: also measure the un-merged model after each task (``a_t``) and the features on
+            the next one (``fwt``), as some presets do anyway.
     """
 
     data_root: str = "~/.cache/avalanche_ham"

@@ -10,13 +10,14 @@ from __future__ import annotations
 import ast
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from avalanche_ham.errors import OptionError, UnknownNameError, check_range
 from avalanche_ham.runs.arguments import OBJECT, Argument
 
-_READERS = {  # in the order in which they are tried
+_READERS: dict[str, tuple[str, Callable[[str], Any]]] = {  # in the order in which they are tried
     "bool": ("true or false", {"true": True, "false": False}.__getitem__),
     "int": ("a whole number", int),
     "float": ("a number", float),

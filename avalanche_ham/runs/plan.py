@@ -125,7 +125,7 @@ class Times:
                 1.0,
             )
             for keys in LIKENESS:
-                sums = self.known.setdefault(tuple(record[k] for k in keys), [0.0] * 4)
+                sums = self.known.setdefault(tuple(record.get(k) for k in keys), [0.0] * 4)
                 sums[:] = [a + b for a, b in zip(sums, parts)]
 
     def estimate(self, config: RunConfig) -> float | None:

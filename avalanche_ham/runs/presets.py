@@ -44,6 +44,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "test_per_class": 20,
         "eval_batch_size": 64,
         "ridge_penalty": None,  # chosen on held-out images, as RanPAC does
+        "probes": True,
     },
     "paper": {
         "backbone": "vit_base_patch16_224.augreg_in21k_ft_in1k",  # tag not in the paper

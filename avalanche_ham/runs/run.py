@@ -132,7 +132,7 @@ class Run:
             experience = self._shortened(self._benchmark(1)).train_stream[0]
         else:
             experience = self.benchmark.train_stream[index]
-        if self.resources.probes and not joint:
+        if (self.resources.probes or self.settings.probes) and not joint:
             self._probe_transfer(index)
             strategy.probe = lambda s: self._probe(tests[index])
         start = time.perf_counter()

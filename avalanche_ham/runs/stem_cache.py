@@ -155,7 +155,7 @@ def _write(path: Path, images: Subset, encoder: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _compute(images: Subset, encoder: nn.Module) -> Iterator[np.ndarray]:
+def _compute(images: Subset, encoder: Any) -> Iterator[np.ndarray]:
     """Give the stem's outputs, fp32, batch by batch."""
     stem, device = _stem_of(encoder), next(encoder.parameters()).device
     with tqdm(total=len(images), desc="stem outputs", unit="image", disable=None) as bar:
@@ -175,7 +175,7 @@ def _stacked(samples: list[Any]) -> Tensor:
     return torch.stack([sample[0] for sample in samples])
 
 
-def _key(images: str, encoder: nn.Module) -> str:
+def _key(images: str, encoder: Any) -> str:
     """Hash what the outputs follow from: images, input size, normalisation, stem weights."""
     digest = hashlib.sha256(repr((FORMAT, images, encoder.preprocess.size)).encode())
     state = {

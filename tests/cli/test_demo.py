@@ -3,7 +3,6 @@
 import dataclasses
 import subprocess
 import sys
-import time
 
 import pytest
 from PIL import Image
@@ -149,11 +148,9 @@ def test_a_file_and_foreign_records_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_real_demo_takes_a_minute_and_ham_forgets_less(tmp_path):
+def test_the_real_demo_runs_and_ham_forgets_less(tmp_path):
     command = [sys.executable, "-m", "avalanche_ham", "demo", "--out", str(tmp_path)]
-    start = time.monotonic()
     subprocess.run(command, check=True, capture_output=True)
-    assert time.monotonic() - start < 90  # on two free cores
     ham, ridge, finetune = read_records(tmp_path)
     assert ridge["aa"] > ham["aa"] > finetune["aa"] + 10
     assert ridge["fm"] < finetune["fm"] and ham["fm"] < finetune["fm"]

@@ -54,6 +54,23 @@ print([name for name in ("torch", "avalanche", "timm") if name in sys.modules])
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_reading_records_and_help_import_neither_torch_nor_what_draws_and_tests(tmp_path):
+    code = f"""
+import sys
+from avalanche_ham.cli.main import main
+assert main(["table", "1", "--records", {str(tmp_path)!r}]) == 0
+for command in ("table", "figure", "headroom"):
+    try:
+        main([command, "--help"])
+    except SystemExit as done:
+        assert done.code == 0
+slow = ("torch", "avalanche", "timm", "matplotlib", "scipy", "sklearn")
+print([name for name in slow if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_a_run_prints_a_line_and_leaves_a_record_and_a_state(tmp_path, capsys):
     out = tmp_path / "new" / "run"
     options = ["--rank", "4", "--keep", "0.5", "--alpha-lr", "0.1", "--steps", "2"]

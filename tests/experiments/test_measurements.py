@@ -55,6 +55,49 @@ def test_the_best_at_the_smallest_rate_is_tried_at_a_smaller_one(best, smaller, 
     assert [run.options["lr"] for run in runs] == [r for r in rates for _ in script.HEADS]
 
 
+def test_a_rate_at_the_end_of_the_ladder_s_middle_is_followed_twice_at_most(monkeypatch):
+    import study_rates as script
+
+    def searched(peak: float):
+        search = script.Search.__new__(script.Search)
+        tried: list[float] = []
+
+        def scores(method, grid):
+            tried.extend(values["lr"] for values in grid)
+            return [[60.0 - abs(script.LADDER.index(v["lr"]) - peak), 50.0] for v in grid]
+
+        monkeypatch.setattr(search, "scores", scores, raising=False)
+        return script.rate_of(search, "ham")[1], set(tried)
+
+    ladder = script.LADDER
+    assert searched(3) == ("0.0006", set(ladder[2:6]))
+    assert searched(1) == ("6e-05", set(ladder[:6]))
+    assert searched(0) == ("2e-05 (at the end)", set(ladder[:6]))
+    assert searched(7) == ("0.06 (at the end)", set(ladder[2:]))
+
+
+def test_the_study_s_grid_is_made_once_and_names_the_best_of_both_heads(tmp_path, capsys):
+    import study_rates as script
+
+    words = "--methods lora --benchmark digits --tasks 2 --preset smoke --jobs 0 --device cpu"
+    words = [*words.split(), "--threads", "1", "--records", str(tmp_path)]
+    script.main(words)
+    (line,) = (x for x in capsys.readouterr().out.splitlines() if x.startswith("| `lora`"))
+    cells = [cell.strip() for cell in line.split("|")[2:]]
+    scores = {
+        rate: sum(map(float, cell.split("/")))
+        for rate, cell in zip(script.LADDER, cells)
+        if cell != "-"
+    }
+    assert 4 <= len(scores) <= 8
+    best = max(sorted(scores), key=scores.__getitem__)
+    assert float(cells[len(script.LADDER)].partition(" ")[0]) == best
+    before = sorted(tmp_path.rglob("records.jsonl"))
+    script.main([*words, "--dry"])
+    assert line in capsys.readouterr().out
+    assert sorted(tmp_path.rglob("records.jsonl")) == before
+
+
 def test_profile_shares_add_up_and_products_lead(monkeypatch, tmp_path):
     import profile_step
 

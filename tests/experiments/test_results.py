@@ -45,3 +45,9 @@ def test_the_presets_rates_are_those_that_the_committed_grid_chose(experiments):
     assert stale == {name for name, method in METHODS.items() if method.numbers > 1}
     for method in chosen.keys() - stale:
         assert preset_values("cpu", "cifar100", method)["lr"] == float(chosen[method]), method
+
+
+def test_the_readme_shows_the_headroom_on_record(experiments, capsys):
+    assert main(["headroom", "--all", "--records", str(experiments / "results")]) == 0
+    table = capsys.readouterr().out
+    assert table.count("\n") > 2 and table in (experiments / "README.md").read_text()

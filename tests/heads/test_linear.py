@@ -123,6 +123,7 @@ def test_logits_keep_16_bits_under_autocast_at_their_ids():
     features = torch.randn(3, 6)
     with torch.autocast("cpu", torch.bfloat16):
         half = head(features)
+    assert half.dtype == torch.bfloat16
     torch.testing.assert_close(half.float(), head(features), rtol=2e-2, atol=2e-2)
 
 

@@ -97,6 +97,26 @@ def test_a_running_merge_equals_the_list_at_every_step(rule, space, weights):
         assert_same(merge(updates[:n], rule, weights=[explicit] * n, space=space), expected)
 
 
+@pytest.mark.parametrize(
+    "rule, oracle",
+    [
+        (Linear(), reference.linear),
+        (Ties(0.4), lambda tensors, weights: reference.ties(tensors, weights, 0.4)),
+        (MagMax(), reference.magmax),
+    ],
+)
+@pytest.mark.parametrize("weights", ["one", "mean"])
+def test_a_running_merge_is_right_at_every_step(rule, oracle, weights):
+    updates, merger = [random_update(seed) for seed in range(4)], UpdateMerger(rule)
+    for n, update in enumerate(updates, start=1):
+        merger.add(update, 0.5 * n)
+        merged = merger.result(weights)
+        given = [0.5 * k / (n if weights == "mean" else 1) for k in range(1, n + 1)]
+        for layer, found in merged.items():
+            deltas = [torch.tensor(product(u[layer]), dtype=torch.float64) for u in updates[:n]]
+            torch.testing.assert_close(found, oracle(deltas, given))
+
+
 @pytest.mark.parametrize("rule", [Linear(), Ties(1.0), MagMax(), Dare(1.0)], ids=str)
 def test_one_update_comes_out_as_it_went_in(rule):
     update = random_update(0)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
-from toys import differing, ham, make, state_of
+from toys import Watch, differing, ham, make, state_of
 
 from avalanche_ham import create_model
 from avalanche_ham.heads import create_readout
+from avalanche_ham.plugins import readout as plugin
 
 
 def feed_by_hand(readout, strategy, experience, update) -> None:
@@ -76,6 +78,30 @@ def test_over_tasks_it_knows_all_classes_and_old_images_are_not_needed(benchmark
     expected = fed_by_hand(strategy, benchmark, "ncm", [0, 1, 2])
     assert torch.equal(strategy.model.readout.counts, expected.counts)
     torch.testing.assert_close(strategy.model.readout.sums, expected.sums, rtol=1e-4, atol=1e-3)
+
+
+def test_it_is_fed_after_the_method_s_work_on_a_task_and_before_the_user_s_plugins(benchmark):
+    """HAM groups and prunes first: what is fed is what evaluation will see."""
+    seen = []
+    watch = Watch(after_training_exp=lambda s: seen.append(s.model.readout.sums.clone()))
+    strategy = ham(create_model("tiny", n_classes=10, head="ncm"), keep=0.1, plugins=[watch])
+    strategy.train(benchmark.train_stream[0], eval_streams=[])
+    expected = fed_by_hand(strategy, benchmark, "ncm", [0])
+    torch.testing.assert_close(seen[0], expected.sums, rtol=1e-4, atol=1e-3)
+    with torch.no_grad():
+        strategy.adapters.layers["blocks.2.attn.qkv"].terms.stack.mul_(10)  # as if not pruned
+    other = fed_by_hand(strategy, benchmark, "ncm", [0])
+    assert not torch.allclose(seen[0], other.sums, rtol=1e-4, atol=1e-3)
+
+
+def test_its_seconds_are_those_of_the_latest_experience_alone(benchmark, monkeypatch):
+    readings, told = iter([5.0, 7.25, 30.0, 30.5]), []
+    monkeypatch.setattr(plugin, "time", SimpleNamespace(perf_counter=lambda: next(readings)))
+    strategy = make("linear", head="ncm")
+    for experience in benchmark.train_stream[:2]:
+        strategy.train(experience, eval_streams=[])
+        told.append(strategy.readouts.seconds)
+    assert told == [2.25, 0.5]
 
 
 @pytest.mark.parametrize("name", ["ncm", "ridge"])

@@ -24,7 +24,7 @@ from avalanche_ham.strategies.ham import merge_groups
 class Parts:
     """Naive with the three plugins on an adapter set of their own."""
 
-    def __init__(self, *, n_classes: int = 10, plugins=(), **grouping) -> None:
+    def __init__(self, *, n_classes: int = 10, plugins=(), eval_every=-1, **grouping) -> None:
         self.model = create_model("tiny", n_classes=n_classes)
         self.adapters = self.model.attach_adapters()
         self.balancing = AlphaBalancingPlugin(self.adapters, rank=4, alpha=0.8, alpha_lr=0.05)
@@ -39,6 +39,7 @@ class Parts:
             train_mb_size=8,
             train_epochs=2,
             plugins=[self.balancing, self.grouping, self.merging, *plugins],
+            eval_every=eval_every,
             evaluator=silent(accuracy_metrics(experience=True, stream=True)),
         )
 
@@ -114,18 +115,24 @@ def test_the_scalars_are_in_a_group_of_their_own_with_their_rate_and_no_decay(be
 
 
 def test_merging_in_the_middle_of_training_is_possible_and_changes_nothing(benchmark):
-    finals = []
-    for periodic in (False, True):
-        torch.manual_seed(0)
-        parts = Parts()
+    def look(strategy):
+        (layer, *_) = parts.adapters.layers.values()
+        merged.append((parts.adapters.is_open, layer.merged is not None, layer.merged))
+
+    def reseed(strategy):  # an evaluation's loader draws from the random state
+        torch.manual_seed(strategy.clock.train_exp_iterations)
+
+    finals, merged = [], []
+    for eval_every in (-1, 1):
+        parts = Parts(eval_every=eval_every, plugins=[Watch(before_eval_exp=look)])
+        again = Watch(before_train_dataset_adaptation=reseed, before_training_epoch=reseed)
+        parts.strategy.plugins.insert(0, again)
         for experience in benchmark.train_stream[:2]:
-            with torch.random.fork_rng():
-                torch.manual_seed(experience.current_experience)
-                parts.strategy.train(experience)
-                if periodic:
-                    parts.strategy.eval(benchmark.test_stream)
+            parts.strategy.train(experience, eval_streams=[benchmark.test_stream[:1]])
         finals.append(state_of(parts.model))
     assert all(torch.equal(finals[0][name], finals[1][name]) for name in finals[0])
+    open_ones = [weight for is_open, is_merged, weight in merged if is_open and is_merged]
+    assert len(open_ones) >= 4 and not torch.equal(open_ones[-2], open_ones[-1])
 
 
 def test_they_run_on_a_classic_benchmark_of_triples():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from avalanche_ham.reporting.cells import Difference, Score, number
+from avalanche_ham.reporting.cells import Cell, mean_of
 from avalanche_ham.runs.archive import read_archive
 from avalanche_ham.runs.config import RunConfig
 
@@ -16,7 +16,7 @@ def test_only_absent_runs_are_missing(shelf):
     for config, fm in zip(RUNS, (4.0, 6.0, None)):
         shelf.put(config, fm=fm)
     shelf.fail(RUNS[3])
-    cell = Score(RUNS, number("fm")).fill(read_archive(shelf.folder))
+    cell = Cell(tuple(zip(RUNS)), mean_of("fm")).fill(read_archive(shelf.folder))
     assert (cell.mean, cell.n, cell.undefined, cell.failed, cell.missing) == (5, 2, 1, 1, 1)
     assert cell.total == 5
 
@@ -27,6 +27,6 @@ def test_a_difference_is_missing_where_either_run_is(shelf):
         shelf.put(config, fm=fm)
     for config in (lora[0], lora[2], lora[3]):
         shelf.put(config, fm=1.0)
-    sides = Score(RUNS, number("fm")), Score(lora, number("fm"))
-    cell = Difference(*sides).fill(read_archive(shelf.folder))
-    assert (cell.mean, cell.n, cell.undefined, cell.missing) == (3, 1, 1, 3)
+    shelf.fail(lora[1])
+    cell = Cell(tuple(zip(RUNS, lora)), mean_of("fm")).fill(read_archive(shelf.folder))
+    assert (cell.mean, cell.n, cell.undefined, cell.failed, cell.missing) == (3, 1, 1, 1, 2)

@@ -9,8 +9,12 @@ from scipy import stats
 
 from avalanche_ham.cli.main import main
 from avalanche_ham.evaluation.significance import over_images
-from avalanche_ham.reporting.compare import interval_over_images, table_compare
-from avalanche_ham.reporting.table import fill
+from avalanche_ham.reporting.compare import table_compare
+from avalanche_ham.reporting.comparison import METHODS_TABLE
+from avalanche_ham.reporting.formats import markdown
+from avalanche_ham.reporting.layout import fill, lay_out
+from avalanche_ham.reporting.noise import interval_over_images
+from avalanche_ham.reporting.notes import fill_with_notes
 from avalanche_ham.runs.packed import pack
 
 CELLS = {"benchmark": "cifar100", "n_tasks": 10}
@@ -34,7 +38,7 @@ def scored(setup, archive_of, scores, rights=None):
 
 
 def cells_of(setup, archive):
-    (block,) = fill(table_compare(setup), archive).blocks
+    (block,) = fill(lay_out(table_compare, setup), archive).blocks
     (row,) = block.rows
     return row.cells
 
@@ -96,3 +100,35 @@ def test_the_command_prints_it(shelf, two, capsys):
     printed = capsys.readouterr().out
     assert "HAM against one LoRA" in printed
     assert "| 61.50 ± 0.71 | 51.50 ± 0.71 | 10.00 ± 0.00 | +10.00 to +10.00 * |" in printed
+
+
+def test_a_table_marks_what_may_be_as_good_as_its_best(with_setup, archive_of):
+    setup = with_setup(
+        methods=("ham", "lora", "frozen", "joint"), benchmarks=("cifar100",), tasks=(10,)
+    )
+    scores = {"ham": (60.0, 66.0), "lora": (59.9, 61.0), "frozen": (50.0, 56.1), "joint": (80, 80)}
+    pairs = [
+        (run, {"aa": float(scores[method][run.seed - 1])})
+        for method in scores
+        for run in setup.runs(method, head="linear", **CELLS)
+    ]
+    (block,) = fill(lay_out(METHODS_TABLE, setup), archive_of(*pairs)).blocks
+    marks = {row.label: (row.best[0], row.near[0]) for row in block.rows}
+    assert marks["HAM"] == (True, False)
+    assert marks["one LoRA"] == (False, True)  # 0.1 and 5.0 points below
+    assert marks["frozen backbone"] == (False, False)  # 10.0 and 9.9 points below
+    assert marks["one LoRA on all tasks at once (bound)"] == (False, False)
+
+
+@pytest.mark.parametrize(("theirs", "near"), [(0.69, True), (0.4, False)])
+def test_with_one_seed_the_test_images_decide(with_setup, archive_of, theirs, near):
+    setup = with_setup(seeds=(1,), methods=("ham", "lora"), benchmarks=("cifar100",), tasks=(10,))
+    draw, pairs = np.random.default_rng(0), []
+    for method, share in (("ham", 0.7), ("lora", theirs)):
+        (run,) = setup.runs(method, head="linear", **CELLS)
+        right = draw.permutation(np.arange(1000) < 1000 * share)
+        pairs.append((run, {"aa": 100 * share, "right": pack(right)}))
+    sheet = fill_with_notes(lay_out(METHODS_TABLE, setup), setup, archive_of(*pairs))
+    assert {row.label: row.near[0] for row in sheet.blocks[0].rows}["one LoRA"] is near
+    assert ("≈" in markdown(sheet)) is near
+    assert any(note.startswith("≈") for note in sheet.notes) is near

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from avalanche_ham.reporting.figures import FIGURES, draw
+from avalanche_ham.reporting.layout import fill, lay_out, runs_of
+from avalanche_ham.reporting.notes import fill_with_notes
 from avalanche_ham.reporting.plots import plot_lengths, plot_times
 from avalanche_ham.reporting.style import look_of, spread
-from avalanche_ham.reporting.table import fill
-from avalanche_ham.reporting.tables import make_table
 from avalanche_ham.runs.archive import Archive
 
 
@@ -23,11 +23,11 @@ def drawn(with_setup, archive_of, tmp_path):
 
     def make(name, *, empty=False, **changes):
         setup = with_setup(methods=("lora", "ham", "finetune"), **changes)
-        table = FIGURES[name](setup)
-        runs = list(table.runs())
+        table = lay_out(FIGURES[name], setup)
+        runs = list(runs_of(table))
         pairs = [(c, {"aa": 10.0 * c.seed + 400 / c.n_tasks}) for c in runs]
         archive = Archive() if empty else archive_of(*pairs)
-        filled = make_table(table, setup, archive)
+        filled = fill_with_notes(table, setup, archive)
         return draw(name, filled, table, archive, tmp_path / "out"), filled
 
     return make
@@ -55,15 +55,15 @@ def test_figure_2_draws_a_line_a_band_and_a_name_for_each_method(drawn):
 
 
 def test_figure_2_asks_for_the_lengths_that_a_data_set_can_have(with_setup):
-    digits = FIGURES["2"](with_setup(benchmarks=("digits",)))
-    assert {config.n_tasks for config in digits.runs()} == {2, 5, 10}
-    assert {c.n_tasks for c in FIGURES["2"](with_setup()).runs()} == {10, 20, 50, 100}
+    digits = lay_out(FIGURES["2"], with_setup(benchmarks=("digits",)))
+    assert {config.n_tasks for config in runs_of(digits)} == {2, 5, 10}
+    assert {c.n_tasks for c in runs_of(lay_out(FIGURES["2"], with_setup()))} == {10, 20, 50, 100}
 
 
 def test_figure_3_divides_times_by_tasks(with_setup, archive_of):
     setup = with_setup(benchmarks=("cifar100",), methods=None, seeds=(1,))
-    table = FIGURES["3"](setup)
-    ham = next(iter(table.runs()))
+    table = lay_out(FIGURES["3"], setup)
+    ham = next(iter(runs_of(table)))
     times = {"train_seconds": [3.0] * 10, "eval_seconds": [0.5] * 9 + [5.0]}
     filled = fill(table, archive_of((ham, times)))
     row = filled.blocks[0].rows[0]
@@ -110,5 +110,5 @@ def test_several_blocks_of_the_extra_figure_are_several_pictures(drawn):
 
 def test_setup_is_not_changed_by_drawing(setup):
     before = replace(setup)
-    FIGURES["extra"](setup)
+    lay_out(FIGURES["extra"], setup)
     assert setup == before

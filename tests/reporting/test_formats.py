@@ -10,39 +10,40 @@ import pytest
 
 from avalanche_ham.reporting.aggregate import Summary
 from avalanche_ham.reporting.formats import comma_separated, escape, latex, markdown
+from avalanche_ham.reporting.layout import Block, Row, Sheet
 from avalanche_ham.reporting.paper import Value
-from avalanche_ham.reporting.table import Column, FilledBlock, FilledRow, FilledTable
+from avalanche_ham.reporting.table import Column
 
 
 @pytest.fixture
 def table():
     rows = (
-        FilledRow(
+        Row(
             "HAM",
             (
                 Summary(mean=71.784, std=2.236, n=3, paper=Value(71.78, 2.24)),
                 Summary(mean=3.0, n=1, missing=2),
                 Summary(text="0, 1"),
             ),
-            (True, False, False),
+            best=(True, False, False),
         ),
-        FilledRow(
+        Row(
             "SD_LoRA & co",
             (
                 Summary(n=0, missing=3, paper=Value(70.0)),
                 Summary(failed=3),
                 Summary(no_data=True),
             ),
-            (False, False, False),
+            best=(False, False, False),
         ),
-        FilledRow(
+        Row(
             "mixed",
             (
                 Summary(mean=1.0, n=1, failed=1, missing=1),
                 Summary(missing=1),
                 Summary(missing=1),
             ),
-            (False, False, False),
+            best=(False, False, False),
         ),
     )
     columns = (
@@ -50,8 +51,8 @@ def table():
         Column("time", digits=0),
         Column("group"),
     )
-    block = FilledBlock("linear head", columns, rows, "Method")
-    return FilledTable("1", "Table 1. AA (%)", (block,), ("50% of the runs",))
+    block = Block("linear head", columns, rows)
+    return Sheet("Table 1. AA (%)", (block,), ("50% of the runs",))
 
 
 def test_markdown_has_the_paper_beside_ours_and_the_best_in_bold(table):

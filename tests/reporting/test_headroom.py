@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,6 +54,16 @@ def test_records_on_held_out_images_do_not_count(archive_of):
     assert headroom(archive, LIKE) is None
 
 
+def test_a_run_with_options_of_its_own_is_another_instrument(archive_of):
+    runs = headroom_runs({"benchmark": "cifar100", "n_tasks": 10, "preset": "study"}, [1])
+    pairs = [(run, {"aa": 40.0 if run.method == "frozen" else 70.0}) for run in runs]
+    like = {"benchmark": "cifar100", "preset": "study"}
+    assert headroom(archive_of(*pairs), like).points == 30.0
+    other = replace(runs[1], options={"ridge_penalty": 0.5})
+    assert (other.method, other.head) == ("frozen", "ridge")
+    assert headroom(archive_of(*pairs, (other, {"aa": 90.0})), like).points == 30.0
+
+
 def test_the_deviation_is_pooled_within_methods():
     groups = {"ham": [40.0, 44.0, 42.0], "lora": [10.0, 11.0, 15.0, 12.0], "frozen": [1.0, 90.0]}
     records = [
@@ -88,3 +99,20 @@ def test_the_command_makes_its_runs_once_and_says_what_they_tell(tmp_path, capsy
     assert main([*words, "--records", str(tmp_path)]) == 0
     second = capsys.readouterr()
     assert second.out == first.out and "[1/" not in second.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--jobs -1", "jobs must be at least 0"),
+        ("--threads 0", "threads must be at least 1"),
+        ("--device meta", "device must be auto, cpu or"),
+        ("--seeds one", "seeds must be whole numbers"),
+        ("--seeds=-1", "seeds must be at least 0"),
+    ],
+)
+def test_bad_input_is_one_line_before_anything_runs(words, said, tmp_path, capsys):
+    assert main(["headroom", *words.split(), "--records", str(tmp_path / "new")]) == 2
+    printed, error = capsys.readouterr()
+    assert said in error and error.count("\n") == 1 and not printed
+    assert not (tmp_path / "new").exists()

@@ -4,14 +4,36 @@ from __future__ import annotations
 
 import pytest
 
+from avalanche_ham.benchmarks import BENCHMARKS
 from avalanche_ham.errors import OptionError, UnknownNameError
+from avalanche_ham.reporting.figures import FIGURES
+from avalanche_ham.reporting.layout import lay_out, runs_of
 from avalanche_ham.reporting.tables import TABLES
 
 
 def test_digits_get_a_stream_that_they_can_fill(with_setup):
     setup = with_setup(benchmarks=("digits",))
     for name in TABLES:
-        assert {config.n_tasks for config in TABLES[name](setup).runs()} <= {2, 5}
+        assert {config.n_tasks for config in runs_of(lay_out(TABLES[name], setup))} <= {2, 5}
+
+
+@pytest.mark.parametrize("name", [*TABLES, *(f"figure {name}" for name in FIGURES)])
+def test_no_table_asks_for_more_tasks_than_a_data_set_has_classes(name, with_setup):
+    known = {name: row.n_classes for name, row in BENCHMARKS.items() if row.n_classes}
+    report = TABLES[name] if name in TABLES else FIGURES[name.removeprefix("figure ")]
+    setup = with_setup(benchmarks=tuple(known), methods=("ham", "lora"), seeds=(1,))
+    for config in runs_of(lay_out(report, setup)):
+        each = known[config.benchmark] / config.n_tasks
+        assert each >= (1 if name == "figure 2" else 2), config  # the paper's 100 tasks
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "lengths"),
+    [("cifar100", (10, 50)), ("gtsrb", (10, 21)), ("digits", (5,)), ("my_folder", (10, 50))],
+)
+def test_streams_are_as_long_as_two_classes_a_task_allow(benchmark, lengths, with_setup):
+    assert with_setup().lengths(benchmark, (10, 50)) == lengths
+    assert with_setup(tasks=(7,)).lengths(benchmark, (10, 50)) == (7,)
 
 
 @pytest.mark.parametrize(
@@ -19,7 +41,7 @@ def test_digits_get_a_stream_that_they_can_fill(with_setup):
     [
         ({"benchmarks": ("cifar1000",)}, UnknownNameError),
         ({"methods": ("hum",)}, UnknownNameError),
-        ({"heads": ("lineer",)}, OptionError),
+        ({"heads": ("lineer",)}, UnknownNameError),
         ({"preset": "gpu"}, UnknownNameError),
         ({"tasks": (0,)}, OptionError),
         ({"seeds": ()}, OptionError),

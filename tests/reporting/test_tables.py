@@ -7,9 +7,10 @@ import statistics
 import pytest
 
 from avalanche_ham.reporting import paper
+from avalanche_ham.reporting.layout import fill, lay_out, runs_of
+from avalanche_ham.reporting.notes import fill_with_notes
 from avalanche_ham.reporting.paper import Value
-from avalanche_ham.reporting.table import fill
-from avalanche_ham.reporting.tables import TABLES, make_table
+from avalanche_ham.reporting.tables import TABLES
 from avalanche_ham.runs.archive import Archive, read_archive
 from avalanche_ham.runs.presets import METHOD_OVERRIDES
 from avalanche_ham.strategies.registry import METHODS
@@ -20,7 +21,7 @@ def _row(block, label):
 
 
 def test_table_1_shows_mean_deviation_paper_and_averages_what_is_there(setup, archive_of):
-    table = TABLES["1"](setup)
+    table = lay_out(TABLES["1"], setup)
     values = {
         ("ham", "cifar100", 1): 40.0,
         ("ham", "cifar100", 2): 44.0,
@@ -28,8 +29,8 @@ def test_table_1_shows_mean_deviation_paper_and_averages_what_is_there(setup, ar
         ("ham", "tiny_imagenet", 2): 62.0,
         ("finetune", "cifar100", 1): 2.0,
     }
-    runs = {(c.method, c.benchmark, c.seed): c for c in table.runs()}
-    filled = make_table(
+    runs = {(c.method, c.benchmark, c.seed): c for c in runs_of(table)}
+    filled = fill_with_notes(
         table, setup, archive_of(*[(runs[k], {"aa": v}) for k, v in values.items()])
     )
     (block,) = filled.blocks
@@ -52,21 +53,21 @@ def test_table_1_shows_mean_deviation_paper_and_averages_what_is_there(setup, ar
 
 @pytest.mark.parametrize(("single", "said"), [(0, []), (2, ["CIFAR-100, 50 tasks: 2"])])
 def test_tasks_of_one_class_are_named_where_they_changed_the_loss(single, said, setup, archive_of):
-    table = TABLES["1"](setup)
-    run = next(c for c in table.runs() if (c.method, c.benchmark) == ("ham", "cifar100"))
+    table = lay_out(TABLES["1"], setup)
+    run = next(c for c in runs_of(table) if (c.method, c.benchmark) == ("ham", "cifar100"))
     scopes = ["seen_frozen"] * single + ["current"] * (50 - single)
-    notes = make_table(table, setup, archive_of((run, {"scope": scopes}))).notes
+    notes = fill_with_notes(table, setup, archive_of((run, {"scope": scopes}))).notes
     found = [note.partition(" have one class")[0] for note in notes if "one class" in note]
     assert found == said
 
 
 def test_table_1_says_what_the_embedded_backbone_has_seen(setup, archive_of):
-    notes = make_table(TABLES["1"](setup), setup, archive_of()).notes
+    notes = fill_with_notes(lay_out(TABLES["1"], setup), setup, archive_of()).notes
     assert any("saw these very images" in note for note in notes)
 
 
 def test_paper_values_stand_only_beside_fifty_tasks(with_setup, archive_of):
-    table = fill(TABLES["1"](with_setup(tasks=(10, 50))), archive_of())
+    table = fill(lay_out(TABLES["1"], with_setup(tasks=(10, 50))), archive_of())
     ham = _row(table.blocks[0], "HAM").cells
     assert [cell.paper is not None for cell in ham] == [False, True] * 3
 
@@ -74,16 +75,16 @@ def test_paper_values_stand_only_beside_fifty_tasks(with_setup, archive_of):
 def test_best_forgetting_is_the_smallest_and_the_bound_never_leads(with_setup, archive_of):
     setup = with_setup(methods=("ham", "lora", "joint"), benchmarks=("cifar100",), seeds=(1,))
     values = {"ham": 5.0, "lora": 9.0, "joint": None}
-    table = TABLES["2"](setup)
-    archive = archive_of(*[(c, {"fm": values[c.method]}) for c in table.runs()])
+    table = lay_out(TABLES["2"], setup)
+    archive = archive_of(*[(c, {"fm": values[c.method]}) for c in runs_of(table)])
     block = fill(table, archive).blocks[0]
     assert [row.best[0] for row in block.rows] == [True, False, False]
     aa = fill(
-        TABLES["1"](setup),
+        lay_out(TABLES["1"], setup),
         archive_of(
             *[
                 (c, {"aa": 90.0 - i})
-                for i, c in enumerate(sorted(table.runs(), key=lambda c: c.method != "joint"))
+                for i, c in enumerate(sorted(runs_of(table), key=lambda c: c.method != "joint"))
             ]
         ),
     ).blocks[0]
@@ -92,7 +93,7 @@ def test_best_forgetting_is_the_smallest_and_the_bound_never_leads(with_setup, a
 
 def test_two_heads_are_two_blocks_and_a_readout_stands_in_its_own(with_setup):
     setup = with_setup(heads=("linear", "ridge"), methods=("ham", "frozen", "ncm", "ridge"))
-    first, second = TABLES["1"](setup).blocks
+    first, second = lay_out(TABLES["1"], setup).blocks
     assert [row.cells[0].runs[0].method for row in first.rows] == [
         "ham",
         "frozen",
@@ -106,7 +107,7 @@ def test_two_heads_are_two_blocks_and_a_readout_stands_in_its_own(with_setup):
 
 
 def test_table_1_by_default_has_the_papers_methods_in_the_papers_order(with_setup):
-    block = TABLES["1"](with_setup(methods=None)).blocks[0]
+    block = lay_out(TABLES["1"], with_setup(methods=None)).blocks[0]
     methods = dict.fromkeys(row.cells[0].runs[0].method for row in block.rows)
     known = [name for name in paper.METHODS if name in METHODS]
     assert list(methods)[: len(known)] == known
@@ -114,11 +115,11 @@ def test_table_1_by_default_has_the_papers_methods_in_the_papers_order(with_setu
 
 def test_failed_runs_are_shown_as_such(with_setup, shelf):
     setup = with_setup(benchmarks=("cifar100",), methods=("ham",), seeds=(1, 2))
-    table = TABLES["1"](setup)
-    first, second = table.runs()
+    table = lay_out(TABLES["1"], setup)
+    first, second = runs_of(table)
     shelf.put(first, aa=40.0)
     shelf.fail(second)
-    filled = make_table(table, setup, read_archive(shelf.folder))
+    filled = fill_with_notes(table, setup, read_archive(shelf.folder))
     cell = filled.blocks[0].rows[0].cells[0]
     assert (cell.mean, cell.n, cell.failed, cell.missing) == (40.0, 1, 1, 0)
     assert any("failed after 3 of 50 tasks: ham" in note for note in filled.notes)
@@ -127,8 +128,8 @@ def test_failed_runs_are_shown_as_such(with_setup, shelf):
 
 def test_records_from_elsewhere_make_a_missing_run_a_dash(with_setup, archive_of):
     setup = with_setup(benchmarks=("cub200",), seeds=(1,))
-    table = TABLES["1"](setup)
-    _finetune, ham = table.runs()
+    table = lay_out(TABLES["1"], setup)
+    _finetune, ham = runs_of(table)
     empty = fill(table, archive_of()).blocks[0]
     assert all(row.cells[0].no_data for row in empty.rows)
     some = fill(table, archive_of((ham, {}))).blocks[0]
@@ -137,7 +138,7 @@ def test_records_from_elsewhere_make_a_missing_run_a_dash(with_setup, archive_of
 
 def test_methods_table_has_all_numbers_of_a_run_beside_the_paper_at_50_tasks(shelf, with_setup):
     setup = with_setup(seeds=(1,), methods=("ham",), heads=("linear",))
-    table = TABLES["methods"](setup)
+    table = lay_out(TABLES["methods"], setup)
     ten, fifty = table.blocks
     assert "10 tasks" in ten.title and "50 tasks" in fifty.title
     for block, paper_value in ((ten, None), (fifty, 71.78)):
@@ -154,8 +155,8 @@ def test_methods_table_has_all_numbers_of_a_run_beside_the_paper_at_50_tasks(she
 def test_rates_of_single_methods_are_told(with_setup, monkeypatch):
     monkeypatch.setitem(METHOD_OVERRIDES, ("cpu", "ham"), {"lr": 3e-4})
     setup = with_setup(seeds=(1,), methods=("ham", "l2p"), heads=("linear",))
-    notes = make_table(TABLES["1"](setup), setup, Archive()).notes
+    notes = fill_with_notes(lay_out(TABLES["1"], setup), setup, Archive()).notes
     assert any("0.0003 for ham" in note for note in notes)
     other = with_setup(seeds=(1,), methods=("ham",), heads=("linear",), options={"lr": 1e-3})
-    notes = make_table(TABLES["1"](other), other, Archive()).notes
+    notes = fill_with_notes(lay_out(TABLES["1"], other), other, Archive()).notes
     assert not any("one grid" in note for note in notes)

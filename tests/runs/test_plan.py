@@ -9,6 +9,7 @@ import pytest
 from toys import SMOKE
 
 from avalanche_ham.errors import DataError
+from avalanche_ham.reporting.layout import lay_out, runs_of
 from avalanche_ham.reporting.tables import TABLES
 from avalanche_ham.runs.archive import read_archive
 from avalanche_ham.runs.at_hand import AtHand
@@ -96,16 +97,18 @@ def test_two_image_folders_are_two_data_sets_in_tables(with_setup, shelf, tmp_pa
     for name in ("ants", "bees"):
         (tmp_path / name / "train").mkdir(parents=True)
     setup = with_setup(benchmarks=("ants",), data_root=str(tmp_path))
-    for config in TABLES["1"](setup).runs():
+    for config in runs_of(lay_out(TABLES["1"], setup)):
         shelf.put(config)
     archive = read_archive(shelf.folder)
     for name, missing in (("ants", 0), ("bees", 4)):
-        runs = TABLES["1"](with_setup(benchmarks=(name,), data_root=str(tmp_path))).runs()
+        runs = runs_of(
+            lay_out(TABLES["1"], with_setup(benchmarks=(name,), data_root=str(tmp_path)))
+        )
         assert len(make_plan(runs, archive, setup.has_data).missing) == missing
 
 
 def test_plan_takes_each_run_once_and_seed_after_seed(setup, archive_of):
-    runs = list(TABLES["1"](setup).runs())
+    runs = list(runs_of(lay_out(TABLES["1"], setup)))
     plan = make_plan([*runs, *runs], archive_of((runs[0], {})), setup.has_data)
     assert plan.finished == (runs[0],)
     assert [config.seed for config in plan.missing] == [1, 1, 1, 2, 2, 2, 2]
@@ -113,7 +116,7 @@ def test_plan_takes_each_run_once_and_seed_after_seed(setup, archive_of):
 
 
 def test_failed_runs_are_left_alone_unless_asked_for(setup, shelf):
-    config = next(iter(TABLES["1"](setup).runs()))
+    config = next(iter(runs_of(lay_out(TABLES["1"], setup))))
     shelf.fail(config)
     archive = read_archive(shelf.folder)
     assert make_plan([config], archive, setup.has_data).failed == (config,)
@@ -121,7 +124,7 @@ def test_failed_runs_are_left_alone_unless_asked_for(setup, shelf):
 
 
 def test_bad_input_is_no_failure(setup, shelf):
-    config = next(iter(TABLES["1"](setup).runs()))
+    config = next(iter(runs_of(lay_out(TABLES["1"], setup))))
     shelf.fail(config, bad_input=True)
     assert make_plan([config], read_archive(shelf.folder), setup.has_data).missing == (config,)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sampling import some_of
 
 from avalanche_ham.reporting.paper import METHODS
 from avalanche_ham.runs.config import Resources, RunConfig
-from avalanche_ham.runs.presets import preset_values
+from avalanche_ham.runs.presets import PRESETS, preset_values
 from avalanche_ham.runs.runner import run
 
 FEW = {"train_per_class": 8, "test_per_class": 4}
 
 
-@pytest.mark.parametrize("method", some_of(METHODS, "ham", "lwf", "dual_prompt", "sema"))
+@pytest.mark.parametrize("method", some_of(METHODS, "ham", "sema"))
 def test_the_paper_preset_runs_end_to_end(method):
     config = RunConfig(
         method=method,
@@ -35,3 +37,11 @@ def test_the_paper_preset_runs_end_to_end(method):
 def test_bird_tasks_get_more_epochs_for_they_have_few_images():
     assert preset_values("paper", "cub200")["epochs"] == 20
     assert preset_values("paper", "cifar100")["epochs"] == 5
+
+
+def test_study_always_measures_what_only_probes_can(monkeypatch):
+    monkeypatch.setitem(PRESETS, "study", {**PRESETS["smoke"], "probes": True})
+    config = RunConfig(method="lora", n_tasks=2, preset="study")
+    record = run(config, Resources(device="cpu"), show=False)
+    assert record["a_t"] is not None and record["fwt"] is not None
+    assert run(replace(config, preset="smoke"), Resources(device="cpu"), show=False)["fwt"] is None

@@ -71,4 +71,4 @@ def test_an_order_from_a_file_beside_the_configuration(root, capsys):
 
 def test_an_unknown_part_of_a_mixture_is_named(root, capsys):
     assert main(["run", "--data-root", str(root), "--benchmark", "pets+sings"]) == 2
-    assert "sings" in capsys.readouterr().err
+    assert "but got 'sings'" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from reference import (
 )
 
 from avalanche_ham.errors import HamError
+from avalanche_ham.plugins import readout
 from avalanche_ham.runs import run as live_run
 from avalanche_ham.runs.config import resolve_config
 from avalanche_ham.runs.lock import LOCK
@@ -88,6 +89,17 @@ def test_times_are_those_that_training_and_evaluation_took(monkeypatch):
     monkeypatch.setattr(live_run, "time", clock)
     told = result(quick("frozen", n_tasks=2))
     assert told["train_seconds"] == [2.5, 7.0] and told["eval_seconds"] == [3.5, 0.25]
+
+
+def test_the_time_of_feeding_readouts_is_told_apart_from_training(monkeypatch):
+    readings = [10.0, 12.5, 14.0, 16.0, 16.5]  # start, feeding, fed, trained, evaluated
+    readings += [20.0, 20.25, 28.25, 29.0, 32.0]
+    clock = SimpleNamespace(perf_counter=iter(readings).__next__)
+    monkeypatch.setattr(live_run, "time", clock)
+    monkeypatch.setattr(readout, "time", clock)
+    told = result(quick("ncm", n_tasks=2))
+    assert told["feed_seconds"] == [1.5, 8.0] and told["eval_seconds"] == [0.5, 3.0]
+    assert told["train_seconds"] == [4.5, 1.0]  # of 6 and of 9 seconds
 
 
 def test_times_and_sizes_are_told_for_every_task(record):

@@ -167,6 +167,17 @@ def test_every_hook_of_avalanche_reaches_a_user_s_plugin(benchmark):
     assert ticks.seen == HOOKS
 
 
+@pytest.mark.parametrize("method", ["lora", "linear", "inflora", "ham"])
+def test_a_user_s_plugin_finds_the_task_ended_and_a_probe_finds_it_open(benchmark, method):
+    seen = []
+    watch = Watch(after_training_exp=lambda s: seen.append(len(s.adapters.scales)))
+    strategy = make(method, plugins=[watch])
+    strategy.probe = lambda s: seen.append(s.adapters.is_open)
+    strategy.train(benchmark.train_stream[0], eval_streams=[])
+    assert seen == [True, len(strategy.adapters.scales)]
+    assert strategy.adapters.is_open is (method == "lora")
+
+
 def test_the_given_list_of_plugins_is_not_changed():
     plugins = [Ticks()]
     ham(plugins=plugins)

@@ -6,7 +6,7 @@ import peft
 import pytest
 import torch
 from streams import logits
-from toys import Watch, ham, state_of
+from toys import Watch, ham, make, state_of
 
 from avalanche_ham import create_model
 from avalanche_ham.adapters.branch import LowRankBranch
@@ -226,3 +226,32 @@ def slow_ties(parts, majority):
         agree = [v for v in values if v * sign > 0]
         result.view(-1)[place] = sum(agree) / len(agree) if agree else 0.0
     return result
+
+
+def test_with_slots_each_factor_keeps_its_own_fraction(benchmark):
+    strategy = trained(benchmark, n_tasks=2, rank=3, slots=("q", "v"), keep=0.6)
+    for update in strategy.grouping.memory["adapters"]:
+        for a, b in update.values():
+            for slot, rows in ((0, slice(0, 48)), (1, slice(96, 144))):
+                columns = slice(3 * slot, 3 * slot + 3)
+                assert int(b[rows, columns].count_nonzero()) == 86  # of 48 * 3
+                assert int(a[columns].count_nonzero()) == 86
+            assert not b[48:96].any()
+
+
+@pytest.mark.parametrize("space, kept", [("factors", 4 * 28), ("delta", 2 * 460)])
+def test_with_slots_ties_trims_each_slot_s_own_matrix(benchmark, space, kept):
+    strategy = make("ties", {"rank": 3, "slots": ("q", "v"), "space": space})
+    strategy.train(benchmark.train_stream[0], eval_streams=[])
+    for change in strategy.inference_update().values():
+        tensors = change if space == "factors" else [change]
+        assert sum(int(t.count_nonzero()) for t in tensors) == kept  # a fifth of 48 * 3 or 48 * 48
+
+
+@pytest.mark.parametrize("space, kept", [("factors", 4 * 28), ("delta", 2 * 460)])
+def test_with_slots_a_rule_that_merges_groups_trims_each_slot_s_own_matrix(benchmark, space, kept):
+    options = {"rank": 3, "slots": ("q", "v"), "keep": 1.0, "merge_rule": Ties(0.2)}
+    strategy = trained(benchmark, n_tasks=1, space=space, **options)
+    for change in strategy.inference_update().values():
+        tensors = change if space == "factors" else [change]
+        assert sum(int(t.count_nonzero()) for t in tensors) == kept

@@ -282,3 +282,15 @@ def test_with_naive_the_scalars_follow_the_scheduler_of_the_adapter(
     found = [(step["rest"], step["scalars"]) for step in seen]
     assert all(len(step) == 2 for step in seen)
     assert found == [pytest.approx(pair) for pair in expected]
+
+
+def test_without_alphas_too_a_scheduler_that_keeps_a_value_per_group_fits(benchmark):
+    optimizer = given("sgd")
+    plugin = LRSchedulerPlugin(schedulers.LambdaLR(optimizer, lambda epoch: 0.5**epoch))
+    rates = Rates(optimizer)
+    options = {"steps": None, "epochs": 2, "head_lr": HEAD_LR}
+    strategy = make("lora", options, optimizer=optimizer, plugins=[plugin, rates])
+    for experience in benchmark.train_stream[:2]:
+        strategy.train(experience, eval_streams=[])
+    factors = ([1.0] * STEPS + [0.5] * STEPS) * 2
+    assert rates.seen == [pytest.approx({"adapter": LR * f, "head": HEAD_LR * f}) for f in factors]

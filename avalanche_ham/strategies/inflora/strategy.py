@@ -98,7 +98,7 @@ class InfLoRAStrategy(ContinualStrategy):
         }
 
         def make(name: str, layer: nn.Linear) -> nn.Module:
-            branch = self.make_branch(name, layer)
+            branch: Any = self.make_branch(name, layer)
             branch.a.data.copy_(factors[name])
             return branch
 

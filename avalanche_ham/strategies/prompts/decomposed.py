@@ -162,7 +162,7 @@ class DecomposedPrompts(nn.Module):
         return Prompting(prefix=prefix, penalty=penalty)
 
     def _parts(self, name: str) -> tuple[Tensor, Tensor]:
-        """Give each block's earlier and newest rows ``(blocks, M, row)``, at least fp32."""
+        """Give earlier and newest rows of each block, in at least fp32, ``(blocks, M, row)``."""
         slices = getattr(self, name)
         old, new = (at_least_fp32(s).flatten(2).transpose(0, 1) for s in (slices.old, slices.new))
         return old, new

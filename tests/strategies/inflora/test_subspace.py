@@ -166,6 +166,21 @@ def test_threshold_grows_linearly_to_its_end():
     assert values == pytest.approx([0.95, 0.975, 1.0, 1.0])
 
 
+@pytest.mark.parametrize(
+    "basis, kind, kept",
+    [
+        ([], "remove", 1),  # the direction that reaches the threshold stays free, at first
+        ([0], "remove", 2),  # later it joins the memory
+        ([1, 2, 3, 4], "retain", 2),  # less than 1 - threshold must be left in the free space
+    ],
+)
+def test_a_threshold_that_is_met_exactly(basis, kind, kept):
+    c = torch.diag(torch.tensor([2.0, 1, 1, 1, 1], dtype=torch.float64))  # energies 4/8, 1/8 ...
+    memory = Subspace(torch.eye(5, dtype=torch.float64)[:, basis], kind)
+    found = update_subspace(c, memory, 0.625)
+    assert found.kind == kind and found.basis.shape == (5, kept)
+
+
 def test_unknown_kind_is_an_error():
     with pytest.raises(UnknownNameError, match="remove, retain"):
         free_basis(Subspace(torch.eye(3), "forget"))

@@ -117,6 +117,17 @@ def test_the_threshold_is_exactly_where_it_is_set(make, benchmark):
     assert 2 in two.describe()["adapters"].values()
 
 
+@pytest.mark.parametrize("surprise, adapters", [(2.0, 1), (2.01, 2)])
+def test_unless_set_the_threshold_is_the_paper_s(surprise, adapters, make, benchmark):
+    strategy = make(descriptor_steps=2)
+    strategy.train(benchmark.train_stream[0])
+    blocks = enumerate(strategy.encoder.blocks)
+    told = {index: surprise for index, block in blocks if block.expandable}
+    strategy.encoder.surprises = lambda images: told
+    strategy.train(benchmark.train_stream[1])
+    assert {strategy.describe()["adapters"][str(index)] for index in told} == {adapters}
+
+
 def test_at_most_one_adapter_per_block_and_task(make, benchmark):
     strategy = make(expandable=2, **SURE)
     for task, experience in enumerate(benchmark.train_stream[:3]):

@@ -5,22 +5,23 @@ from __future__ import annotations
 import pytest
 
 from avalanche_ham.reporting.aggregate import Summary
-from avalanche_ham.reporting.cells import Fixed
-from avalanche_ham.reporting.table import Block, Column, Row, Table, fill
+from avalanche_ham.reporting.cells import Cell
+from avalanche_ham.reporting.layout import Block, Row, Sheet, fill
+from avalanche_ham.reporting.table import Column
 from avalanche_ham.runs.archive import Archive
 
 
-class Given(Fixed):
+class Given(Cell):
     """A cell whose content is given."""
 
     def fill(self, archive):
-        return self.text
+        return self.statistic
 
 
 def leaders(best: str, *cells: Summary) -> list[bool]:
-    rows = tuple(Row(str(i), (Given(cell),)) for i, cell in enumerate(cells))
+    rows = tuple(Row(str(i), (Given((), cell),)) for i, cell in enumerate(cells))
     block = Block("block", (Column("AA", best=best),), rows)
-    (filled,) = fill(Table("1", "table", (block,)), Archive()).blocks
+    (filled,) = fill(Sheet("table", (block,)), Archive()).blocks
     return [row.best[0] for row in filled.rows]
 
 

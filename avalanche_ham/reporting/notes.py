@@ -1,0 +1,132 @@
+"""What a reader must know beside a table: what was run, on how much, and what is missing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+
+from avalanche_ham.benchmarks.registry import title_of
+from avalanche_ham.reporting.aggregate import Summary, counting_error
+from avalanche_ham.reporting.cells import Cell
+from avalanche_ham.reporting.headroom import warning
+from avalanche_ham.reporting.layout import Sheet, fill, runs_of
+from avalanche_ham.reporting.setup import Setup
+from avalanche_ham.runs.archive import Archive
+from avalanche_ham.runs.config import RunConfig, resolve_config
+from avalanche_ham.runs.identity import identity_of
+from avalanche_ham.runs.plan import describe, make_plan, time_taken
+from avalanche_ham.runs.presets import METHOD_OVERRIDES, preset_values
+from avalanche_ham.runs.records import Record
+
+SEEN = (
+    "Tiny-ImageNet: the embedded backbone saw these very images and labels in pre-training, "
+    "as the paper's backbone saw these classes: no test of learning something new"
+)
+NOISE = (
+    "≈ may be as good as the best of its column: the 95 % interval of their difference holds 0 "
+    "(paired over seeds; with one seed in common, over its test images)"
+)
+SHOWN = 12  # failures listed
+
+
+def fill_with_notes(sheet: Sheet[Cell], setup: Setup, archive: Archive) -> Sheet[Summary]:
+    """Fill a table and put notes below it."""
+    runs = list(runs_of(sheet))
+    slips = sheet.slips if any(cell.paper for cell in sheet.cells()) else ()
+    about, gaps = _about(runs, setup, archive), _gaps(runs, archive)
+    filled = fill(sheet, archive)
+    noise = (NOISE,) if any(any(row.near) for b in filled.blocks for row in b.rows) else ()
+    return replace(filled, notes=(*about, *sheet.notes, *noise, *slips, *gaps))
+
+
+def _about(runs: list[RunConfig], setup: Setup, archive: Archive) -> Iterator[str]:
+    backbone = setup.backbone or preset_values(setup.preset, "")["backbone"]
+    first: dict[str, RunConfig] = {}
+    for run in runs:
+        first.setdefault(run.benchmark, run)
+    yield (
+        f"preset {setup.preset}, backbone {backbone}; mean ± sample standard deviation over "
+        f"seeds {', '.join(map(str, setup.seeds))} (n = {len(setup.seeds)})"
+    )
+    alike: dict[str, list[str]] = defaultdict(list)
+    for benchmark in first:
+        values = {**preset_values(setup.preset, benchmark), **setup.options}
+        words = ", ".join(f"{k} {v}" for k, v in values.items() if k != "backbone")
+        alike[words].append(title_of(benchmark))
+    yield from (f"{', '.join(names)}: {words}" for words, names in alike.items())
+    yield from _rates(runs)
+    if setup.preset != "paper":
+        yield (
+            "not the paper's set-up (ViT-B/16, all images): its values are beside ours to "
+            "compare orders and differences"
+        )
+    for benchmark, run in first.items():
+        settings = resolve_config(run)
+        keys = ("benchmark", "preset", "backbone", "image_size")
+        doubt = warning(archive, {key: getattr(settings, key) for key in keys})
+        if doubt is not None:
+            yield f"{title_of(benchmark)}: {doubt}"
+    yield from _precision(runs, archive)
+    if backbone == "embedded" and "tiny_imagenet" in first:
+        yield SEEN
+
+
+def _rates(runs: list[RunConfig]) -> Iterator[str]:
+    """Say which methods have learning rates of their own in the preset."""
+    names: dict[float, set[str]] = defaultdict(set)
+    for config in runs:
+        own = METHOD_OVERRIDES.get((config.preset, config.method), {})
+        values = preset_values(config.preset, config.benchmark, config.method)
+        if own.get("lr") == values.get("lr") and "lr" in own.keys() - config.options:
+            names[own["lr"]].add(config.method)
+    if names:
+        words = "; ".join(f"{k:g} for {', '.join(sorted(names[k]))}" for k in sorted(names))
+        yield f"learning rate from one grid for all methods (held-out images): {words}"
+
+
+def _precision(runs: list[RunConfig], archive: Archive) -> Iterator[str]:
+    """Say how many images an accuracy rests on, and where one class a task changed the loss.
+
+    Adapters of such tasks may do worse than nothing.
+    """
+    streams: dict[tuple[str, int], list[Record]] = defaultdict(list)
+    for config in runs:
+        record = archive.record(config)
+        if record is not None:
+            streams[config.benchmark, config.n_tasks].append(record)
+    for (benchmark, n), records in streams.items():
+        stream = f"{title_of(benchmark)}, {n} tasks"
+        images, error = counting_error(records)
+        yield (
+            f"{stream}: each AA rests on {images} test images; counting them has a standard error "
+            f"of up to {error:.2f} points"
+        )
+        local = [r for r in records if r["hyperparameters"].get("scope") == "current"]
+        changed = max((r["scope"].count("seen_frozen") for r in local), default=0)
+        if changed:
+            yield (
+                f"{stream}: {changed} have one class, and so no gradient under the scope current; "
+                "they were trained under seen_frozen"
+            )
+
+
+def _gaps(runs: list[RunConfig], archive: Archive) -> Iterator[str]:
+    """Say what is finished, missing, stale and failed, whatever data are on this machine."""
+    plan = make_plan(runs, archive, lambda name: True)
+    done, missing = len(plan.finished), len(plan.missing)
+    failed = f", {len(plan.failed)} failed" if plan.failed else ""
+    taken = f" in {time_taken(plan.finished, archive)}" if plan.finished else ""
+    total = done + missing + len(plan.failed)
+    yield f"runs: {done} of {total} finished{taken}, {missing} missing{failed}"
+    stale = sum(map(archive.stale, {identity_of(c): c for c in runs}.values()))
+    if stale:
+        yield f"stale: {stale} records are of an older version of their method's numbers"
+    for config in plan.failed[:SHOWN]:
+        failure = archive.failure(config) or {}
+        yield (
+            f"failed after {failure['tasks_done']} of {config.n_tasks} tasks: "
+            f"{describe(config)}: {failure['error']}"
+        )
+    if len(plan.failed) > SHOWN:
+        yield f"and {len(plan.failed) - SHOWN} more failed"

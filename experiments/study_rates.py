@@ -1,0 +1,176 @@
+"""The rate of every method on the instrument, then its one most sensitive option: one grid for all.
+
+Command: python study_rates.py --data-root DATA --weights FILE --records results
+
+CIFAR-100 in 20 tasks, preset study, seed 1, accuracies on held-out training images (a fifth of
+those of each class; test images are never looked at). Chosen is the value with the highest mean of
+the AA under the trained and the ridge head, which one training serves. A rate that wins at an end
+of the ladder's first four steps has the next step tried, twice at most; the table says where that
+was not enough. Runs that are there already are not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from avalanche_ham.reporting.methods import REFERENCES
+from avalanche_ham.reporting.paper import METHODS
+from avalanche_ham.runs.archive import read_archive
+from avalanche_ham.runs.config import Resources, RunConfig
+from avalanche_ham.runs.execute import execute
+from avalanche_ham.runs.plan import together
+from avalanche_ham.runs.presets import PRESETS
+
+LADDER = (2e-5, 6e-5, 2e-4, 6e-4, 2e-3, 6e-3, 2e-2, 6e-2)
+FIRST = slice(2, 6)  # of the ladder; each side has two more steps
+HEADS = ("linear", "ridge")
+NAMES = ("ham", *(m for m in METHODS if m != "ham"), *(m for m in REFERENCES if m != "joint"))
+HELD_OUT = {"holdout": 0.2, "test_per_class": 20}
+OWN: dict[str, tuple[str, tuple[float, ...]]] = {  # the option that matters most, and its values
+    "ham": ("keep", (0.1, 0.3, 0.6, 1.0)),
+    "ewc": ("ewc_strength", (10, 100, 1000, 10000)),
+    "lora_ewc": ("ewc_strength", (10, 100, 1000, 10000)),
+    "lwf": ("lwf_strength", (0.1, 0.3, 1.0, 3.0)),
+    "lora_lwf": ("lwf_strength", (0.1, 0.3, 1.0, 3.0)),
+    "l2p": ("prompt_length", (5, 10, 20)),
+    "dual_prompt": ("expert_length", (5, 10, 20)),
+    "coda_prompt": ("prompt_length", (4, 8, 16)),
+    "sema": ("threshold", (1.0, 2.0, 4.0)),
+    "inflora": ("threshold", (0.9, 0.95, 0.98)),
+    "sd_lora": ("alpha", (0.5, 0.8, 1.0)),
+}
+
+
+class Search:
+    """The runs of the grid, made as they are asked for.
+
+    Args:
+        options: the command line's.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.problems = options, list[str]()
+        self.archive = read_archive(options.records, must_exist=False)
+        self.resources = Resources(
+            data_root=options.data_root, device=options.device, threads=options.threads
+        )
+
+    def runs(self, method: str, values: Mapping[str, Any]) -> list[RunConfig]:
+        """List the runs of a method with some options, one a head."""
+        given = {**HELD_OUT, **values}
+        common: dict[str, Any] = {
+            name: getattr(self.options, name) for name in ("benchmark", "preset", "weights")
+        }
+        return [
+            RunConfig(method=method, n_tasks=self.options.tasks, head=h, options=given, **common)
+            for h in HEADS
+        ]
+
+    def scores(self, method: str, grid: list[dict[str, Any]]) -> list[list[float] | None]:
+        """Give the AA under each head for each point of a grid; None where it failed."""
+        missing = [
+            run
+            for values in grid
+            for run in self.runs(method, values)
+            if self.archive.record(run) is None and not self.options.dry
+        ]
+        if missing:
+            self.problems += execute(
+                together(missing),
+                self.options.records,
+                self.archive,
+                resources=self.resources,
+                jobs=self.options.jobs,
+            )
+            self.archive = read_archive(self.options.records)
+        return [self._measured(method, values) for values in grid]
+
+    def _measured(self, method: str, values: Mapping[str, Any]) -> list[float] | None:
+        found = [self.archive.record(run) for run in self.runs(method, values)]
+        scores = [record["aa"] for record in found if record is not None]
+        return [s or 0.0 for s in scores] if len(scores) == len(HEADS) else None
+
+
+def best(scores: list[list[float] | None]) -> int | None:
+    """Give the place of the highest mean of both heads, None where nothing was measured."""
+    known = [place for place, score in enumerate(scores) if score is not None]
+    return max(known, key=lambda place: sum(scores[place] or [])) if known else None
+
+
+def rate_of(search: Search, method: str) -> tuple[dict[float, list[float] | None], str]:
+    """Find a method's rate; gives the scores by rate, and the chosen one in words."""
+    low, high = FIRST.start, FIRST.stop
+    name = "head_lr" if method == "frozen" else "lr"  # which has no adapter
+    while True:
+        rates = LADDER[low:high]
+        scores = search.scores(method, [{name: rate} for rate in rates])
+        place = best(scores)
+        if place == 0 and low > 0:
+            low -= 1
+        elif place == len(rates) - 1 and high < len(LADDER):
+            high += 1
+        else:
+            break
+    found = dict(zip(rates, scores, strict=True))
+    if place is None:
+        return found, "-"
+    edge = " (at the end)" if place in (0, len(rates) - 1) else ""
+    return found, f"{rates[place]:g}{edge}"
+
+
+def table(search: Search, names: tuple[str, ...]) -> Iterator[str]:
+    """Give the lines of a Markdown table: AA at each rate and own value, trained head / ridge."""
+    columns = " | ".join(f"{rate:g}" for rate in LADDER)
+    yield f"| method | {columns} | rate | own option | chosen |"
+    yield "|---|" + "---|" * (len(LADDER) + 3)
+    for method in names:
+        found, chosen = rate_of(search, method)
+        cells = [_cell(found.get(rate)) for rate in LADDER]
+        own, value = "", ""
+        if method in OWN and chosen != "-":
+            option, values = OWN[method]
+            grid = [{"lr": float(chosen.partition(" ")[0]), option: v} for v in values]
+            scores = search.scores(method, grid)
+            pairs = zip(values, scores, strict=True)
+            own = f"{option}: " + ", ".join(f"{v:g} {_cell(score)}" for v, score in pairs)
+            place = best(scores)
+            value = "-" if place is None else f"{values[place]:g}"
+        yield f"| `{method}` | {' | '.join(cells)} | {chosen} | {own} | {value} |"
+
+
+def _cell(score: list[float] | None) -> str:
+    return "-" if score is None else " / ".join(f"{aa:.1f}" for aa in score)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Make the missing runs and print the table, a line as soon as it is known."""
+    options = parse(arguments)
+    search = Search(options)
+    names = tuple(options.methods.split(",")) if options.methods else NAMES
+    for line in table(search, names):
+        print(line, flush=True)
+    print("\n".join(search.problems), end="")
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--records", type=Path, required=True)
+    parser.add_argument("--data-root", default="~/.cache/avalanche_ham")
+    parser.add_argument("--weights")
+    parser.add_argument("--methods", help="names with commas between; default all")
+    parser.add_argument("--benchmark", default="cifar100")
+    parser.add_argument("--tasks", type=int, default=20)
+    parser.add_argument("--preset", default="study", choices=tuple(PRESETS))
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--dry", action="store_true", help="only print what is on record")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
