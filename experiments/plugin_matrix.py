@@ -188,16 +188,20 @@ def weights(strategy: Any) -> torch.Tensor:
 
 
 def plugin_cell(name: str, method: str) -> str:
-    """Say ``works``, ``no effect``, or what was raised."""
+    """Say ``works``, ``no effect`` with the line that is warned, or what was raised."""
     row = PLUGINS[name]
     try:
         every = row.make is early_stopping
-        found = train(method, row.make, row.options, stream(row.labels), every=every)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.filterwarnings("always", ".* has no effect")
+            found = train(method, row.make, row.options, stream(row.labels), every=every)
+            lines = [one_line(w.message) for w in warned if "has no effect" in str(w.message)]
+            plain = train(method, row.idle, row.options, stream(row.labels))
     except Exception as error:
         return one_line(error)
-    plain = train(method, row.idle, row.options, stream(row.labels))
     ours, theirs = weights(found), weights(plain)
-    return "no effect" if ours.shape == theirs.shape and torch.equal(ours, theirs) else "works"
+    same = ours.shape == theirs.shape and torch.equal(ours, theirs)
+    return "; ".join(["no effect" if same else "works", *lines])
 
 
 def metric_cell(name: str, method: str) -> str:
@@ -210,7 +214,7 @@ def metric_cell(name: str, method: str) -> str:
     return "works" if found.evaluator.get_all_metrics() else "no number"
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: Exception | Warning | str) -> str:
     """Give an error's type and text, cut to a line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
@@ -223,10 +227,11 @@ def table(title: str, names: Any, cell: Callable[[str, str], str]) -> Iterator[s
     for name in names:
         cells = []
         for method in METHODS:
-            said = cell(name, method)
+            said, _, line = cell(name, method).partition("; ")
             if said not in ("works", "no effect", "no number"):
-                said = f"[{notes.setdefault(said, len(notes) + 1)}]"
-            cells.append(said)
+                said, line = "", "; ".join(filter(None, (said, line)))
+            note = f"[{notes.setdefault(line, len(notes) + 1)}]" if line else ""
+            cells.append(f"{said} {note}".strip())
         yield f"| {name} | {' | '.join(cells)} |"
     yield ""
     for said, number in notes.items():

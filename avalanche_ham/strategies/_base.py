@@ -24,7 +24,7 @@ from avalanche_ham.seeding import forked, preserved
 from avalanche_ham.strategies._augment import Augment, make_augment
 from avalanche_ham.strategies._loop import Phase, PhasedTraining
 from avalanche_ham.strategies._optimizer import default_optimizer, refill
-from avalanche_ham.strategies._parts import CheckedParts, check_needs, check_scope
+from avalanche_ham.strategies._parts import CheckedParts, check_needs, check_scope, held_by
 from avalanche_ham.strategies._state import LearnedState
 
 PRECISIONS = ("fp32", "bf16")
@@ -325,7 +325,9 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
         super()._before_eval_exp(**kwargs)
 
     def _before_training_exp(self, **kwargs: Any) -> None:
+        held = held_by(self.plugins)  # SI adds the new parameters in what follows
         super()._before_training_exp(**kwargs)
+        self.tell_of_idle(held)
         for plugin in self.plugins:
             if isinstance(plugin, PeriodicEval):  # the last epoch's came before end_task
                 plugin.do_final = plugin.eval_every > -1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -14,13 +15,17 @@ from avalanche.evaluation.metrics.labels_repartition import LabelsRepartitionPlu
 from avalanche.evaluation.metrics.topk_acc import TopkAccuracyPluginMetric
 from avalanche.training.plugins import (
     AGEMPlugin,
+    EWCPlugin,
     GDumbPlugin,
     GEMPlugin,
     GSS_greedyPlugin,
     LwFPlugin,
+    MASPlugin,
     MIRPlugin,
     RARPlugin,
     ReplayPlugin,
+    RWalkPlugin,
+    SynapticIntelligencePlugin,
 )
 from torch import nn
 
@@ -45,6 +50,12 @@ NEEDS_TASK_LABELS = (
     LabelsRepartitionPlugin,
     TopkAccuracyPluginMetric,
 )
+HOLDS = {  # penalties on how far parameters move -> names with importances, of earlier tasks
+    EWCPlugin: lambda p: itertools.chain(*(of.items() for of in p.importances.values())),
+    MASPlugin: lambda p: (p.importance or {}).items(),
+    RWalkPlugin: lambda p: (p.exp_penalties or {}).items(),
+    SynapticIntelligencePlugin: lambda p: p.ewc_data[1].items(),
+}
 
 
 class CheckedParts:
@@ -58,6 +69,7 @@ class CheckedParts:
 
     _model: Any = None
     _told_of_task_labels = False
+    _told_of_idle: frozenset[str] = frozenset()  # names of plugins
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Look at the arguments before any method touches the model.
@@ -105,6 +117,31 @@ class CheckedParts:
                 "compete; accuracy_row also gives the accuracy with the task known",
                 stacklevel=2,
             )
+
+    def tell_of_idle(self, held: dict[str, set[str]]) -> None:
+        """Warn, once a plugin, that none of the parameters that it holds trains in this task."""
+        trained = {name for name, p in self.model.named_parameters() if p.requires_grad}
+        for kind, names in held.items():
+            if kind not in self._told_of_idle and not names & trained:
+                self._told_of_idle |= {kind}
+                reason = "it found no parameter important in earlier tasks"
+                if names:
+                    reason = (
+                        "no parameter that it found important in earlier tasks trains in this "
+                        "one; those of lora and l2p do"
+                    )
+                warnings.warn(f"{kind} has no effect: {reason}", stacklevel=2)
+
+
+def held_by(plugins: Iterable[Any]) -> dict[str, set[str]]:
+    """Name the parameters that each penalty holds; a penalty that has seen no task is left out."""
+    found = {}
+    for plugin in plugins:
+        for kind, importances in HOLDS.items():
+            items = list(importances(plugin)) if isinstance(plugin, kind) else []
+            if items:
+                found[type(plugin).__name__] = {name for name, value in items if value.data.any()}
+    return found
 
 
 def check_model(model: Any) -> None:

@@ -13,17 +13,16 @@ def said(table: str, name: str, method: str) -> str:
 
     part = PAGE.read_text().partition(f"## {table}")[2].partition("\n## ")[0]
     (row,) = re.findall(rf"^\| {re.escape(name)} \|(.*)\|$", part, flags=re.MULTILINE)
-    cell = row.split("|")[METHODS.index(method)].strip()
-    if cell.startswith("["):
-        (cell,) = re.findall(rf"^{cell[1:-1]}\. `(.*)`$", part, flags=re.MULTILINE)
-    return cell
+    cell, _, note = row.split("|")[METHODS.index(method)].strip().partition("[")
+    lines = re.findall(rf"^{note[:-1]}\. `(.*)`$", part, flags=re.MULTILINE) if note else []
+    return "; ".join(filter(None, (cell.strip(), *lines)))
 
 
 @pytest.mark.parametrize(
     ("name", "method"),
     [
         ("EWCPlugin, online", "lora"),
-        ("EWCPlugin, separate", "sema"),
+        ("EWCPlugin, separate", "ham"),
         ("MASPlugin", "l2p"),
         ("ReplayPlugin", "ham"),
         ("MIRPlugin", "inflora"),

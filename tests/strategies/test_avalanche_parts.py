@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
+from collections import Counter
 
 import pytest
 import torch
-from avalanche.benchmarks import task_incremental_benchmark
+from avalanche.benchmarks import benchmark_from_datasets, task_incremental_benchmark
 from avalanche.evaluation.metrics import (
+    accuracy_metrics,
     amca_metrics,
     class_accuracy_metrics,
     confusion_matrix_metrics,
     images_samples_metrics,
     labels_repartition_metrics,
 )
-from avalanche.training.plugins import AGEMPlugin, GEMPlugin, LwFPlugin, MIRPlugin, ReplayPlugin
+from avalanche.training.plugins import (
+    AGEMPlugin,
+    EarlyStoppingPlugin,
+    EWCPlugin,
+    GEMPlugin,
+    LwFPlugin,
+    MASPlugin,
+    MIRPlugin,
+    ReplayPlugin,
+    RWalkPlugin,
+    SynapticIntelligencePlugin,
+)
 from sampling import some_of
 from streams import logits
-from torch import nn
-from toys import SMALL, Watch, differing, ham, make, silent, state_of
+from torch import distributed, nn
+from toys import SMALL, differing, ham, make, silent, state_of
 
 from avalanche_ham import HAMStrategy, create_model
+from avalanche_ham.benchmarks import create_benchmark
 from avalanche_ham.benchmarks.class_incremental import from_selections
 from avalanche_ham.errors import HamError, OptionError
-from avalanche_ham.heads import create_readout
+from avalanche_ham.evaluation.accuracy import accuracy_row
 from avalanche_ham.runs.settings import build_strategy, resolve
 from avalanche_ham.strategies.sequential import SequentialStrategy
 
@@ -65,6 +80,18 @@ def test_a_wrapped_model_is_refused_when_a_strategy_is_made_and_in_mid_stream(mo
     with pytest.raises(OptionError, match="not wrapped in"):
         strategy.model = wrap(strategy.model)
     assert strategy.model is model
+
+
+def test_a_distributed_model_is_refused(model):
+    store = distributed.HashStore()
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(model.requires_grad_())
+        with pytest.raises(OptionError, match="not wrapped in DistributedDataParallel") as error:
+            ham(wrapped)
+        one_line(error)
+    finally:
+        distributed.destroy_process_group()
 
 
 def test_a_compiled_model_is_refused_by_how_to_compile_it(model):
@@ -162,37 +189,40 @@ def test_task_labels_are_said_to_be_ignored_once(benchmark):
     strategy.eval(labelled.test_stream[:3])
 
 
-def test_a_user_s_forward_hooks_fire_in_training_and_evaluation(benchmark):
-    shapes: list[tuple[bool, tuple[int, ...]]] = []
-    strategy = ham(steps=2)
-    strategy.model.register_forward_hook(lambda m, _, y: shapes.append((m.training, y.shape)))
+@pytest.mark.parametrize("made", ["before", "after"])
+@pytest.mark.parametrize(
+    "method",
+    some_of(
+        ["ham", "lora", "sema", "inflora", "l2p", "dual_prompt", "coda_prompt"],
+        "ham",
+        "sema",
+        "l2p",
+    ),
+)
+def test_a_user_s_forward_hooks_fire_in_training_and_evaluation(benchmark, method, made):
+    """Those of SEMA and the prompts' encoder, which takes the first one's place, too."""
+    model, calls = create_model("tiny", n_classes=10), Counter()
+
+    def watch():
+        parts = {"model": model, "encoder": model.encoder, "head": model.head}
+        return [
+            part.register_forward_hook(lambda *_, name=name: calls.update([(name, model.training)]))
+            for name, part in parts.items()
+        ]
+
+    handles = watch() if made == "before" else []
+    values = resolve(method, {**SMALL, "steps": 2}, {})
+    strategy = build_strategy(method, values, model=model, evaluator=silent())
+    handles += watch() if made == "after" else []
     strategy.train(benchmark.train_stream[0], eval_streams=[])
     strategy.eval(benchmark.test_stream[0])
-    assert shapes == [(True, (8, 10)), (True, (8, 10)), (False, (12, 10))]
-
-
-@pytest.mark.parametrize("method", ["ham", "l2p", "dual_prompt", "coda_prompt", "sema"])
-def test_a_hook_on_the_encoder_stays_though_a_method_puts_its_own_around_it(benchmark, method):
-    model, modes = create_model("tiny", n_classes=10), set()
-    handle = model.encoder.register_forward_hook(lambda m, _, y: modes.add(m.training))
-    strategy = build_strategy(
-        method, resolve(method, SMALL, {"steps": 1}), model=model, evaluator=silent()
-    )
-    strategy.train(benchmark.train_stream[0], eval_streams=[])
+    keys = {(name, training) for name in ("model", "encoder", "head") for training in (True, False)}
+    assert calls.keys() >= keys and calls["model", True] == calls["head", True]
+    for handle in handles:
+        handle.remove()
+    before = calls.copy()
     strategy.eval(benchmark.test_stream[0])
-    assert modes == {True, False}
-    modes.clear()
-    handle.remove()
-    strategy.eval(benchmark.test_stream[0])
-    assert not modes
-
-
-@pytest.mark.parametrize("method", ["l2p", "sema"])
-def test_an_encoder_that_is_compiled_too_early_is_refused(method):
-    model = create_model("tiny", n_classes=10)
-    model.encoder.compile(backend="eager")
-    with pytest.raises(HamError, match="encoder.compile.. after the strategy is made"):
-        build_strategy(method, resolve(method, SMALL, {}), model=model)
+    assert calls == before
 
 
 def test_a_generator_s_experiences_are_drawn_one_at_a_time(benchmark):
@@ -219,77 +249,6 @@ def test_a_strategy_goes_through_pickle_and_goes_on_alike(benchmark, method):
     assert torch.equal(logits(strategy), logits(twin))
 
 
-@pytest.mark.parametrize("method", ["ham", "lora", "inflora", "sema", "l2p"])
-def test_what_was_learned_moves_with_the_model(benchmark, method):
-    strategy = make(method)
-    strategy.train(benchmark.train_stream[0], eval_streams=[])
-    before = logits(strategy)
-    strategy.model.double()
-    torch.testing.assert_close(logits(strategy).float(), before, rtol=1e-4, atol=1e-4)
-    strategy.train(benchmark.train_stream[1], eval_streams=[])
-    after = logits(strategy)
-    assert after.dtype == torch.float64 and after.isfinite().all()
-    parameters = list(strategy.model.parameters())
-    assert all(p.dtype == torch.float64 for p in parameters)
-
-
-def test_weights_kept_for_training_move_with_the_model(benchmark):
-    def move(strategy):  # before the optimiser has a state, which torch moves by no call
-        if strategy.task == 1 and strategy.step == 0:
-            kept = [layer.fixed for layer in strategy.adapters.layers.values()]
-            strategy.model.double()
-            for layer, before in zip(strategy.adapters.layers.values(), kept, strict=True):
-                assert torch.equal(layer.fixed, before.double())
-                seen.append(layer.fixed.dtype)
-
-    seen: list[torch.dtype] = []
-    strategy = ham(train_alphas=False, plugins=[Watch(before_training_iteration=move)])
-    strategy.train(benchmark.train_stream[:2], eval_streams=[])
-    assert seen == [torch.float64] * 3
-    assert logits(strategy).dtype == torch.float64
-
-
-@pytest.mark.slow
-def test_an_encoder_compiled_in_place_learns_the_same(benchmark):
-    runs = []
-    for compiled in (False, True):
-        strategy = ham(steps=2)
-        if compiled:
-            strategy.model.encoder.compile(backend="eager")
-        strategy.train(benchmark.train_stream[:2], eval_streams=[])
-        runs.append(logits(strategy))
-    torch.testing.assert_close(runs[0], runs[1], rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    "method",
-    some_of(["ham", "lora", "sema", "inflora", "l2p", "dual_prompt", "coda_prompt"], "ham", "sema"),
-)
-def test_a_model_in_bf16_learns_and_its_readouts_keep_full_precision(benchmark, method):
-    losses = []
-    watch = Watch(after_training_iteration=lambda s: losses.append(float(s.loss)))
-    model = create_model("tiny", n_classes=10, head="ncm,ridge,lda", seed=1).to(torch.bfloat16)
-    options = resolve(method, {**SMALL, "steps": 12}, {})
-    strategy = build_strategy(
-        method, options, model=model, seed=1, plugins=[watch], evaluator=silent()
-    )
-    fed = {name: [] for name in model.readouts}
-    for name, readout in model.readouts.items():
-        keep = fed[name].append
-        readout.feed = lambda x, y, take=readout.feed, keep=keep: (keep((x, y)), take(x, y))
-    for experience in benchmark.train_stream[:2]:
-        strategy.train(experience, eval_streams=[])
-    first = losses[:12]
-    assert sum(first[-4:]) < sum(first[:4])
-    queries = torch.randn(8, 48, generator=torch.Generator().manual_seed(0)).bfloat16()
-    for name, readout in model.readouts.items():
-        plain = create_readout(name, 48, 10, seed=1)
-        for features, targets in fed[name]:
-            assert features.dtype == torch.bfloat16
-            plain.feed(features.float(), targets)
-        torch.testing.assert_close(readout(queries), plain(queries.float()))
-
-
 @pytest.mark.parametrize("method", ["ham", "lora", "sema", "inflora", "sd_lora", "coda_prompt"])
 def test_classes_that_return_learn_on(benchmark, method):
     stream = from_selections(benchmark.chosen, [(0, 1), (2, 3), (0, 1), (1, 4)], name="again")
@@ -311,3 +270,84 @@ def test_classes_that_return_learn_on(benchmark, method):
     assert (strategy.model.head.tasks[0].weight != rows).any(dim=1).all()
     strategy.train(train[3], eval_streams=[])  # one that returns and one that is new
     assert sorted(strategy.model.head.classes) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("method", some_of(["ham", "sema", "inflora", "l2p"], "ham", "l2p"))
+def test_returning_classes_of_an_avalanche_benchmark_are_told_better_again(method):
+    sizes = {"train_per_class": 12, "test_per_class": 12}
+    digits = create_benchmark("digits", data_root=".", n_tasks=5, seed=1, **sizes)
+    one, two = (experience.dataset for experience in digits.train_stream[:2])
+    test = [experience.dataset for experience in digits.test_stream[:2]]
+    stream = benchmark_from_datasets(train=[one, two, one], test=[*test, test[0]])
+    strategy, accuracy = make(method, {"steps": 12}), []
+    for experience in stream.train_stream:
+        strategy.train(experience, eval_streams=[])
+        with strategy.evaluation_weights():
+            accuracy += accuracy_row(strategy, [stream.test_stream[0]]).accuracy
+    assert accuracy[2] > accuracy[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "plugin"),
+    [
+        ("ham", lambda: EWCPlugin(1.0)),
+        ("inflora", lambda: EWCPlugin(1.0, mode="online", decay_factor=0.5)),
+        ("sema", MASPlugin),
+        ("sema", lambda: RWalkPlugin(delta_t=2)),
+        ("lora", lambda: SynapticIntelligencePlugin(1.0)),  # Avalanche's copies on a CPU are none
+    ],
+)
+def test_a_penalty_that_has_nothing_to_hold_is_told_once(benchmark, method, plugin):
+    plugin = plugin()
+    strategy = make(method, plugins=[plugin])
+    strategy.train(benchmark.train_stream[0], eval_streams=[])  # warnings are errors here
+    line = f"{type(plugin).__name__} has no effect: .* important in earlier tasks"
+    with pytest.warns(UserWarning, match=line):
+        strategy.train(benchmark.train_stream[1], eval_streams=[])
+    strategy.train(benchmark.train_stream[2], eval_streams=[])
+
+
+@pytest.mark.parametrize("mode", ["separate", "online"])
+def test_ewc_holds_one_lora_where_it_was(benchmark, mode):
+    moved = []
+    for strength in (0.0, 1e4):
+        decay = 0.5 if mode == "online" else None
+        plugin = EWCPlugin(strength, mode=mode, decay_factor=decay)
+        strategy = make("lora", {"steps": 8}, plugins=[plugin])
+        strategy.train(benchmark.train_stream[0], eval_streams=[])
+        before, weight = state_of(strategy.model), dict(plugin.importances[0])
+        strategy.train(benchmark.train_stream[1], eval_streams=[])
+        after = state_of(strategy.model)
+        # the penalty's own measure: squared moves, each by its importance after the first task
+        moved.append(
+            sum(
+                float((weight[k].data * (after[k] - before[k]).square()).sum())
+                for k in weight
+                if "branch" in k
+            )
+        )
+    assert 0 < moved[1] < 0.8 * moved[0]
+
+
+@pytest.mark.parametrize("method", ["ham", "lora", "inflora", "l2p"])
+def test_weights_that_early_stopping_restores_are_those_evaluated(benchmark, method):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that no metric is there at first
+        plugin = EarlyStoppingPlugin(1, "test_stream", mode="min", margin=1.0)
+        strategy = make(
+            method,
+            {"steps": None, "epochs": 3},
+            plugins=[plugin],
+            evaluator=silent(accuracy_metrics(stream=True)),
+            eval_every=1,
+        )
+        strategy.train(benchmark.train_stream[0], eval_streams=[benchmark.test_stream[:1]])
+    strategy.model.eval()
+    rows = strategy.model.head.tasks[0].weight
+    assert torch.equal(rows, plugin.best_state["head.tasks.0.weight"])
+    again = make(method)  # adapters start without effect: what is restored is the first state
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (8, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    again.model.eval()
+    features = again.model.encode(images).features
+    torch.testing.assert_close(logits(strategy), strategy.model.head(features))
