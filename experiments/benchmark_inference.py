@@ -16,7 +16,7 @@ from timing import interleave, options, ratio, report, show
 from torch.utils.data import ConcatDataset, DataLoader
 
 from avalanche_ham import HAMStrategy, create_benchmark, create_model
-from avalanche_ham.backbones.model import prefer_plain_attention
+from avalanche_ham.backbones.encoder import prefer_plain_attention
 from avalanche_ham.backbones.vit import create_backbone
 from avalanche_ham.benchmarks.class_incremental import Benchmark, class_incremental
 from avalanche_ham.benchmarks.image_set import ImageSet

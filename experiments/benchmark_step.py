@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from avalanche_ham.backbones.model import prefer_plain_attention
+from avalanche_ham.backbones.encoder import prefer_plain_attention
 from avalanche_ham.backbones.seams import embed, run_blocks, tokens_read
 from avalanche_ham.backbones.vit import create_backbone
 

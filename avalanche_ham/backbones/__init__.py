@@ -8,9 +8,9 @@ from typing import Any
 _HOME = {  # imported on first use: a list of names needs no torch
     "BACKBONES": "names",
     "ContinualModel": "model",
-    "Encoding": "model",
+    "Encoding": "encoder",
     "Preprocess": "preprocess",
-    "VitEncoder": "model",
+    "VitEncoder": "encoder",
     "create_backbone": "vit",
     "create_model": "model",
     "weights_digest": "digest",

@@ -16,7 +16,7 @@ from avalanche.benchmarks.utils import (
 )
 
 from avalanche_ham.benchmarks._selection import Selection, select_images
-from avalanche_ham.benchmarks.class_incremental import Benchmark
+from avalanche_ham.benchmarks.benchmark import Benchmark
 from avalanche_ham.benchmarks.image_set import ImageSet
 from avalanche_ham.errors import DataError, OptionError
 from avalanche_ham.seeding import generator

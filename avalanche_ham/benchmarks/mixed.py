@@ -16,7 +16,8 @@ from torch.utils.data import ConcatDataset
 from torchvision.transforms.v2.functional import resize
 
 from avalanche_ham.benchmarks._selection import Selection
-from avalanche_ham.benchmarks.class_incremental import Benchmark, from_selections, task_sizes
+from avalanche_ham.benchmarks.benchmark import Benchmark
+from avalanche_ham.benchmarks.class_incremental import from_selections, task_sizes
 from avalanche_ham.benchmarks.image_set import ImageSet
 from avalanche_ham.benchmarks.registry import create_benchmark, entry_of
 from avalanche_ham.errors import OptionError, check_range

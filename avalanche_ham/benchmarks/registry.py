@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from avalanche_ham.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    from avalanche_ham.benchmarks.class_incremental import Benchmark
+    from avalanche_ham.benchmarks.benchmark import Benchmark
 
 __all__ = [
     "BENCHMARKS",

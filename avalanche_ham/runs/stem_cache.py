@@ -27,7 +27,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from avalanche_ham.backbones.hybrid import FrozenStem
-from avalanche_ham.benchmarks.class_incremental import Benchmark
+from avalanche_ham.benchmarks.benchmark import Benchmark
 from avalanche_ham.seeding import preserved
 
 BATCH = 32

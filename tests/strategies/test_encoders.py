@@ -10,7 +10,7 @@ from torch.utils.data import TensorDataset
 from toys import differing, silent, state_of
 
 from avalanche_ham import create_model
-from avalanche_ham.backbones.model import Encoding
+from avalanche_ham.backbones.encoder import Encoding
 from avalanche_ham.errors import HamError, OptionError
 from avalanche_ham.strategies.ham import HAMStrategy
 from avalanche_ham.strategies.prompts.coda_prompt import CodaPromptStrategy

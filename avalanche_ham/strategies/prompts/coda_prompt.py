@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from avalanche_ham.backbones.model import ContinualModel, vit_encoder
+from avalanche_ham.backbones.encoder import vit_encoder
+from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.strategies._base import ContinualStrategy
 from avalanche_ham.strategies._loop import check_schedule
 from avalanche_ham.strategies.prompts import DecomposedPrompts, PromptEncoder

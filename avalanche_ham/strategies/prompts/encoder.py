@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from avalanche_ham.backbones.model import Encoding, vit_encoder
+from avalanche_ham.backbones.encoder import Encoding, vit_encoder
 from avalanche_ham.backbones.seams import embed, insert_prompts, run_blocks, tokens_read
 from avalanche_ham.heads.loss import at_least_fp32
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from avalanche_ham.backbones.model import ContinualModel, vit_encoder
+from avalanche_ham.backbones.encoder import vit_encoder
+from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import check_range
 from avalanche_ham.seeding import forked
 from avalanche_ham.strategies._base import ContinualStrategy

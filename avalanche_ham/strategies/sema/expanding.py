@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from avalanche_ham.backbones.model import Encoding, vit_encoder
+from avalanche_ham.backbones.encoder import Encoding, vit_encoder
 from avalanche_ham.backbones.seams import embed, run_blocks
 from avalanche_ham.errors import check_range
 from avalanche_ham.strategies.sema.adapter import BlockAdapters
