@@ -21,7 +21,7 @@ from avalanche_ham.runs import run as live_run
 from avalanche_ham.runs.config import resolve_config
 from avalanche_ham.runs.lock import LOCK
 from avalanche_ham.runs.records import read_records
-from avalanche_ham.runs.runner import Resources, Run, RunConfig, run
+from avalanche_ham.runs.runner import Resources, Run, RunConfig, run, run_heads
 
 KEYS = {
     "method", "head", "scope", "benchmark", "n_tasks", "seed", "backbone", "preset",
@@ -259,3 +259,12 @@ def test_a_number_that_is_not_finite_never_reaches_a_record(record):
 
     found = list(numbers(record))
     assert len(found) > 20 and all(map(math.isfinite, found))
+
+
+def test_every_head_s_record_says_how_often_the_task_was_guessed_right(monkeypatch):
+    calls = []
+    monkeypatch.setattr(live_run, "right_picks", lambda *_: calls.append(1) or [0.5, 0.25])
+    config = RunConfig("dual_prompt", "digits", n_tasks=2, preset="smoke", head="linear,ncm")
+    records = run_heads(config, Resources(device="cpu"), show=False)
+    assert [record["right_picks"] for record in records] == [[0.5, 0.25]] * 2
+    assert len(calls) == 1
