@@ -82,6 +82,7 @@ def test_dry_run_makes_nothing(tmp_path, capsys):
     assert "2 runs missing" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_two_jobs_make_a_table(tmp_path, capsys):
     assert _table(tmp_path, "--run", "--jobs", "2", "--out", str(tmp_path / "t.tex")) == 0
     assert r"\begin{tabular}" in (tmp_path / "t.tex").read_text()

@@ -56,6 +56,7 @@ def test_steps_are_timed_over_tasks_and_drawn(run, monkeypatch, tmp_path, capsys
     assert (tmp_path / "speed.svg").exists()
 
 
+@pytest.mark.slow
 def test_steps_are_timed_in_bf16(run):
     words = ["--backbone", "tiny", "--batch", "2", "--tasks", "2,3", "--precision", "bf16"]
     assert is_ratio(run("benchmark_step", *words)["growth ham"])

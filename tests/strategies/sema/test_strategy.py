@@ -54,7 +54,7 @@ def adapters(strategy) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in state.items()}
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_two_experiences_beat_chance(precision, make, benchmark):
     budget = {"steps": 30, "descriptor_steps": 2, "train_mb_size": 24}
     strategy = make(lr=1e-2, precision=precision, **budget)
