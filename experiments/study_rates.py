@@ -2,11 +2,11 @@
 
 Command: python study_rates.py --data-root DATA --weights FILE --records results
 
-CIFAR-100 in 20 tasks, preset study, seed 1, accuracies on held-out training images (a fifth of
-those of each class; test images are never looked at). Chosen is the value with the highest mean of
-the AA under the trained and the ridge head, which one training serves. A rate that wins at an end
-of the ladder's first four steps has the next step tried, twice at most; the table says where that
-was not enough. Runs that are there already are not made again.
+CIFAR-100 in 20 tasks, preset study, seed 1, accuracies after the last task on held-out training
+images (a fifth of those of each class; test images are never looked at). Chosen is the value with
+the highest mean of the AA under the trained and the ridge head, which one training serves. A rate
+that wins at an end of the ladder's first four steps has the next step tried, twice at most; the
+table says where that was not enough. Runs that are there already are not made again.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ class Search:
         self.options, self.problems = options, list[str]()
         self.archive = read_archive(options.records, must_exist=False)
         self.resources = Resources(
-            data_root=options.data_root, device=options.device, threads=options.threads
+            data_root=options.data_root,
+            device=options.device,
+            threads=options.threads,
+            final_only=True,
         )
 
     def runs(self, method: str, values: Mapping[str, Any]) -> list[RunConfig]:

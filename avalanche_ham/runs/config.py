@@ -154,6 +154,8 @@ class Resources:
         stem_cache: run a hybrid backbone's frozen stem once per image, not once per step.
         probes: also measure the un-merged model after each task (``a_t``) and the features on
             the next one (``fwt``), as some presets do anyway.
+        final_only: evaluate after the last task only and measure nothing else, for runs that
+            choose settings on held-out images (option ``holdout``).
     """
 
     data_root: str = "~/.cache/avalanche_ham"
@@ -162,6 +164,7 @@ class Resources:
     download: bool = False
     stem_cache: bool = True
     probes: bool = False
+    final_only: bool = False
 
     def __post_init__(self) -> None:
         """Check the number of threads: with many more the system ends the process.

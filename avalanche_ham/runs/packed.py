@@ -10,7 +10,7 @@ import numpy as np
 
 def pack(right: Sequence[bool]) -> str:
     """Write truths as base64 of bits, eight to a byte, the first one highest."""
-    return base64.b64encode(np.packbits(right).tobytes()).decode()
+    return base64.b64encode(np.packbits(np.asarray(right, dtype=bool)).tobytes()).decode()
 
 
 def unpack(text: str, count: int) -> np.ndarray:

@@ -52,13 +52,13 @@ class Progress(SupervisedPlugin, supports_distributed=True):
             f"loss {float(strategy.loss.detach()):.3f} accuracy {100 * float(right):.0f} %"
         )
 
-    def task_done(self, row: list[float]) -> None:
-        """Print the accuracy over the tasks seen so far."""
-        self.done = len(row)
+    def task_done(self, tasks: int, row: list[float] | None) -> None:
+        """Note the number of tasks done; print the accuracy on each, where it was measured."""
+        self.done = tasks
         if self.bar is not None:
             self.bar.n = self.done
             self.bar.refresh()
-        if self.show:
+        if self.show and row is not None:
             mean = 100 * sum(row) / len(row)
             tqdm.write(
                 f"{self.title}: task {len(row)}/{self.n_tasks}  AA so far {mean:.2f} %  "

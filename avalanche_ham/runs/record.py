@@ -16,9 +16,9 @@ from avalanche_ham.runs.records import Record
 
 def make_record(run: Any, head: str) -> Record:
     """Give the record of a finished ``Run`` for one of its heads: one JSON object."""
-    n, measured = run.settings.n_tasks, run.measured
+    n, measured, tests = run.settings.n_tasks, run.measured, list(run.benchmark.test_stream)
     matrix = square(measured["rows"][head], n)
-    own = [row[-1] for row in measured["rows"][head]]
+    own = [row[-1] for row in measured["rows"][head] if row]
     a_t = measured["a_t"] if head == "linear" else []
     run.strategy.model.predictor = head
     *earlier, latest = measured["segments"]
@@ -29,14 +29,14 @@ def make_record(run: Any, head: str) -> Record:
         "selection": "holdout" if run.settings.data.get("holdout") else "test",
         **{key: value for key, value in latest.items() if key != "first_task"},
         "segments": [*earlier, latest] if earlier else [],
-        "test_images": [len(e.dataset) for e in run.benchmark.test_stream],
+        "test_images": [len(e.dataset) for e in tests],
         "accuracy_matrix": matrix,
         "accuracy_task_known": square(measured["task_known"][head], n),
         "right": measured["right"][head],
         **summary(matrix),
         "fwt": forward_transfer(measured["before"], measured["untouched"]),
         "a_t": 100 * sum(a_t) / n if len(a_t) == n else None,
-        "a_t_merged": None if run.settings.joint else 100 * sum(own) / n,
+        "a_t_merged": 100 * sum(own) / n if len(own) == n and not run.settings.joint else None,
         "train_seconds": measured["train_seconds"],
         "feed_seconds": measured["feed_seconds"],
         "drift_seconds": [0.0] * len(measured["feed_seconds"]),
@@ -46,7 +46,7 @@ def make_record(run: Any, head: str) -> Record:
         "memory_bytes": 0,
         "peak_memory_mb": _peak_memory_mb(run.strategy.device),
         "groups": run.strategy.describe(),
-        "hierarchy": hierarchy(run.strategy, list(run.benchmark.test_stream)),
+        "hierarchy": None if run.resources.final_only else hierarchy(run.strategy, tests),
         "right_picks": run.right_picks,
     }
     return record  # type: ignore[return-value]

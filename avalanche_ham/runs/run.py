@@ -16,7 +16,7 @@ from avalanche_ham.backbones.names import RANDOM
 from avalanche_ham.benchmarks import create_benchmark
 from avalanche_ham.benchmarks._image_cache import cache_folder
 from avalanche_ham.benchmarks.registry import entry_of
-from avalanche_ham.errors import StateError
+from avalanche_ham.errors import OptionError, StateError
 from avalanche_ham.evaluation.accuracy import AccuracyRow, accuracy_rows
 from avalanche_ham.evaluation.forward_transfer import class_mean_accuracy
 from avalanche_ham.evaluation.picks import right_picks
@@ -51,6 +51,8 @@ class Run:
     """
 
     def __init__(self, settings: Settings, resources: Resources, *, show: bool) -> None:
+        if resources.final_only and not settings.data.get("holdout"):
+            raise OptionError("final_only", "False without a holdout", True)
         self.settings, self.resources = settings, resources
         if resources.threads is not None:
             torch.set_num_threads(resources.threads)
@@ -129,6 +131,8 @@ class Run:
     @functools.cached_property
     def right_picks(self) -> list[float] | None:
         """What a finished run says of its guesses of the task, the same for all heads."""
+        if self.resources.final_only:
+            return None
         return right_picks(self.strategy, list(self.benchmark.test_stream))
 
     def next_task(self) -> None:
@@ -139,16 +143,20 @@ class Run:
             experience = self._shortened(self._benchmark(1)).train_stream[0]
         else:
             experience = self.benchmark.train_stream[index]
-        if (self.resources.probes or self.settings.probes) and not joint:
+        probes = self.resources.probes or self.settings.probes
+        if probes and not joint and not self.resources.final_only:
             self._probe_transfer(index)
             strategy.probe = lambda s: self._probe(tests[index])
         start = time.perf_counter()
         strategy.train(experience, eval_streams=[])
         trained = time.perf_counter()
-        with strategy.evaluation_weights():
-            rows = accuracy_rows(strategy, list(tests[: index + 1]), self.settings.heads)
+        rows = {}
+        if index == self.settings.n_tasks - 1 or not self.resources.final_only:
+            with strategy.evaluation_weights():
+                rows = accuracy_rows(strategy, list(tests[: index + 1]), self.settings.heads)
         self._note(rows, trained - start, time.perf_counter() - trained)
-        self.progress.task_done(rows[self.settings.heads[0]].accuracy)
+        first = rows.get(self.settings.heads[0])
+        self.progress.task_done(index + 1, None if first is None else first.accuracy)
 
     def _probe_transfer(self, index: int) -> None:
         """Measure the features on the next task before it is trained; on all at the start."""
@@ -178,7 +186,8 @@ class Run:
         measured["scopes"].append(strategy.scoped_loss.effective_scope)
         measured["trainable_parameters"].append(strategy.n_trainable)
         tree = strategy.state_tree()
-        for head, row in rows.items():
+        for head in self.settings.heads:
+            row = rows.get(head) or AccuracyRow([], [], [], [])
             measured["rows"][head].append(row.accuracy)
             measured["task_known"][head].append(row.task_known)
             measured["stored_parameters"][head].append(count_stored(state_of_head(tree, head)))

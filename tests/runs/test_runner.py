@@ -15,7 +15,7 @@ from reference import (
     forgetting,
 )
 
-from avalanche_ham.errors import HamError
+from avalanche_ham.errors import HamError, OptionError
 from avalanche_ham.plugins import readout
 from avalanche_ham.runs import run as live_run
 from avalanche_ham.runs.config import resolve_config
@@ -142,6 +142,30 @@ def test_probes_change_nothing_else(record):
     assert without["a_t"] is None and without["fwt"] is None and record["fwt"] is not None
     for key in ("accuracy_matrix", "accuracy_task_known", "groups", "stored_parameters"):
         assert without[key] == record[key]
+
+
+def test_a_run_that_chooses_settings_may_measure_nothing_but_the_end(tmp_path):
+    held_out = quick(options={"holdout": 0.2}, head="linear,ridge")
+    whole = run_heads(held_out, Resources(device="cpu"), show=False)
+    final = run_heads(held_out, Resources(device="cpu", final_only=True, probes=True), show=False)
+    for one, other in zip(whole, final, strict=True):
+        assert other["accuracy_matrix"] == [[None] * 3, [None] * 3, one["accuracy_matrix"][2]]
+        for key in ("aa", "right", "groups", "stored_parameters"):
+            assert one[key] == other[key]
+        for key in ("fm", "bwt", "aaa", "a_t", "a_t_merged", "fwt", "hierarchy"):
+            assert other[key] is None
+
+    def stop(current: Run) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):  # one that had begun otherwise goes on so
+        run_heads(held_out, Resources(device="cpu"), out=tmp_path, show=False, after_task=stop)
+    final_only = Resources(device="cpu", final_only=True)
+    (mixed, _) = run_heads(held_out, final_only, out=tmp_path, resume=True, show=False)
+    first = whole[0]["accuracy_matrix"]
+    assert mixed["accuracy_matrix"] == [first[0], [None] * 3, first[2]]
+    with pytest.raises(OptionError, match="final_only must be False without a holdout"):
+        run_heads(quick(), Resources(final_only=True), show=False)
 
 
 def test_the_same_configuration_gives_the_same_result_and_another_seed_another(record):
