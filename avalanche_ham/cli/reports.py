@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import Any
 
 from avalanche_ham.benchmarks.registry import entry_of
@@ -12,7 +13,7 @@ from avalanche_ham.cli.report_options import REPORTS, check, make_parser, make_s
 from avalanche_ham.errors import OptionError
 from avalanche_ham.reporting.figures import draw
 from avalanche_ham.reporting.formats import FORMATS
-from avalanche_ham.reporting.layout import lay_out, runs_of
+from avalanche_ham.reporting.layout import lay_out, needs_of, runs_of
 from avalanche_ham.reporting.notes import fill_with_notes
 from avalanche_ham.runs.archive import check_one_origin, read_archive
 from avalanche_ham.runs.plan import describe, make_plan, time_left, together
@@ -62,11 +63,15 @@ def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list
 
     _check_runs(sheet, setup)
     at_hand = AtHand(args.resources)
-    plan = make_plan(runs_of(sheet), archive, setup.has_data, retry=args.retry, know=at_hand)
+    needs = needs_of(sheet)
+    plan = make_plan(
+        runs_of(sheet), archive, setup.has_data, retry=args.retry, know=at_hand, needs=needs
+    )
     _announce(plan, archive, args)
     if args.dry_run or not plan.missing:
         return []
-    options = {"resources": args.resources, "jobs": args.jobs, "keep_state": args.keep_state}
+    resources = replace(args.resources, probes=args.resources.probes or bool(needs))
+    options = {"resources": resources, "jobs": args.jobs, "keep_state": args.keep_state}
     problems = execute(together(plan.missing), args.records, archive, **options)
     found = read_archive(args.records, must_exist=False)
     archive.records, archive.failures = found.records, found.failures

@@ -24,12 +24,14 @@ class Cell:
         statistic: records of the seeds whose runs are all finished -> what is shown.
         paper: the paper's value.
         data: whether the data set is there.
+        needs: entries without which a record does not count, see ``Column``.
     """
 
     seeds: tuple[tuple[RunConfig, ...], ...]
     statistic: Statistic
     paper: Value | None = None
     data: bool = True
+    needs: tuple[str, ...] = ()
 
     @property
     def runs(self) -> tuple[RunConfig, ...]:
@@ -40,10 +42,11 @@ class Cell:
         """Read the records; a run whose number is undefined is not missing."""
         found, failed = [], 0
         for runs in self.seeds:
-            records = [record for run in runs if (record := archive.record(run)) is not None]
+            there = [archive.record(run, self.needs) for run in runs]
+            records = [record for record in there if record is not None]
             if len(records) == len(runs):
                 found.append(records)
-            elif any(archive.failure(run) for run in runs):
+            elif any(archive.failure(run, self.needs) for run in runs):
                 failed += 1
         # results may have been brought from where the data set is
         gone = not self.data and not any(archive.knows(run.benchmark) for run in self.runs)

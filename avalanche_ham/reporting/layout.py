@@ -61,6 +61,11 @@ def runs_of(sheet: Sheet[Cell]) -> Iterator[RunConfig]:
     return (run for cell in sheet.cells() for run in cell.runs)
 
 
+def needs_of(sheet: Sheet[Cell]) -> frozenset[str]:
+    """Entries that some column of a table needs and only probes measure."""
+    return frozenset(name for cell in sheet.cells() for name in cell.needs)
+
+
 def lay_out(table: Table | Callable[[Setup], Table], setup: Setup) -> Sheet[Cell]:
     """Give a table's cells: those of each block's places, rows and columns."""
     if not isinstance(table, Table):
@@ -141,7 +146,8 @@ def _cell(setup: Setup, line: Line, place: Place, column: Column) -> Cell:
 
     sides = [column.of or line, *([column.minus] if column.minus else [])]
     runs = [setup.runs(s.method, **{**place._asdict(), **s.options}) for s in sides]
-    return Cell(tuple(zip(*runs)), statistic, printed, setup.has_data(place.benchmark))
+    there = setup.has_data(place.benchmark)
+    return Cell(tuple(zip(*runs)), statistic, printed, there, column.needs)
 
 
 def fill(sheet: Sheet[Cell], archive: Archive) -> Sheet[Summary]:

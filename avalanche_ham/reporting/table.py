@@ -77,6 +77,8 @@ class Column:
         digits: after the point.
         averaged: whether, over several data sets, their average follows.
         deviation: whether the deviation over seeds stands beside the mean.
+        needs: entries of a record that only runs with probes have (``fwt``, ``a_t``); one without
+            them does not count as made.
     """
 
     title: str
@@ -88,6 +90,7 @@ class Column:
     digits: int = 2
     averaged: bool = False
     deviation: bool = True
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from avalanche_ham.runs.identity import (
     identity_of,
 )
 from avalanche_ham.runs.options import benchmark_options
-from avalanche_ham.runs.records import Record, placed_records
+from avalanche_ham.runs.records import Record, lacks, placed_records
 from avalanche_ham.strategies.registry import METHODS
 
 FAILURE = "failure.json"
@@ -57,10 +57,12 @@ class Archive:
         known = self.records.get(identity_of(config).asked, [])
         return [record for record in known if record["numbers_version"] == version]
 
-    def record(self, config: RunConfig) -> Record | None:
-        """Give the record of a run, None if it is not finished."""
+    def record(self, config: RunConfig, needs: Collection[str] = ()) -> Record | None:
+        """Give the record of a run, None if it is not finished or lacks one of some entries."""
         wanted = self.digests.get(identity_of(config).training)
         for record in self.found(config):
+            if lacks(record, needs):
+                continue
             if wanted is None or identity_in(record).digests == wanted:
                 return record
         return None
@@ -78,9 +80,9 @@ class Archive:
         """Whether any finished run is on this benchmark."""
         return any(identity.benchmark == benchmark for identity in self.records)
 
-    def failure(self, config: RunConfig) -> dict[str, Any] | None:
+    def failure(self, config: RunConfig, needs: Collection[str] = ()) -> dict[str, Any] | None:
         """Give what is known of a run that failed: ``error`` and ``tasks_done``."""
-        return None if self.record(config) else self.failures.get(identity_of(config).asked)
+        return None if self.record(config, needs) else self.failures.get(identity_of(config).asked)
 
     def all_records(self) -> Iterable[Record]:
         """Give every record."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from avalanche_ham.errors import HamError, StateError
 from avalanche_ham.runs.identity import difference
-from avalanche_ham.runs.records import RECORDS, Record, read_records
+from avalanche_ham.runs.records import RECORDS, Record, lacks, read_records
 from avalanche_ham.runs.run import Run
 
 STATE = "state"
@@ -19,6 +19,8 @@ def has_state(out: Path) -> bool:
 
 def finished_records(current: Run, out: Path, *, resume: bool) -> list[Record]:
     """Give the records if this very run is finished there, none if it is to be made.
+
+    One that was made without the probes asked for is to be made anew.
 
     Raises:
         HamError: if ``out`` holds a run and ``resume`` is not asked for.
@@ -37,4 +39,4 @@ def finished_records(current: Run, out: Path, *, resume: bool) -> list[Record]:
         what = difference(current.identity(head), record)
         if what is not None:
             raise StateError(f"out: {out} holds another run: {what}")
-    return records
+    return [] if any(lacks(record, current.probes) for record in records) else records

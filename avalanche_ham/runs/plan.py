@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from avalanche_ham.heads import HEADS
@@ -43,6 +43,7 @@ def make_plan(
     *,
     retry: bool = False,
     know: Callable[[RunConfig], Digests] | None = None,
+    needs: Collection[str] = (),
 ) -> Plan:
     """Sort runs into finished, failed and missing.
 
@@ -53,6 +54,7 @@ def make_plan(
         retry: count failed runs as missing.
         know: gives the digests of a run's images and weights, which the archive then holds its
             records to; None takes any record.
+        needs: entries that a record must have to count as finished, see ``records.lacks``.
     """
     once: dict[Identity, RunConfig] = {}
     for config in runs:
@@ -67,9 +69,9 @@ def make_plan(
         there = has_data(config.benchmark)
         if know is not None and there:
             archive.digests[identity_of(config).training] = know(config)
-        if archive.record(config):
+        if archive.record(config, needs):
             parts["finished"].append(config)
-        elif archive.failure(config) and not retry:
+        elif archive.failure(config, needs) and not retry:
             parts["failed"].append(config)
         else:
             parts["missing" if there else "gone"].append(config)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -140,14 +140,29 @@ def seconds_of(record: Mapping[str, Any]) -> float:
     return sum(sum(record[f"{part}_seconds"]) for part in ("train", "feed", "drift", "eval"))
 
 
-def append_record(path: Path, *records: Record) -> None:
-    """Append records, a line each; killed at any moment, all lines are there or none.
+def lacks(record: Mapping[str, Any], entries: Iterable[str]) -> bool:
+    """Whether a run could have measured one of these entries and did not.
 
-    The file is written anew and renamed, so only one process may append to it at a time.
+    Args:
+        record: of a finished run.
+        entries: names, such as ``fwt`` and ``a_t``, which only runs with probes have. ``a_t`` is
+            of the trained head; nothing is asked of one task or of all tasks at once.
     """
+    if record["n_tasks"] == 1 or len(record["train_seconds"]) < record["n_tasks"]:
+        return False
+    asked = [name for name in entries if name != "a_t" or record["head"] == "linear"]
+    return any(record[name] is None for name in asked)
+
+
+def append_record(path: Path, *records: Record) -> None:
+    """Append records, as ``write_records`` does; only one process may at a time."""
+    write_records(path, *records, before=path.read_bytes() if path.exists() else b"")
+
+
+def write_records(path: Path, *records: Record, before: bytes = b"") -> None:
+    """Write a file of records, a line each; killed at any moment, all lines are there or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(record, allow_nan=False) + "\n" for record in records]
-    before = path.read_bytes() if path.exists() else b""
     write_atomically(path, before + "".join(lines).encode())
 
 

@@ -123,6 +123,12 @@ class Run:
         """What makes two runs the same; with a head, that of this head's record."""
         return identity_entries(self.settings, head, self.digests)
 
+    @property
+    def probes(self) -> tuple[str, ...]:
+        """Entries of the record that are measured by probes."""
+        asked = self.resources.probes or self.settings.probes
+        return ("fwt", "a_t") if asked and not self.resources.final_only else ()
+
     def tasks_done(self) -> int:
         """Number of tasks that are trained and evaluated."""
         done = len(self.measured["train_seconds"])
@@ -143,8 +149,7 @@ class Run:
             experience = self._shortened(self._benchmark(1)).train_stream[0]
         else:
             experience = self.benchmark.train_stream[index]
-        probes = self.resources.probes or self.settings.probes
-        if probes and not joint and not self.resources.final_only:
+        if self.probes and not joint:
             self._probe_transfer(index)
             strategy.probe = lambda s: self._probe(tests[index])
         start = time.perf_counter()
@@ -216,7 +221,7 @@ class Run:
         )
 
     def restore(self, folder: Path) -> None:
-        """Go on from a committed state.
+        """Go on from a committed state, unless it lacks the probes that are asked for.
 
         Raises:
             StateError: if it is damaged or belongs to another run.
@@ -225,6 +230,8 @@ class Run:
         what = difference(self.identity(), tree.get("identity") or {})
         if what is not None:
             raise StateError(f"out: {folder.parent} holds another run: {what}")
+        if self.probes and self.settings.n_tasks > 1 and not tree["measured"]["untouched"]:
+            return  # its first tasks can no longer be measured
         self.measured = tree["measured"]
         self.strategy.load_state_tree(tree["strategy"])
         self.progress.skip(self.tasks_done())

@@ -11,7 +11,7 @@ from avalanche_ham.runs.config import Resources, RunConfig, at_its_place, resolv
 from avalanche_ham.runs.folder import STATE, finished_records, has_state
 from avalanche_ham.runs.lock import locked
 from avalanche_ham.runs.record import make_record
-from avalanche_ham.runs.records import RECORDS, Record, append_record
+from avalanche_ham.runs.records import RECORDS, Record, write_records
 from avalanche_ham.runs.run import Run
 
 __all__ = ["Resources", "Run", "RunConfig", "run", "run_heads"]
@@ -75,5 +75,5 @@ def _finish(
                 after_task(current)
     records = [make_record(current, head) for head in current.settings.heads]
     if out is not None:
-        append_record(out / RECORDS, *records)
+        write_records(out / RECORDS, *records)
     return records

@@ -9,7 +9,10 @@ import pytest
 from toys import SMOKE
 
 from avalanche_ham.errors import DataError
-from avalanche_ham.reporting.layout import lay_out, runs_of
+from avalanche_ham.reporting.cells import mean_of
+from avalanche_ham.reporting.layout import fill, lay_out, needs_of, runs_of
+from avalanche_ham.reporting.setup import Setup
+from avalanche_ham.reporting.table import Column, Line, Table
 from avalanche_ham.reporting.tables import TABLES
 from avalanche_ham.runs.archive import read_archive
 from avalanche_ham.runs.at_hand import AtHand
@@ -91,6 +94,22 @@ def test_a_finished_run_on_other_images_is_made_again(archive_of):
         digests = identity_in(record).digests._replace(images=images)
         plan = make_plan([SMOKE], archive, lambda name: True, know=lambda config, d=digests: d)
         assert len(plan.missing) == missing
+
+
+def test_a_record_without_what_only_probes_measure_does_not_count_for_a_table_of_it(archive_of):
+    column = Column("FWT", mean_of("fwt"), needs=("fwt",))
+    setup = Setup(preset="smoke", backbone="tiny", seeds=(1,))
+    rows = [Line("HAM"), Line("bound", method="joint"), Line("", options={"n_tasks": 1})]
+    sheet = lay_out(Table("t", [column], rows, lengths=[2]), setup)
+    runs = list(runs_of(sheet))
+    for value, missing in ((None, [runs[0]]), (1.5, [])):  # of the others it is undefined
+        joint = (runs[1], {"fwt": None, "train_seconds": [1.0]})
+        archive = archive_of((runs[0], {"fwt": value}), joint, (runs[2], {"fwt": None}))
+        plan = make_plan(runs, archive, lambda name: True, needs=needs_of(sheet))
+        assert list(plan.missing) == missing
+        cells = [row.cells[0] for row in fill(sheet, archive).blocks[0].rows]
+        assert [cell.missing for cell in cells] == [len(missing), 0, 0]
+        assert [cell.mean for cell in cells] == [value, None, None]
 
 
 def test_two_image_folders_are_two_data_sets_in_tables(with_setup, shelf, tmp_path):

@@ -144,6 +144,28 @@ def test_probes_change_nothing_else(record):
         assert without[key] == record[key]
 
 
+def test_a_run_that_was_made_without_probes_is_made_anew_where_they_are_asked_for(tmp_path):
+    probing, runs = Resources(device="cpu", probes=True), list[int]()
+
+    def again(folder: str, resources: Resources, **options) -> dict:
+        return result(quick(), resources, out=tmp_path / folder, resume=True, **options)
+
+    def stop(current: Run) -> None:
+        raise KeyboardInterrupt
+
+    plain = again("finished", CPU)
+    assert plain["fwt"] is None and again("finished", CPU) == plain
+    found = again("finished", probing)
+    assert found["fwt"] is not None and found["a_t"] is not None
+    assert read_records(tmp_path / "finished") == [found]
+    assert again("finished", CPU) == again("finished", probing) == found
+
+    with pytest.raises(KeyboardInterrupt):
+        again("begun", CPU, after_task=stop)
+    begun = again("begun", probing, after_task=lambda run: runs.append(run.tasks_done()))
+    assert runs == [1, 2, 3] and begun["fwt"] == found["fwt"]  # its state lacks the first task's
+
+
 def test_a_run_that_chooses_settings_may_measure_nothing_but_the_end(tmp_path):
     held_out = quick(options={"holdout": 0.2}, head="linear,ridge")
     whole = run_heads(held_out, Resources(device="cpu"), show=False)
