@@ -89,6 +89,7 @@ METHODS: dict[str, Method] = {
     ),
     "tall": Method(_EVOLVING, "Wang et al. 2024, TALL masks of two", _TALL),
     "tall_pam": Method(_EVOLVING, "PAM, merged by TALL masks", {**_TALL, **_PAM}),
+    "magmax": Method(f"{_HERE}.magmax.MagMaxStrategy", "Marczak et al. 2024, on one LoRA"),
     "sema": Method(f"{_HERE}.sema.strategy.SEMAStrategy", "Wang et al. 2025", numbers=2),
     "ncm": Method(_SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, head="ncm"),
     "ridge": Method(_SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, head="ridge"),

@@ -14,7 +14,7 @@ from avalanche_ham.strategies.registry import METHODS, Method
 
 VARIED = (
     "ham", "dare_ties", "lora_ewc", "lora_lwf", "inflora", "sd_lora", "sema", "l2p",
-    "dual_prompt", "coda_prompt", "slao", "pam_lwf", "continual_ties", "tall",
+    "dual_prompt", "coda_prompt", "slao", "pam_lwf", "continual_ties", "tall", "magmax",
 )  # fmt: skip
 BASE_S = {"lr", "weight_decay", "head_lr", "steps", "scope", "precision"}
 AVALANCHE_S = {"epochs", "batch_size", "eval_batch_size"}  # which lets anything pass
