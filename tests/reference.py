@@ -109,6 +109,45 @@ def magmax(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     return torch.tensor(merged, dtype=tensors[0].dtype).view_as(tensors[0])
 
 
+def tall_masks(tensors: Sequence[Tensor], threshold: float) -> list[list[bool]]:
+    """TALL (arXiv 2405.07813): |tau_t| > lambda |tau_MT - tau_t|, task by task, entry by entry."""
+    rows = [tensor.flatten().tolist() for tensor in tensors]
+    total = [sum(entry) for entry in zip(*rows)]
+    return [[abs(v) > threshold * abs(s - v) for v, s in zip(row, total)] for row in rows]
+
+
+def tall(
+    tensors: Sequence[Tensor], weights: Sequence[float], threshold: float, least: int
+) -> Tensor:
+    """Consensus: the sum, where at least so many masks are set."""
+    weighted = [w * tensor for w, tensor in zip(weights, tensors)]
+    rows = [tensor.flatten().tolist() for tensor in weighted]
+    votes = [sum(entry) for entry in zip(*tall_masks(weighted, threshold))]
+    merged = [sum(entry) if n >= least else 0.0 for entry, n in zip(zip(*rows), votes)]
+    return torch.tensor(merged, dtype=tensors[0].dtype).view_as(tensors[0])
+
+
+def tall_of_two(u: Tensor, v: Tensor, threshold: float) -> Tensor:
+    """PAM's continual form: half of u + v where |u| and |v| are within 1/lambda of each other."""
+    near = [
+        abs(y) > threshold * abs(x) and abs(x) > threshold * abs(y)
+        for x, y in zip(u.flatten().tolist(), v.flatten().tolist())
+    ]
+    return torch.where(torch.tensor(near).view_as(u), (u + v) / 2, torch.zeros_like(u))
+
+
+def ties_of_two(u: Tensor, v: Tensor, density: float) -> Tensor:
+    """PAM's continual form: of equal signs the mean, of opposite ones the larger, of one itself."""
+    count, merged = int(density * u.numel()), []
+    rows = [keep_top(tensor.flatten().tolist(), count) for tensor in (u, v)]
+    for x, y in zip(*rows):
+        if x * y > 0:
+            merged.append((x + y) / 2)
+        else:
+            merged.append(x if abs(x) > abs(y) else y)
+    return torch.tensor(merged, dtype=u.dtype).view_as(u)
+
+
 def merge_with_peft(
     updates: Sequence[dict[str, LowRank]],
     weights: Sequence[float],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from avalanche_ham.adapters.low_rank import LowRank
 from avalanche_ham.adapters.slots import SLOTS
 from avalanche_ham.errors import OptionError
+from avalanche_ham.seeding import preserved
 
 
 class LowRankBranch(nn.Module):
@@ -156,6 +157,17 @@ def low_rank_branches(
         shared_input=shared_input,
         train_input=train_input,
     )
+
+
+def check_branches(layers: Mapping[str, nn.Linear], make_branch: BranchMaker) -> None:
+    """Make a branch for every layer and forget it; says now, not in mid-training, if one fails.
+
+    Raises:
+        OptionError: if the branch does not fit.
+    """
+    with preserved():
+        for name, layer in layers.items():
+            make_branch(name, layer)
 
 
 def _low_rank_branch(name: str, layer: nn.Linear, *, rank: int, **options: Any) -> nn.Module:

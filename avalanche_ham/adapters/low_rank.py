@@ -7,7 +7,7 @@ G groups.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -53,6 +53,15 @@ def nothing(weight: Tensor) -> LowRank:
     """Make the update of rank 0 that leaves a weight ``(o, i)`` as it is."""
     outputs, inputs = weight.shape
     return LowRank(weight.new_zeros(0, inputs), weight.new_zeros(outputs, 0))
+
+
+def on_device(tree: Any, device: torch.device | str) -> Any:
+    """Move every tensor of a nested dict of updates or tensors; other leaves stay."""
+    if isinstance(tree, dict):
+        return {name: on_device(node, device) for name, node in tree.items()}
+    if isinstance(tree, LowRank):
+        return LowRank(tree.a.to(device), tree.b.to(device))
+    return tree.to(device) if isinstance(tree, Tensor) else tree
 
 
 def concatenate(parts: Sequence[LowRank]) -> LowRank:

@@ -6,7 +6,7 @@ entries (pruning, merging) takes the slots apart first: each matrix counts as th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -61,6 +61,26 @@ def join_slots(parts: Sequence[LowRank | Tensor], slots: Sequence[str] | None) -
         return _placed([part for part in parts if isinstance(part, Tensor)], slots)
     blocks = [_placed([pair.b], [slot]) for pair, slot in zip(pairs, slots, strict=True)]
     return LowRank(torch.cat([pair.a for pair in pairs]), torch.cat(blocks, dim=1))
+
+
+def each_matrix(
+    function: Callable[..., Tensor], changes: Sequence[LowRank], slots: Sequence[str] | None
+) -> LowRank:
+    """Apply a function to the A of several changes and to their B, slot by slot.
+
+    Args:
+        function: place (``"a"``, or ``"q.b"`` where there are slots), a matrix of each change
+            -> one matrix.
+        changes: of one layer, of equal ranks.
+        slots: as in ``split_slots``.
+    """
+    pairs = []
+    for slot, same in zip(slots or [""], zip(*(split_slots(c, slots) for c in changes))):
+        name = f"{slot}." if slot else ""
+        pairs.append(LowRank(*(function(name + f, *m) for f, m in zip("ab", zip(*same)))))
+    joined = join_slots(pairs, slots)
+    assert isinstance(joined, LowRank)
+    return joined
 
 
 def _filled(change: LowRank | Tensor) -> int:

@@ -6,6 +6,7 @@ from avalanche_ham.merging.magmax import MagMax
 from avalanche_ham.merging.merger import UpdateMerger, merge
 from avalanche_ham.merging.registry import RULES
 from avalanche_ham.merging.rule import MergeRule, TensorMerger
+from avalanche_ham.merging.tall import Tall
 from avalanche_ham.merging.ties import Ties
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Linear",
     "MagMax",
     "MergeRule",
+    "Tall",
     "TensorMerger",
     "Ties",
     "UpdateMerger",

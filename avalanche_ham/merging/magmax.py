@@ -10,6 +10,11 @@ from torch import Tensor
 from avalanche_ham.merging.rule import aligned
 
 
+def larger(winner: Tensor, newest: Tensor) -> Tensor:
+    """Take in every entry the one of larger magnitude, of equal ones the newest; same shapes."""
+    return torch.where(newest.abs() >= winner.abs(), newest, winner)
+
+
 @dataclass(frozen=True)
 class MagMax:
     """Maximum magnitude selection (Marczak et al. 2024, arXiv 2407.06322).
@@ -29,8 +34,7 @@ class _MagMaxMerger:
         self.winner: Tensor | None = None
 
     def add(self, tensor: Tensor, weight: float, index: int) -> None:
-        winner, tensor = aligned(self.winner, weight * tensor)
-        self.winner = torch.where(tensor.abs() >= winner.abs(), tensor, winner)
+        self.winner = larger(*aligned(self.winner, weight * tensor))
 
     def result(self, scale: float) -> Tensor:
         assert self.winner is not None

@@ -8,6 +8,7 @@ from avalanche_ham.merging.dare import Dare, dare_ties
 from avalanche_ham.merging.linear import Linear
 from avalanche_ham.merging.magmax import MagMax
 from avalanche_ham.merging.rule import MergeRule
+from avalanche_ham.merging.tall import Tall
 from avalanche_ham.merging.ties import Ties
 
 RULES: dict[str, Callable[..., MergeRule]] = {
@@ -16,4 +17,5 @@ RULES: dict[str, Callable[..., MergeRule]] = {
     "dare": Dare,
     "dare_ties": dare_ties,
     "magmax": MagMax,
+    "tall": Tall,
 }

@@ -13,7 +13,7 @@ WEIGHTS_RULES = ("one", "mean")
 
 
 class TensorMerger(Protocol):
-    """The running merge of one matrix; its memory does not grow with what is added."""
+    """The running merge of one matrix; its memory does not grow with what is added, but TALL's."""
 
     def add(self, tensor: Tensor, weight: float, index: int) -> None:
         """Take one more matrix ``(o, i)``, the ``index``-th to arrive, from 0."""

@@ -37,6 +37,7 @@ class Made(NamedTuple):
 MADE = {
     "merge_rule": Made("merge", "avalanche_ham.merging.registry.RULES", "linear"),
     "regulariser": Made("regulariser", "avalanche_ham.penalties.PENALTIES", prefix=True),
+    "alignment": Made("alignment", "avalanche_ham.merging.sign_alignment.ALIGNMENTS", prefix=True),
 }
 
 

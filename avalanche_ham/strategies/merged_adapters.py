@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from avalanche_ham.adapters import Update, low_rank_branches
+from avalanche_ham.adapters.branch import check_branches
+from avalanche_ham.adapters.low_rank import on_device
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.merging import Linear, MergeRule, UpdateMerger
 from avalanche_ham.merging.rule import check_weights_rule
-from avalanche_ham.seeding import preserved
 from avalanche_ham.state import Archive
 from avalanche_ham.strategies._base import ContinualStrategy
 
@@ -49,9 +50,7 @@ class MergedAdaptersStrategy(ContinualStrategy):
         check_weights_rule(weights_rule)
         adapters = model.attach_adapters(targets)
         self.make_branch = low_rank_branches(rank, slots=slots)
-        with preserved():
-            for name, layer in adapters.layers.items():
-                self.make_branch(name, layer)  # says now, not in mid-training, if it cannot fit
+        check_branches(adapters.layers, self.make_branch)
         self.weights_rule = weights_rule
         self.merge_rule, self.space = merge_rule, space
         self.slots = None if slots is None else tuple(slots)
@@ -88,6 +87,5 @@ class MergedAdaptersStrategy(ContinualStrategy):
         """Merge the stored adapters again, in order of arrival."""
         self.merger = UpdateMerger(self.merge_rule, space=self.space, slots=self.slots)
         self._merged = None
-        device = self.device
         for update in self.memory["adapters"]:
-            self._add({n: type(c)(*(t.to(device) for t in c)) for n, c in update.items()})
+            self._add(on_device(update, self.device))

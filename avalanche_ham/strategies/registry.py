@@ -25,6 +25,9 @@ _HERE = "avalanche_ham.strategies"
 _SD_LORA = f"{_HERE}.sd_lora.strategy.SDLoRAStrategy"
 _SEQUENTIAL = "avalanche_ham.strategies.sequential.SequentialStrategy"
 _MERGED = "avalanche_ham.strategies.merged_adapters.MergedAdaptersStrategy"
+_EVOLVING = "avalanche_ham.strategies.evolving.EvolvingStrategy"
+_AVERAGE, _TALL = {"merge": "linear"}, {"merge": "tall"}
+_PAM = {"alignment": "align", "align_restart": "global"}
 _WHOLE = {"trains": "network", "scope": "seen"}
 
 METHODS: dict[str, Method] = {
@@ -71,6 +74,22 @@ METHODS: dict[str, Method] = {
     ),
     "sd_lora_rr": Method(_SD_LORA, "Wu et al. 2025, reduced ranks", {"variant": "rr"}),
     "sd_lora_kd": Method(_SD_LORA, "Wu et al. 2025, merged directions", {"variant": "kd"}),
+    "slao": Method(f"{_HERE}.slao.SLAOStrategy", "Qiao and Mahdavi 2025"),
+    "average": Method(_EVOLVING, "one evolving LoRA, PAM, Sec. 3", _AVERAGE),
+    "pam": Method(_EVOLVING, "PAM, arXiv 2506.03189, Sec. 4", {**_AVERAGE, **_PAM}),
+    "pam_zero": Method(
+        _EVOLVING, "PAM, restarted from zero", {**_AVERAGE, **_PAM, "align_restart": "zero"}
+    ),
+    "pam_lwf": Method(_EVOLVING, "PAM with LwF", {**_AVERAGE, **_PAM, "regulariser": "lwf"}),
+    "continual_ties": Method(
+        _EVOLVING,
+        "TIES of two, as PAM compares it",
+        {"merge": "ties"},
+        {"weights_rule": "one", "density": 0.9},
+    ),
+    "tall": Method(_EVOLVING, "Wang et al. 2024, TALL masks of two", _TALL),
+    "tall_pam": Method(_EVOLVING, "PAM, merged by TALL masks", {**_TALL, **_PAM}),
+    "magmax": Method(f"{_HERE}.magmax.MagMaxStrategy", "Marczak et al. 2024, on one LoRA"),
     "sema": Method(f"{_HERE}.sema.strategy.SEMAStrategy", "Wang et al. 2025", numbers=2),
     "ncm": Method(_SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, head="ncm"),
     "ridge": Method(_SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, head="ridge"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from avalanche_ham.errors import OptionError
-from avalanche_ham.merging import Dare, Linear, MagMax, Ties
+from avalanche_ham.merging import Dare, Linear, MagMax, Tall, Ties
 from avalanche_ham.merging.registry import RULES
 
 
@@ -18,6 +18,7 @@ from avalanche_ham.merging.registry import RULES
         ("dare_ties", {"density": 0.4, "seed": 3}, Dare(0.4, 3, then=Ties(1.0))),
         ("dare_ties", {"majority": "frequency"}, Dare(then=Ties(1.0, "frequency"))),
         ("magmax", {}, MagMax()),
+        ("tall", {"mask_threshold": 0.4, "shared_by": 1}, Tall(0.4, 1)),
     ],
 )
 def test_rules_have_names(name, options, rule):

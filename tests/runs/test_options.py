@@ -14,7 +14,7 @@ from avalanche_ham.strategies.registry import METHODS, Method
 
 VARIED = (
     "ham", "dare_ties", "lora_ewc", "lora_lwf", "inflora", "sd_lora", "sema", "l2p",
-    "dual_prompt", "coda_prompt",
+    "dual_prompt", "coda_prompt", "slao", "pam_lwf", "continual_ties", "tall", "magmax",
 )  # fmt: skip
 BASE_S = {"lr", "weight_decay", "head_lr", "steps", "scope", "precision"}
 AVALANCHE_S = {"epochs", "batch_size", "eval_batch_size"}  # which lets anything pass
@@ -43,7 +43,6 @@ def outside(option):
 @pytest.mark.parametrize("method", VARIED)
 def test_ranges_and_choices_are_those_of_the_class(method):
     options = options_of(method)
-    merge = {"merge": "ties"} if "merge" in options else {}
     tested = 0
     for option in options.values():
         number = {"int", "float"} & {*option.kinds} and not option.several
@@ -51,12 +50,14 @@ def test_ranges_and_choices_are_those_of_the_class(method):
         shared = method != "ham" and option.name in BASE_S  # asked once is enough
         if option.name in ("merge", *AVALANCHE_S) or not bad or shared:
             continue
+        other, owners = option.needs or ("", ("",))
+        given = {other: owners[0]} if other in options else {}
         for value in {bad[0], bad[-1]}:
-            values = {**resolve(method, {"rank": 4}, merge), option.name: value}
+            values = {**resolve(method, {"rank": 4}, given), option.name: value}
             model = create_model("tiny", n_classes=10)
             with pytest.raises(HamError, match="must be") as refused:
                 build_strategy(method, values, model=model)
-            if option.choices:
+            if option.choices and not number:
                 assert f"one of {', '.join(sorted(option.choices))}, but" in str(refused.value)
             tested += 1
     assert tested > 1

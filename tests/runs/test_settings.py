@@ -46,6 +46,7 @@ def test_objects_are_no_options():
             "evaluator",
             "merge_rule",
             "regulariser",
+            "alignment",
             "self",
         }
         assert not hidden & set(defaults(method)), method
@@ -63,9 +64,10 @@ def test_a_programming_error_is_not_taken_for_bad_input(monkeypatch):
 def test_what_other_rules_have_is_left_alone_where_a_preset_speaks_of_it():
     values = resolve("ham", {"density": 0.4}, {})
     assert (values["merge"], values["density"]) == ("linear", 0.4)
-    assert idle_options("ham", values) == {"density", "majority"}
+    others = {"mask_threshold", "shared_by"}
+    assert idle_options("ham", values) == {"density", "majority", *others}
     assert build_strategy("ham", values, model=create_model("tiny", n_classes=10))
-    assert idle_options("ham", {"merge": "dare"}) == {"majority"}
+    assert idle_options("ham", {"merge": "dare"}) == {"majority", *others}
     assert idle_options("ties", {}) == idle_options("ewc", {}) == set()
 
 
@@ -113,7 +115,7 @@ def test_every_method_is_built_from_its_defaults(method):
     strategy = build(method, **({"rank": 4} if "rank" in defaults(method) else {}))
     assert type(strategy).__module__ in METHODS[method].path
     for name, value in METHODS[method].fixed.items():
-        if name not in ("merge", "regulariser") and hasattr(strategy, name):
+        if name not in ("merge", "regulariser", "alignment") and hasattr(strategy, name):
             assert getattr(strategy, name) == value
 
 
