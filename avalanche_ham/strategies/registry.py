@@ -72,6 +72,13 @@ METHODS: dict[str, Method] = {
     "sd_lora_rr": Method(_SD_LORA, "Wu et al. 2025, reduced ranks", {"variant": "rr"}),
     "sd_lora_kd": Method(_SD_LORA, "Wu et al. 2025, merged directions", {"variant": "kd"}),
     "sema": Method(f"{_HERE}.sema.strategy.SEMAStrategy", "Wang et al. 2025", numbers=2),
+    "fsa": Method(
+        _SEQUENTIAL,
+        "one LoRA in the first task, then readouts alone: RanPAC's two phases",
+        {"trains": "lora"},
+        {"adapt_tasks": 1},
+        default_head="ridge",
+    ),
     "ncm": Method(_SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, head="ncm"),
     "ridge": Method(_SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, head="ridge"),
 }
