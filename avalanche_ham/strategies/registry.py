@@ -79,6 +79,7 @@ METHODS: dict[str, Method] = {
         {"adapt_tasks": 1},
         default_head="ridge",
     ),
+    "o_lora": Method(f"{_HERE}.o_lora.OLoRAStrategy", "Wang et al. 2023"),
     "ncm": Method(_SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, head="ncm"),
     "ridge": Method(_SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, head="ridge"),
 }
