@@ -34,6 +34,7 @@ class ContinualModel(nn.Module):
         head: the trained incremental head.
         readouts: closed-form readouts by name.
         predictor: ``linear`` for the trained head, or the name of a readout.
+        heads: names of all whose predictions are asked for; None for predictor and readouts.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class ContinualModel(nn.Module):
         head: IncrementalHead,
         readouts: Mapping[str, nn.Module] | None = None,
         predictor: str = "linear",
+        heads: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         self.encoder: Any = encoder
         self.head = head
         self.readouts = nn.ModuleDict(dict(readouts or {}))
         self.predictor = predictor
+        self.heads = (predictor, *self.readouts) if heads is None else tuple(heads)
         self.adapters: AdapterSet | None = None
         self._is_checked = False  # whether the encoder was seen to call its adapted layers
         self._places: dict[str, int] = {}  # of the parameters' names, in order of arrival
@@ -216,7 +219,7 @@ def create_model(
         for name in names
     }
     fed = {name: readout for name, readout in made.items() if readout is not None}
-    return ContinualModel(encoder, IncrementalHead(width, n_classes), fed, names[0])
+    return ContinualModel(encoder, IncrementalHead(width, n_classes), fed, names[0], names)
 
 
 def _frozen_encoder(network: Any) -> nn.Module:

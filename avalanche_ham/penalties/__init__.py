@@ -2,7 +2,8 @@
 
 from avalanche_ham.penalties.ewc import EWCPenalty
 from avalanche_ham.penalties.lwf import LwFPenalty
+from avalanche_ham.penalties.orthogonality import orthogonality, overlap
 
-__all__ = ["PENALTIES", "EWCPenalty", "LwFPenalty"]
+__all__ = ["PENALTIES", "EWCPenalty", "LwFPenalty", "orthogonality", "overlap"]
 
 PENALTIES = {"ewc": EWCPenalty, "lwf": LwFPenalty}  # as rows of METHODS name them

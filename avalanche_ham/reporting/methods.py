@@ -29,6 +29,8 @@ LABELS = {
     "lora": "one LoRA",
     "lora_ewc": "one LoRA with EWC",
     "lora_lwf": "one LoRA with LwF",
+    "fsa": "one LoRA in the first task only",
+    "o_lora": "O-LoRA",
     "joint": "one LoRA on all tasks at once (bound)",
 }
 HAM = LABELS["ham"]

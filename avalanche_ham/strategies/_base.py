@@ -22,6 +22,7 @@ from avalanche_ham.plugins.parameter_changes import ParameterChangesPlugin
 from avalanche_ham.plugins.readout import ReadoutPlugin
 from avalanche_ham.seeding import forked, preserved
 from avalanche_ham.strategies._augment import Augment, make_augment
+from avalanche_ham.strategies._first_tasks import FirstTasks
 from avalanche_ham.strategies._loop import Phase, PhasedTraining
 from avalanche_ham.strategies._optimizer import default_optimizer, refill
 from avalanche_ham.strategies._parts import CheckedParts, check_needs, check_scope, held_by
@@ -30,7 +31,7 @@ from avalanche_ham.strategies._state import LearnedState
 PRECISIONS = ("fp32", "bf16")
 
 
-class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTemplate):
+class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, SupervisedTemplate):
     """A class-incremental strategy on a ``ContinualModel``.
 
     The order of calls for one experience::
@@ -64,6 +65,8 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
         augment: one of ``none``, ``flip`` or ``flip_crop``, drawn once per training batch; or a
             function from a uint8 or float batch ``(N, C, H, W)`` to the same.
         min_steps: fewest optimiser steps, at least 1, where the budget is in epochs.
+        adapt_tasks: number of first tasks, at least 1, in which the method trains; in later ones
+            features stay and heads alone learn. None trains in all of them.
         seed: of everything random in training.
         train_mb_size: images in a training batch, at least 1.
         train_epochs: passes over an experience's images, at least 1, where no steps are given.
@@ -96,6 +99,7 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
         precision: str = "fp32",
         augment: str | Augment = "none",
         min_steps: int | None = None,
+        adapt_tasks: int | None = None,
         seed: int = 0,
         train_mb_size: int = 64,
         train_epochs: int = 1,
@@ -115,12 +119,15 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
             check_range("steps", steps, 1, float("inf"))
         if min_steps is not None:
             check_range("min_steps", min_steps, 1, float("inf"))
+        if adapt_tasks is not None:
+            check_range("adapt_tasks", adapt_tasks, 1, float("inf"))
         if precision not in PRECISIONS:
             raise UnknownNameError("precision", precision, PRECISIONS)
         self.scoped_loss = ScopedCrossEntropy(model.head, scope)
         self.head_lr = head_lr
         self.steps, self.precision, self.seed = steps, precision, seed
         self.augment, self.min_steps = make_augment(augment), min_steps
+        self.adapt_tasks = adapt_tasks
         self.alpha_lr: float | None = None
         self.memory: dict[str, Any] = {}
         self.probe: Any = None
@@ -189,17 +196,21 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
     def trainable_groups(self) -> list[dict[str, Any]]:
         """Split everything that requires a gradient: adapter or backbone, scalars, head."""
         scales = [] if self.adapters is None else [self.adapters.scales]
-        head = list(self.model.head.parameters())
-        apart = {id(p) for p in (*scales, *head)}
+        apart = {id(p) for p in (*scales, *self.model.head.parameters())}
         rest = [p for p in self.model.parameters() if id(p) not in apart]
         groups: list[dict[str, Any]] = [
             {"params": rest},
             {"params": scales, "name": "scalars", "weight_decay": 0.0, "lr": self.alpha_lr},
-            {"params": head, "name": "head", "weight_decay": 0.0, "lr": self.head_lr},
+            self.head_group(),
         ]
         for group in groups:
             group["params"] = [p for p in group["params"] if p.requires_grad]
         return [group for group in groups if group["params"]]
+
+    def head_group(self) -> dict[str, Any]:
+        """Give the parameter group of the head's rows that train."""
+        rows = self.model.head.newest()
+        return {"params": rows, "name": "head", "weight_decay": 0.0, "lr": self.head_lr}
 
     def describe(self) -> Any:
         """Give what a record should tell of the method's inner state, in plain types."""
@@ -244,7 +255,7 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
         whole = None if isinstance(experiences, Iterator) else [experiences]
         for experience in experiences:
             streams = eval_streams if eval_streams is not None else whole or [[experience]]
-            with self.all_or_nothing(), forked(self.seed, "train", self.task):
+            with self.all_or_nothing(), forked(self.seed, "train", self.task), self.at_rest():
                 super().train(experience, list(streams), **kwargs)
         return self.evaluator.get_last_metrics()
 
@@ -277,19 +288,21 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
         user's groups alone if a plugin has them as an attribute, as ``LRSchedulerPlugin`` does.
         """
         self.end_annealing()
-        refill(self.optimizer, self.trainable_groups())
+        refill(self.optimizer, self.trainable_groups() if self.adapts else self.groups_of_head)
         narrow_schedulers(self.plugins, self.optimizer)
 
     def forward(self) -> Tensor:
         """Give the logits of the current mini-batch; keeps the encoder's penalty."""
         self._penalties = []
         with self.autocast():
+            if self.is_training and not self.adapts:
+                return self.logits_on_kept_features()
             return self.model(self.mb_x, penalties=self._penalties)
 
     def criterion(self) -> Tensor:
         """Scoped cross-entropy, in training with the encoder's and the method's penalties."""
         loss = self._criterion(self.mb_output, self.mb_y)
-        if self.is_training:
+        if self.is_training and self.adapts:
             for extra in (*self._penalties, self.penalty()):
                 loss = loss if extra is None else loss + extra
         self._penalties = []  # they would keep the graph, which nothing can copy
@@ -316,7 +329,8 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
     def _before_train_dataset_adaptation(self, **kwargs: Any) -> None:
         check_needs((*self.plugins, *self.evaluator.metrics), self.experience, self.model)
         self.tell_of_task_labels()
-        self.begin_task(self.experience)
+        if self.adapts:
+            self.begin_task(self.experience)
         super()._before_train_dataset_adaptation(**kwargs)
 
     def _before_eval_exp(self, **kwargs: Any) -> None:
@@ -333,7 +347,9 @@ class ContinualStrategy(CheckedParts, LearnedState, PhasedTraining, SupervisedTe
                 plugin.do_final = plugin.eval_every > -1
 
     def _after_training_exp(self, **kwargs: Any) -> None:
-        if self.probe is not None:
-            self.probe(self)
-        self.end_task(self.experience)
+        with contextlib.nullcontext() if self.adapts else self.evaluation_weights():
+            if self.probe is not None:
+                self.probe(self)
+        if self.adapts:
+            self.end_task(self.experience)
         super()._after_training_exp(**kwargs)

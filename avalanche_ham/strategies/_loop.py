@@ -69,6 +69,7 @@ class PhasedTraining:
     """Mixed into the template: runs ``self.phases()`` in place of a number of epochs."""
 
     # what the template brings along
+    adapts: Any
     after_step: Any
     phases: Any
     optimizer: Any
@@ -93,7 +94,11 @@ class PhasedTraining:
     _scheduled: tuple[float, ...] = ()  # the groups' rates, while a step's are annealed
 
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
-        for phase in self.phases():
+        self.run_phases(self.phases(), **kwargs)
+
+    def run_phases(self, phases: Iterable[Phase], **kwargs: Any) -> None:
+        """Train in these phases, one after the other."""
+        for phase in phases:
             self.phase = phase
             if phase.groups is not None:
                 refill(self.optimizer, phase.groups)
@@ -139,7 +144,8 @@ class PhasedTraining:
             self._anneal()
         self.optimizer.step()
         self.step += 1
-        self.after_step()
+        if self.adapts:
+            self.after_step()
 
     def _anneal(self) -> None:
         self._scheduled = tuple(group["lr"] for group in self.optimizer.param_groups)

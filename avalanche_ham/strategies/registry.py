@@ -91,6 +91,14 @@ METHODS: dict[str, Method] = {
     "tall_pam": Method(_EVOLVING, "PAM, merged by TALL masks", {**_TALL, **_PAM}),
     "magmax": Method(f"{_HERE}.magmax.MagMaxStrategy", "Marczak et al. 2024, on one LoRA"),
     "sema": Method(f"{_HERE}.sema.strategy.SEMAStrategy", "Wang et al. 2025", numbers=2),
+    "fsa": Method(
+        _SEQUENTIAL,
+        "one LoRA in the first task, then readouts alone: RanPAC's two phases",
+        {"trains": "lora"},
+        {"adapt_tasks": 1},
+        default_head="ridge",
+    ),
+    "o_lora": Method(f"{_HERE}.o_lora.OLoRAStrategy", "Wang et al. 2023"),
     "ncm": Method(_SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, head="ncm"),
     "ridge": Method(_SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, head="ridge"),
 }

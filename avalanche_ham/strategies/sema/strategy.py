@@ -97,10 +97,14 @@ class SEMAStrategy(ContinualStrategy):
 
     def begin_task(self, experience: Any) -> None:
         """Give every block its first adapter, in the first experience."""
-        self._trained = {}
         if self.task == 0:
             for index in range(len(self.encoder.blocks)):
                 self._grow(index)
+
+    def make_optimizer(self, **kwargs: Any) -> None:
+        """Refill the optimiser, and count anew what trains."""
+        self._trained = {}
+        super().make_optimizer(**kwargs)
 
     def phases(self) -> Iterator[Phase]:
         """Yield a functional and a descriptor phase per expansion, or one for the head."""
@@ -140,7 +144,7 @@ class SEMAStrategy(ContinualStrategy):
     @property
     def n_trainable(self) -> int:
         """Number of parameters that trained in any phase of the latest task."""
-        return sum(self._trained.values())
+        return sum(self._trained.values()) if self._trained else super().n_trainable
 
     def _learn(self) -> Iterator[Phase]:
         """Train what is new, first adapters, then descriptors; freeze it (Sec. 3.5)."""
