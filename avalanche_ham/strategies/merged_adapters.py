@@ -8,7 +8,7 @@ from typing import Any
 
 from avalanche_ham.adapters import Update, low_rank_branches
 from avalanche_ham.backbones.model import ContinualModel
-from avalanche_ham.merging import Linear, MergeRule, UpdateMerger
+from avalanche_ham.merging import Linear, MergeRule, UpdateMerger, damped_weight
 from avalanche_ham.merging.rule import check_weights_rule
 from avalanche_ham.seeding import preserved
 from avalanche_ham.state import Archive
@@ -31,6 +31,9 @@ class MergedAdaptersStrategy(ContinualStrategy):
         space: what merges, one of ``factors`` (A and B apart, as peft: the paper's rows) or
             ``delta`` (the products B A).
         weights_rule: weight of each adapter, one of ``one`` (1) or ``mean`` (1/n).
+        damping: further weight of each adapter but the first: a number in (0, 1], or one of
+            ``sqrt`` (1 / root of t) or ``inverse`` (1/t) in task t. Adapters trained alone are
+            not there when the next is trained, so it only lets earlier tasks weigh more.
         kwargs: of ``ContinualStrategy``.
     """
 
@@ -44,6 +47,7 @@ class MergedAdaptersStrategy(ContinualStrategy):
         merge_rule: MergeRule = Linear(),
         space: str = "factors",
         weights_rule: str = "mean",
+        damping: float | str = 1.0,
         **kwargs: Any,
     ) -> None:
         check_weights_rule(weights_rule)
@@ -52,7 +56,8 @@ class MergedAdaptersStrategy(ContinualStrategy):
         with preserved():
             for name, layer in adapters.layers.items():
                 self.make_branch(name, layer)  # says now, not in mid-training, if it cannot fit
-        self.weights_rule = weights_rule
+        damped_weight(damping, 1)  # says now if there is no such damping
+        self.weights_rule, self.damping = weights_rule, damping
         self.merge_rule, self.space = merge_rule, space
         self.slots = None if slots is None else tuple(slots)
         self.merger = UpdateMerger(merge_rule, space=space, slots=self.slots)
@@ -71,14 +76,14 @@ class MergedAdaptersStrategy(ContinualStrategy):
         self._add(update)
 
     def _add(self, update: Update) -> None:
-        self.merger.add(update)
+        self.merger.add(update, damped_weight(self.damping, self.merger.count + 1))
         self._merged = None
 
     def inference_update(self) -> Update | None:
         """Merge all adapters; one that is still training counts as one more."""
         if self.adapters.is_open:
             merger = copy.deepcopy(self.merger)
-            merger.add(self.adapters.current())
+            merger.add(self.adapters.current(), damped_weight(self.damping, merger.count + 1))
             return merger.result(self.weights_rule)
         if self._merged is None and self.merger.count:
             self._merged = self.merger.result(self.weights_rule)
