@@ -64,6 +64,17 @@ def on_device(tree: Any, device: torch.device | str) -> Any:
     return tree.to(device) if isinstance(tree, Tensor) else tree
 
 
+def scaled(update: Update, factor: float) -> dict[str, LowRank | Tensor]:
+    """Multiply an update by a number; of factors, B takes it."""
+    found: dict[str, LowRank | Tensor] = {}
+    for name, change in update.items():
+        if isinstance(change, LowRank):
+            found[name] = change._replace(b=factor * change.b)
+        else:
+            found[name] = factor * change
+    return found
+
+
 def concatenate(parts: Sequence[LowRank]) -> LowRank:
     """Stack factors so that the product is the sum of the parts' products (Eq. 6).
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from avalanche_ham.adapters.low_rank import LowRank, Update
+from avalanche_ham.adapters.low_rank import Update, scaled
 from avalanche_ham.evaluation.accuracy import accuracy_row
+from avalanche_ham.merging import damped_weight
 from avalanche_ham.state import count_stored
 
 
@@ -20,7 +21,7 @@ def hierarchy(strategy: Any, experiences: Sequence[Any]) -> dict[str, Any] | Non
     head or readout, under one of
 
     - ``individual``: ``W0 + alpha_t dW_t``, alpha_t as trained, before pruning;
-    - ``pruned``: the same with the pruned adapter;
+    - ``pruned``: the same with the pruned adapter, whole where merging damps it;
     - ``group``: ``W0 + alpha_G dW_G`` of the group that the task belongs to;
     - ``merged``: the final model (Eq. 8).
 
@@ -40,9 +41,10 @@ def hierarchy(strategy: Any, experiences: Sequence[Any]) -> dict[str, Any] | Non
         return None
     adapters, groups = grouping.memory["adapters"], grouping.memory["groups"]
     alphas = [entry["alpha"] for entry in unpruned]
+    weights = [damped_weight(grouping.damping, task + 1) for task in range(len(adapters))]
     shared = [scaled(grouping.factors(j), a) for j, a in enumerate(grouping.memory["alphas"])]
     own = [scaled(entry["update"], a) for entry, a in zip(unpruned, alphas)]
-    pruned = [scaled(update, a) for update, a in zip(adapters, alphas)]
+    pruned = [scaled(u, a / weight) for u, a, weight in zip(adapters, alphas, weights)]
     with strategy.evaluation_weights():
         merged = accuracy_row(strategy, experiences).accuracy
     return {
@@ -54,12 +56,6 @@ def hierarchy(strategy: Any, experiences: Sequence[Any]) -> dict[str, Any] | Non
         "parameters": [count_stored(entry["update"]) for entry in unpruned],
         "parameters_pruned": [count_stored(update) for update in adapters],
     }
-
-
-def scaled(update: Update, alpha: float) -> dict[str, LowRank]:
-    """Multiply a low-rank update by a scalar."""
-    pairs = {n: c for n, c in update.items() if isinstance(c, LowRank)}
-    return {name: LowRank(pair.a, alpha * pair.b) for name, pair in pairs.items()}
 
 
 def _each(strategy: Any, updates: Sequence[Update], experiences: Sequence[Any]) -> list[float]:

@@ -1,5 +1,6 @@
 """Sec. 3.3, Eq. 7: merge updates into one, by a rule, in one of two spaces."""
 
+from avalanche_ham.merging.damping import DAMPINGS, damped_weight
 from avalanche_ham.merging.dare import Dare, dare_ties
 from avalanche_ham.merging.linear import Linear
 from avalanche_ham.merging.magmax import MagMax
@@ -10,6 +11,7 @@ from avalanche_ham.merging.tall import Tall
 from avalanche_ham.merging.ties import Ties
 
 __all__ = [
+    "DAMPINGS",
     "RULES",
     "Dare",
     "Linear",
@@ -19,6 +21,7 @@ __all__ = [
     "TensorMerger",
     "Ties",
     "UpdateMerger",
+    "damped_weight",
     "dare_ties",
     "merge",
 ]

@@ -10,11 +10,13 @@ from avalanche.training.plugins import SupervisedPlugin
 from torch import Tensor
 
 from avalanche_ham.adapters import AdapterSet, LowRank, Update, concatenate
+from avalanche_ham.adapters.low_rank import scaled
 from avalanche_ham.adapters.slots import SLOTS, join_slots, rows_of, split_slots
 from avalanche_ham.errors import HamError, OptionError, check_range
 from avalanche_ham.grouping import running_mean, similarities
 from avalanche_ham.grouping.consolidation import prune_update
 from avalanche_ham.grouping.registry import MembersMerger, check_within, make_assignment
+from avalanche_ham.merging import damped_weight
 from avalanche_ham.plugins._order import check_order
 from avalanche_ham.state import Archive
 
@@ -24,10 +26,11 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
 
     The steps are those of Sec. 3.2.2: similarity on the last adapted layer (Eq. 3), group
     assignment, running mean of the alphas (Eq. 4), magnitude pruning of the new adapter
-    (Eq. 5), concatenation with the group's adapter (Eq. 6).
+    (Eq. 5), concatenation with the group's adapter (Eq. 6). With a ``damping`` the pruned adapter
+    is scaled in between (its B); where a group's members merge otherwise, that is what merges.
 
-    ``memory`` holds the pruned adapters of all experiences (``adapters``), the group of each
-    (``groups``), the similarities seen by each (``similarities``) and the groups' alphas
+    ``memory`` holds the adapters of all experiences as they joined (``adapters``), the group of
+    each (``groups``), the similarities seen by each (``similarities``) and the groups' alphas
     (``alphas``).
 
     Args:
@@ -45,6 +48,7 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
             ``AlphaBalancingPlugin``: each is pruned and merged alone, and the last one in the
             network alone is compared.
         keep_unpruned: also store the adapters as they were trained (``unpruned``).
+        damping: weight of every adapter but the first, see ``damped_weight``; 1 is the paper's.
 
     Raises:
         OptionError, UnknownNameError: if an argument does not fit.
@@ -64,12 +68,14 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
         assign: Callable[[Tensor], int | None] | None = None,
         slots: Sequence[str] | None = None,
         keep_unpruned: bool = False,
+        damping: float | str = 1.0,
     ) -> None:
         super().__init__()
+        damped_weight(damping, 1)  # says now, not after training, if there is no such damping
         check_range("keep", keep, 0.0, 1.0, open_low=True)
         self.adapters, self.keep, self.keep_unpruned = adapters, keep, keep_unpruned
         check_within(within)
-        self.within = within
+        self.within, self.damping = within, damping
         self.slots = None if slots is None else tuple(slots)
         rule = make_assignment(assignment, threshold=threshold, max_groups=max_groups)
         self.assign = assign or rule
@@ -118,15 +124,16 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
         for name, change in trained.items():
             if not isinstance(change, LowRank):
                 raise OptionError(f"the change of {name}", "low-rank", "a dense one")
-        pruned = prune_update(trained, self.keep, self.slots)
+        weight = damped_weight(self.damping, len(self.memory["adapters"]) + 1)
+        joining = scaled(prune_update(trained, self.keep, self.slots), weight)
         adapters, memory = self.adapters, self.memory
         alphas = [*adapters.scales.tolist(), alpha]
         alike = self._similarities(trained)
         choice = self.assign(alike)
         if choice is not None:
             alpha = running_mean(alphas[choice], self.members(choice), alpha)
-        group = self._put(pruned, scale=alpha, to=choice)
-        memory["adapters"].append(_off_device(pruned))
+        group = self._put(joining, scale=alpha, to=choice)
+        memory["adapters"].append(_off_device(joining))
         memory["groups"].append(group)
         memory["similarities"].append(alike.tolist())
         memory["alphas"] = adapters.scales.tolist()
@@ -146,14 +153,14 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
             groups = [{layer: rows_of(group[layer], last)} for group in groups]
         return similarities(trained, groups, layer)
 
-    def _put(self, pruned: Update, *, scale: float, to: int | None) -> int:
+    def _put(self, joining: Update, *, scale: float, to: int | None) -> int:
         """Let a group have one more member (Eq. 6), or open one; gives its index."""
         if self.within == "concatenate":  # products of concatenated factors add up
-            return self.adapters.add(pruned, scale=scale, to=to)
+            return self.adapters.add(joining, scale=scale, to=to)
         device = self.adapters.scales.device
         group = self.adapters.n_terms if to is None else to
         merger = self._merged.setdefault(group, MembersMerger(self.within, self.slots))
-        merger.add({n: LowRank(*(t.to(device) for t in c)) for n, c in pruned.items()})
+        merger.add({n: LowRank(*(t.to(device) for t in c)) for n, c in joining.items()})
         change = merger.step(None if to is None else self.adapters.term(group))
         return self.adapters.add(change, scale=scale, to=to)
 

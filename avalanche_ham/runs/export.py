@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from avalanche_ham.adapters.low_rank import scaled
 from avalanche_ham.adapters.peft_format import save_peft
 from avalanche_ham.backbones import create_model
 from avalanche_ham.backbones.names import own_size
@@ -109,12 +110,7 @@ def _updates(strategy: Any, kind: str) -> dict[str, Any]:
     if kind == "tasks":
         return {f"task-{t:03d}": u for t, u in enumerate(grouping.memory["adapters"])}
     alphas = grouping.memory["alphas"]
-    return {
-        f"group-{j}": {
-            name: pair._replace(b=alpha * pair.b) for name, pair in grouping.factors(j).items()
-        }
-        for j, alpha in enumerate(alphas)
-    }
+    return {f"group-{j}": scaled(grouping.factors(j), alpha) for j, alpha in enumerate(alphas)}
 
 
 def _head(model: Any) -> dict[str, Tensor]:

@@ -95,6 +95,9 @@ class HAMStrategy(ContinualStrategy):
             ``ties``.
         assign: similarities ``(G,)`` -> group or None for a new one, instead of ``assignment``.
         keep_unpruned: store the adapters before pruning too.
+        damping: weight with which an adapter joins its group, the first one always whole: a
+            number in (0, 1], where 1 is the paper's method, or one of ``sqrt`` (1 / root of t)
+            or ``inverse`` (1/t) in task t. It is trained whole, and shrunk when it is merged.
         kwargs: of ``ContinualStrategy``.
 
     Raises:
@@ -121,6 +124,7 @@ class HAMStrategy(ContinualStrategy):
         within: str = "concatenate",
         assign: Callable[[Tensor], int | None] | None = None,
         keep_unpruned: bool = False,
+        damping: float | str = 1.0,
         **kwargs: Any,
     ) -> None:
         check_weights_rule(weights_rule)
@@ -144,6 +148,7 @@ class HAMStrategy(ContinualStrategy):
             assign=assign,
             slots=slots,
             keep_unpruned=keep_unpruned,
+            damping=damping,
         )
         self.merge_rule, self.space, self.weights_rule = merge_rule, space, weights_rule
         super().__init__(model=model, **kwargs)

@@ -10,7 +10,7 @@ from avalanche_ham.adapters import Update, low_rank_branches
 from avalanche_ham.adapters.branch import check_branches
 from avalanche_ham.adapters.low_rank import on_device
 from avalanche_ham.backbones.model import ContinualModel
-from avalanche_ham.merging import Linear, MergeRule, UpdateMerger
+from avalanche_ham.merging import Linear, MergeRule, UpdateMerger, damped_weight
 from avalanche_ham.merging.rule import check_weights_rule
 from avalanche_ham.state import Archive
 from avalanche_ham.strategies._base import ContinualStrategy
@@ -32,6 +32,9 @@ class MergedAdaptersStrategy(ContinualStrategy):
         space: what merges, one of ``factors`` (A and B apart, as peft: the paper's rows) or
             ``delta`` (the products B A).
         weights_rule: weight of each adapter, one of ``one`` (1) or ``mean`` (1/n).
+        damping: further weight of each adapter but the first: a number in (0, 1], or one of
+            ``sqrt`` (1 / root of t) or ``inverse`` (1/t) in task t. Adapters trained alone are
+            not there when the next is trained, so it only lets earlier tasks weigh more.
         kwargs: of ``ContinualStrategy``.
     """
 
@@ -45,13 +48,15 @@ class MergedAdaptersStrategy(ContinualStrategy):
         merge_rule: MergeRule = Linear(),
         space: str = "factors",
         weights_rule: str = "mean",
+        damping: float | str = 1.0,
         **kwargs: Any,
     ) -> None:
         check_weights_rule(weights_rule)
         adapters = model.attach_adapters(targets)
         self.make_branch = low_rank_branches(rank, slots=slots)
         check_branches(adapters.layers, self.make_branch)
-        self.weights_rule = weights_rule
+        damped_weight(damping, 1)  # says now if there is no such damping
+        self.weights_rule, self.damping = weights_rule, damping
         self.merge_rule, self.space = merge_rule, space
         self.slots = None if slots is None else tuple(slots)
         self.merger = UpdateMerger(merge_rule, space=space, slots=self.slots)
@@ -70,14 +75,14 @@ class MergedAdaptersStrategy(ContinualStrategy):
         self._add(update)
 
     def _add(self, update: Update) -> None:
-        self.merger.add(update)
+        self.merger.add(update, damped_weight(self.damping, self.merger.count + 1))
         self._merged = None
 
     def inference_update(self) -> Update | None:
         """Merge all adapters; one that is still training counts as one more."""
         if self.adapters.is_open:
             merger = copy.deepcopy(self.merger)
-            merger.add(self.adapters.current())
+            merger.add(self.adapters.current(), damped_weight(self.damping, merger.count + 1))
             return merger.result(self.weights_rule)
         if self._merged is None and self.merger.count:
             self._merged = self.merger.result(self.weights_rule)

@@ -63,9 +63,18 @@ def features_of(model, images, update):
         return model.encode(images).features
 
 
-def test_the_merged_model_gives_the_same_features_in_peft(ham, tmp_path, images):
-    assert export(ham, tmp_path / "to") == [tmp_path / "to"]
-    strategy = load_strategy(ham)
+@pytest.fixture
+def damped(tmp_path):
+    """The folder of a run of two tasks whose second adapter is merged at a fraction."""
+    options = {"rank": 4, "damping": "sqrt"}
+    return finished_run(tmp_path / "damped", benchmark="digits", n_tasks=2, options=options)
+
+
+@pytest.mark.parametrize("name", ["ham", "damped"])
+def test_the_merged_model_gives_the_same_features_in_peft(request, name, tmp_path, images):
+    folder = request.getfixturevalue(name)
+    assert export(folder, tmp_path / "to") == [tmp_path / "to"]
+    strategy = load_strategy(folder)
     model = strategy.model
     expected = features_of(model, images, strategy.inference_update())
     found = features_of_peft(tmp_path / "to", model, images)
