@@ -47,7 +47,11 @@ class StateError(HamError):
 
 
 class DivergedError(HamError):
-    """Training produced a loss that is not finite."""
+    """Training produced a loss or a parameter that is not finite."""
+
+
+class StorageError(HamError):
+    """A result cannot be written, as on a full disk; the message says what is safe."""
 
 
 def check_range(

@@ -14,12 +14,12 @@ from avalanche_ham.strategies._base import ContinualStrategy
 CONFIG = RunConfig(preset="smoke", n_tasks=3, head="linear,ridge", options={"rank": 4})
 RESOURCES = Resources(device="cpu")
 # where the process dies: at which call of which function. Each commit of HAM writes two files,
-# the new adapter and the state
+# the new adapter and the state, and has the disk hold each file and then its name
 PLACES: dict[str, tuple[object, str, int]] = {
     "inside a task": (ContinualStrategy, "optimizer_step", 5),  # three steps a task
-    "writing an adapter": (os, "fsync", 3),
+    "writing an adapter": (os, "fsync", 5),
     "renaming an adapter": (os, "replace", 3),
-    "writing the state": (os, "fsync", 4),
+    "writing the state": (os, "fsync", 7),
     "renaming the state": (os, "replace", 4),
     "renaming the record": (os, "replace", 7),
 }

@@ -1,16 +1,17 @@
-"""Decode images once into memory-mapped arrays, which every later run only opens.
+"""Decode images once into arrays on disk, which every later run only opens.
 
-An entry of the cache is a folder ``<key>/{train,test}.npy``. It is written under a
-temporary name and renamed when complete, so an entry that exists is a whole one.
+An entry of the cache is a folder ``<key>/{train,test}.rows``. It is written under a
+temporary name and renamed when complete, so an entry that exists is a whole one; what is read
+of it is checked. Processes that want the same entry wait for the one that makes it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
-import tempfile
-import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,15 +19,18 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from avalanche_ham.arrays import StoredArray, write_array
 from avalanche_ham.benchmarks._decoding import DECODER, decode, stored_size
 from avalanche_ham.benchmarks._image_digests import digest_of, file_digests
 from avalanche_ham.benchmarks._image_files import Box, ImageFiles
 from avalanche_ham.benchmarks.image_set import ImageSet
 from avalanche_ham.errors import DataError, check_range
+from avalanche_ham.files import remove_abandoned, whole_folder
+from avalanche_ham.locks import waited_for
 
 __all__ = ["cache_folder", "cached_sets"]
 
-ABANDONED_SECONDS = 24 * 3600
+WINDOW = 512  # images that are decoded ahead of writing them
 
 
 def cache_folder() -> Path:
@@ -56,13 +60,18 @@ def cached_sets(train: ImageFiles, test: ImageFiles, *, size: int) -> tuple[Imag
     memory = cache_folder().parent / "digests"
     digests = {k: file_digests(f.folder, f.names, memory) for k, f in parts.items()}
     entry = cache_folder() / _key(parts, digests, size)
-    if entry.is_dir():
-        try:
-            return _open(entry, parts, digests)
-        except DataError:  # damaged after it was written
-            shutil.rmtree(entry, ignore_errors=True)
-    _write(entry, parts, size)
-    return _open(entry, parts, digests)
+    with contextlib.suppress(OSError, DataError):  # missing or damaged
+        return _open(entry, parts, digests)
+    _make_folder(entry.parent)
+    with waited_for(entry, "decodes these images"):
+        if entry.is_dir():
+            try:
+                return _open(entry, parts, digests)
+            except (OSError, DataError) as error:  # damaged after it was written
+                warnings.warn(f"{error}; the images are decoded again", stacklevel=2)
+                shutil.rmtree(entry, ignore_errors=True)
+        _write(entry, parts, size)
+        return _open(entry, parts, digests)
 
 
 def _check_places(parts: dict[str, ImageFiles]) -> None:
@@ -81,7 +90,7 @@ def _open(
 ) -> tuple[ImageSet, ImageSet]:
     train, test = (
         ImageSet(
-            entry / f"{part}.npy",
+            StoredArray(entry / f"{part}.rows"),
             targets=files.targets,
             classes=files.classes,
             digests=_with_boxes(digests[part], files.boxes),
@@ -108,38 +117,34 @@ def _key(parts: dict[str, ImageFiles], digests: dict[str, list[str]], size: int)
 
 
 def _write(entry: Path, parts: dict[str, ImageFiles], size: int) -> None:
-    """Decode all parts into a temporary folder, then give it its name."""
+    """Decode all parts into a folder that gets its name when they are complete."""
     side = _common_side(parts, size)
-    temporary = _temporary_folder(entry)
     try:
-        _check_space(temporary, sum(len(f.names) for f in parts.values()), side)
-        for part, files in parts.items():
-            _decode_all(files, side, temporary / f"{part}.npy")
-        with contextlib.suppress(OSError):  # another process was first: same content
-            temporary.rename(entry)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with whole_folder(entry) as folder:
+            _check_space(folder, sum(len(f.names) for f in parts.values()), side)
+            for part, files in parts.items():
+                write_array(folder / f"{part}.rows", _decoded(files, side, part))
+    except OSError as error:
+        raise _unwritable(entry.parent, error) from error
 
 
-def _temporary_folder(entry: Path) -> Path:
-    """Make the folder to decode into; remove what long-killed decodings left."""
-    folder = entry.parent
+def _make_folder(folder: Path) -> None:
+    """Make the folder of all entries; remove what long-killed decodings left."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("*.tmp"):
-            with contextlib.suppress(FileNotFoundError):  # another process was first
-                if time.time() - old.stat().st_mtime > ABANDONED_SECONDS:
-                    shutil.rmtree(old, ignore_errors=True)
-        return Path(tempfile.mkdtemp(prefix=entry.name, suffix=".tmp", dir=folder))
+        remove_abandoned(folder)
     except OSError as error:
-        raise DataError(
-            f"the image cache {folder} cannot be written ({error.strerror}); "
-            "AVALANCHE_HAM_CACHE names another folder"
-        ) from error
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"the image cache {folder} cannot be written ({error.strerror}); "
+        "AVALANCHE_HAM_CACHE names another folder"
+    )
 
 
 def _check_space(folder: Path, images: int, side: int) -> None:
-    # A memory-mapped file on a full disk ends the process without a message.
     needed, free = images * 3 * side * side, shutil.disk_usage(folder).free
     if needed > free:
         raise DataError(
@@ -157,20 +162,19 @@ def _common_side(parts: dict[str, ImageFiles], size: int) -> int:
     return min(size, *first) if all(shape == first for shape in shapes) else size
 
 
-def _decode_all(files: ImageFiles, side: int, target: Path) -> None:
-    shape = (len(files.names), 3, side, side)
-    out = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
-    paths, boxes = list(_paths(files)), files.boxes
-
-    def fill(index: int) -> None:
-        out[index] = decode(paths[index], side, boxes[index] if boxes else None)
-
+def _decoded(files: ImageFiles, side: int, part: str) -> Iterator[np.ndarray]:
+    """Give the decoded images ``(k, 3, side, side)``, a window at a time."""
+    paths, boxes = list(_paths(files)), files.boxes or itertools.repeat(None)
+    jobs = list(zip(paths, itertools.repeat(side), boxes))
     pool = ThreadPoolExecutor()
-    label = f"decoding {target.stem} images"
     try:
-        done = pool.map(fill, range(len(paths)))
-        for _ in tqdm(done, total=len(paths), desc=label, unit="image", disable=None):
-            pass
+        with tqdm(
+            total=len(jobs), desc=f"decoding {part} images", unit="image", disable=None
+        ) as bar:
+            for start in range(0, len(jobs), WINDOW):
+                window = jobs[start : start + WINDOW]
+                rows = list(pool.map(lambda job: decode(*job), window))
+                yield np.stack(rows)
+                bar.update(len(rows))
     finally:
         pool.shutdown(cancel_futures=True)
-    out.flush()

@@ -10,16 +10,17 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from avalanche_ham.errors import DataError
+from avalanche_ham.files import read_regular, write_whole
 
 __all__ = ["DIGEST_BYTES", "digest_of", "file_digests"]
 
 DIGEST_BYTES = 16
+LARGEST = 2**30  # bytes of an image file; what is larger is none
 SETTLED_NS = 2_000_000_000  # a file that changed this lately may change again in the same tick
 
 
@@ -67,7 +68,7 @@ def _facts(path: Path) -> list[int]:
 
 def _digest(path: Path) -> str:
     try:
-        return digest_of(path.read_bytes())
+        return digest_of(read_regular(path, limit=LARGEST))
     except OSError as error:
         raise DataError(f"the image {path} cannot be read ({error.strerror})") from error
 
@@ -75,18 +76,15 @@ def _digest(path: Path) -> str:
 def _read(place: Path) -> dict[str, list]:
     """Read what is remembered; a damaged memory is no memory."""
     try:
-        known = json.loads(place.read_bytes())
-        entries = known.values()
-        whole = all(len(e) == 5 and len(e[4]) == 2 * DIGEST_BYTES for e in entries)
-    except (OSError, ValueError, AttributeError, TypeError, IndexError):
+        digest, _, text = read_regular(place).partition(b"\n")
+        known = json.loads(text) if digest == digest_of(text).encode() else {}
+    except (OSError, ValueError):
         return {}
-    return known if whole else {}
+    return known
 
 
 def _write(place: Path, known: dict[str, list]) -> None:
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=place.stem, dir=place.parent)
-        with os.fdopen(handle, "w") as file:
-            json.dump(known, file)
-        os.replace(partial, place)
+        text = json.dumps(known).encode()
+        write_whole(place, digest_of(text).encode() + b"\n" + text)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from avalanche_ham.arrays import StoredArray
 from avalanche_ham.benchmarks._image_digests import digest_of
 from avalanche_ham.errors import DataError
 
@@ -29,8 +30,8 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
     again, which keeps the workers of a DataLoader small.
 
     Args:
-        images: uint8 of shape ``(n, C, H, W)``, or the path of an ``.npy`` file that
-            holds such an array; a file is memory-mapped, never read as a whole.
+        images: uint8 of shape ``(n, C, H, W)``, in memory or stored on disk, or the path of an
+            ``.npy`` file that holds such an array; a file is never read as a whole.
         targets: the class id of each image, length ``n``, each at least 0 and below
             ``len(classes)``.
         classes: the class names; a class id is a position in them.
@@ -43,7 +44,7 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
 
     def __init__(
         self,
-        images: np.ndarray | Tensor | Path,
+        images: np.ndarray | Tensor | StoredArray | Path,
         *,
         targets: Sequence[int],
         classes: Sequence[str],
@@ -102,7 +103,7 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
             self._images = _as_array(self.path)
 
 
-def _as_array(images: np.ndarray | Tensor | Path) -> np.ndarray:
+def _as_array(images: np.ndarray | Tensor | StoredArray | Path) -> np.ndarray | StoredArray:
     if isinstance(images, Tensor):
         return images.numpy()
     if isinstance(images, Path):

@@ -93,6 +93,8 @@ def _finished(folder: Path, runs: Mapping[str, RunConfig]) -> list[Record]:
     found = {identity_in(entries).training for entries in (*records, *begun)}
     if not found <= asked or has_state(folder):
         raise StateError(f"out: {folder} holds another run; choose another folder")
+    if records:
+        _tidy(folder, runs)  # it may have been killed in between
     return records
 
 
@@ -104,6 +106,10 @@ def _gather(folder: Path, runs: Mapping[str, RunConfig]) -> list[Record]:
     files = [folder / name / RECORDS for name in runs]
     records = [record for file in files for record in read_records(file)]
     append_record(folder / RECORDS, *records)
-    for file in files:
-        file.unlink()
+    _tidy(folder, runs)
     return records
+
+
+def _tidy(folder: Path, runs: Mapping[str, RunConfig]) -> None:
+    for name in runs:
+        (folder / name / RECORDS).unlink(missing_ok=True)

@@ -94,6 +94,8 @@ def _check_file(option: str, path: Path) -> None:
         check_place(option, path.parent)
     elif path.is_dir():
         raise HamError(f"{option}: {path} is a folder, not a file")
+    elif not path.is_file():
+        raise HamError(f"{option}: {path} is a pipe or a device, not a file")
     elif not os.access(path, os.W_OK):
         raise HamError(f"{option}: {path} is not writable")
 

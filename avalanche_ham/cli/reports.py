@@ -11,6 +11,7 @@ from avalanche_ham.benchmarks.registry import entry_of
 from avalanche_ham.cli.config_file import expand
 from avalanche_ham.cli.report_options import REPORTS, check, make_parser, make_setup
 from avalanche_ham.errors import OptionError
+from avalanche_ham.files import write_whole
 from avalanche_ham.reporting.figures import draw
 from avalanche_ham.reporting.formats import FORMATS
 from avalanche_ham.reporting.layout import lay_out, needs_of, runs_of
@@ -60,6 +61,7 @@ def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list
     """Make the missing runs, or only list them; gives what went wrong."""
     from avalanche_ham.runs.at_hand import AtHand
     from avalanche_ham.runs.execute import execute
+    from avalanche_ham.runs.one_run import tidy_after_kill
 
     _check_runs(sheet, setup)
     at_hand = AtHand(args.resources)
@@ -68,6 +70,9 @@ def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list
         runs_of(sheet), archive, setup.has_data, retry=args.retry, know=at_hand, needs=needs
     )
     _announce(plan, archive, args)
+    for config in () if args.dry_run else plan.finished:
+        place = args.records / archive.identity(config).slug
+        tidy_after_kill(place, keep_state=args.keep_state)
     if args.dry_run or not plan.missing:
         return []
     resources = replace(args.resources, probes=args.resources.probes or bool(needs))
@@ -116,5 +121,5 @@ def _write(style: str, sheet: Any, setup: Any, archive: Any, args: argparse.Name
         print(FORMATS[style](filled), end="")
     else:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(FORMATS[style](filled), encoding="utf-8")
+        write_whole(args.out, FORMATS[style](filled).encode())
         print(args.out)

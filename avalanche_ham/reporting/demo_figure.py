@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 
 from avalanche_ham.benchmarks import BENCHMARKS
 from avalanche_ham.benchmarks.class_incremental import task_sizes
+from avalanche_ham.files import whole_file
 
 # Told apart by the colour-blind; markers and dashes serve in grey print.
 METHOD_STYLES = (("#0072B2", "o", "-"), ("#009E73", "s", "-"), ("#D55E00", "^", "--"))
@@ -41,7 +42,8 @@ def draw_demo(records: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     ham = next(record for record in records.values() if record["groups"])
     draw_similarities(middle, ham)
     draw_alphas(right, ham["groups"])
-    figure.savefig(path, format="png", dpi=150)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=150)
 
 
 def draw_accuracy(axes: Axes, records: Mapping[str, Mapping[str, Any]]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from avalanche_ham.benchmarks.registry import entry_of
+from avalanche_ham.files import write_whole
 from avalanche_ham.reporting import paper
 from avalanche_ham.reporting.aggregate import Summary
 from avalanche_ham.reporting.cells import Cell, last_of, mean_of
@@ -114,6 +115,6 @@ def draw(
                 part = f"{stem.name}_{index}" if len(sheet.blocks) > 1 else stem.name
                 paths += save(plot_groups(block, archive), folder / part)
     numbers, notes = stem.with_suffix(".csv"), stem.with_suffix(".txt")
-    numbers.write_text(comma_separated(filled), encoding="utf-8")
-    notes.write_text("\n".join([filled.title, *filled.notes]) + "\n", encoding="utf-8")
+    write_whole(numbers, comma_separated(filled).encode())
+    write_whole(notes, "\n".join([filled.title, *filled.notes, ""]).encode())
     return [*paths, numbers, notes]

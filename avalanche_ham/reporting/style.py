@@ -12,6 +12,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from avalanche_ham.files import whole_file
+
 # Okabe and Ito's palette, told apart with any colour vision; the first is kept for HAM
 ACCENT = "#D55E00"
 COLOURS = ("#0072B2", "#009E73", "#56B4E9", "#CC79A7", "#E69F00", "#000000")
@@ -70,8 +72,10 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     """Write ``stem.png`` and ``stem.svg``; gives their paths."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(stem.name + suffix) for suffix in (".png", ".svg")]
-    figure.savefig(paths[0], dpi=200)
-    figure.savefig(paths[1], metadata={"Date": None})
+    with whole_file(paths[0]) as file:
+        figure.savefig(file, format="png", dpi=200)
+    with whole_file(paths[1]) as file:
+        figure.savefig(file, format="svg", metadata={"Date": None})
     return paths
 
 

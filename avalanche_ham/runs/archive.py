@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from avalanche_ham.errors import DataError
+from avalanche_ham.files import read_regular, write_whole
 from avalanche_ham.runs.config import RunConfig, resolve_config
-from avalanche_ham.runs.files import write_atomically
 from avalanche_ham.runs.identity import (
     Digests,
     Identity,
@@ -21,10 +21,11 @@ from avalanche_ham.runs.identity import (
     identity_of,
 )
 from avalanche_ham.runs.options import benchmark_options
-from avalanche_ham.runs.records import Record, lacks, placed_records
+from avalanche_ham.runs.records import Record, files_below, lacks, placed_records
 from avalanche_ham.strategies.registry import METHODS
 
 FAILURE = "failure.json"
+LARGEST_NOTE = 2**24  # bytes
 
 
 @dataclass
@@ -97,16 +98,16 @@ def read_archive(folder: Path, *, must_exist: bool = True) -> Archive:
         must_exist: False takes a folder that is not there as an empty one.
 
     Raises:
-        DataError: if the folder does not exist or a line in it is no whole record.
+        DataError: if the folder does not exist, cannot be read, or a line in it is no record.
     """
     archive = Archive()
     if not folder.exists() and not must_exist:
         return archive
     for _, record in placed_records(folder):
         archive.add(record)
-    for path in sorted(folder.rglob(FAILURE)) if folder.is_dir() else ():
+    for path in files_below(folder, FAILURE) if folder.is_dir() else ():
         try:
-            archive.failures |= _read_failure(path)
+            archive.failures |= _failed_in(read_failure(path))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             words = f"{path} is no note of a failed run; it is left out"
             warnings.warn(words, stacklevel=2)
@@ -144,9 +145,17 @@ def check_one_origin(runs: Iterable[RunConfig], archive: Archive) -> None:
                 )
 
 
-def _read_failure(path: Path) -> dict[Identity, dict[str, Any]]:
-    """Read a note of failure, for each head of the run."""
-    failure = json.loads(path.read_bytes())
+def read_failure(path: Path) -> dict[str, Any]:
+    """Read a note of failure.
+
+    Raises:
+        OSError, ValueError: if there is none, or it is damaged.
+    """
+    return dict(json.loads(read_regular(path, limit=LARGEST_NOTE)))
+
+
+def _failed_in(failure: dict[str, Any]) -> dict[Identity, dict[str, Any]]:
+    """Give what a note says, for each head of the run."""
     entries = failure["identity"]
     if failure.get("bad_input"):
         return {}
@@ -182,4 +191,4 @@ def write_failure(
         "bad_input": bad_input,
         "traceback": traceback,
     }
-    write_atomically(folder / FAILURE, (json.dumps(note, indent=2) + "\n").encode())
+    write_whole(folder / FAILURE, (json.dumps(note, indent=2) + "\n").encode())

@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from avalanche_ham.errors import DataError
-from avalanche_ham.runs.files import write_atomically
+from avalanche_ham.files import write_whole
 from avalanche_ham.runs.identity import Identity, identity_in
 from avalanche_ham.runs.records import Record, read_records
 
@@ -41,7 +41,7 @@ def collect(source: Path, to: Path) -> list[Path]:
         path = to / place
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_bytes() != "".join(lines).encode():
-            write_atomically(path, "".join(lines).encode())
+            write_whole(path, "".join(lines).encode())
             written.append(path)
     return written
 

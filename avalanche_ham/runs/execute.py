@@ -16,7 +16,7 @@ from typing import Any
 
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import Resources, RunConfig
-from avalanche_ham.runs.one_run import make_run, note_failure, outcome
+from avalanche_ham.runs.one_run import NO_DISK, make_run, note_failure, outcome
 from avalanche_ham.runs.plan import describe, duration, time_left
 from avalanche_ham.runs.records import seconds_of
 
@@ -102,6 +102,8 @@ class Queue:
         elif code:
             said = f"failed: {error or f'exit code {code}'}"
             self.problems.append(f"{describe(config)}: {said}")
+            if code == NO_DISK:  # so would the others, each after its training
+                self.waiting.clear()
         else:
             said = f"another process has it, see {folder / 'lock'}"
         left = time_left([*self.waiting, *running], self.archive, jobs=self.jobs)

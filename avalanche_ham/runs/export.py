@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from avalanche_ham.adapters.low_rank import scaled
@@ -16,6 +16,7 @@ from avalanche_ham.adapters.peft_format import save_peft
 from avalanche_ham.backbones import create_model
 from avalanche_ham.backbones.names import own_size
 from avalanche_ham.errors import HamError, NoMatchError, StateError, UnknownNameError
+from avalanche_ham.files import whole_folder, write_whole
 from avalanche_ham.runs.saving import MAIN, load_tree
 from avalanche_ham.runs.settings import build_strategy
 
@@ -73,27 +74,31 @@ def export(folder: Path, to: Path, *, kind: str = "merged") -> list[Path]:
     ``merged`` writes the update that evaluation uses into ``to`` itself, ``groups`` one
     folder per HAM group, scaled by its alpha, ``tasks`` one per task's pruned adapter.
 
+    The folder ``to`` appears when all of it is written.
+
     Raises:
         UnknownNameError: if the kind is none of these.
         NoMatchError: if the method keeps nothing of that kind.
         StateError: if the run's folder holds no complete state.
-        HamError: if ``to`` holds files already, or an adapted layer's branch has no weight.
+        HamError: if ``to`` is a link or holds files already, or an adapted layer's branch has
+            no weight.
     """
     if kind not in KINDS:
         raise UnknownNameError("what", kind, KINDS)
+    if to.is_symlink():
+        raise HamError(f"to: {to} is a link; name the folder itself")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise HamError(f"to: {to} is not empty")
     identity = _saved(folder)["identity"]
     strategy = load_strategy(folder)
     updates = _updates(strategy, kind)
-    vit = strategy.model.adaptable
-    written = []
-    for name, update in updates.items():
-        save_peft(vit, update, to / name, backbone=identity["backbone"])
-        written.append(to / name)
-    save_file(_head(strategy.model), to / "head.safetensors")
-    (to / "run.json").write_text(json.dumps(identity, indent=2) + "\n")
-    return written
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with whole_folder(to) as place:
+        for name, update in updates.items():
+            save_peft(strategy.model.adaptable, update, place / name, backbone=identity["backbone"])
+        write_whole(place / "head.safetensors", save(_head(strategy.model)))
+        write_whole(place / "run.json", (json.dumps(identity, indent=2) + "\n").encode())
+    return [to / name for name in updates]
 
 
 def _updates(strategy: Any, kind: str) -> dict[str, Any]:

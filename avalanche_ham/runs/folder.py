@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from avalanche_ham.errors import HamError, StateError
+from avalanche_ham.errors import HamError, StateError, StorageError
 from avalanche_ham.runs.identity import difference
 from avalanche_ham.runs.records import RECORDS, Record, lacks, read_records
 from avalanche_ham.runs.run import Run
@@ -40,3 +42,23 @@ def finished_records(current: Run, out: Path, *, resume: bool) -> list[Record]:
         if what is not None:
             raise StateError(f"out: {out} holds another run: {what}")
     return [] if any(lacks(record, current.probes) for record in records) else records
+
+
+@contextmanager
+def storing(out: Path, safe: int, of: int) -> Iterator[None]:
+    """Let a body write to a run's folder, or say what is safe there.
+
+    Args:
+        out: the folder.
+        safe: number of tasks whose state is there already.
+        of: number of all tasks.
+
+    Raises:
+        StorageError: if the body raises an ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or error
+        kept = f"{safe} of {of} tasks are safe there, and --resume goes on from them"
+        raise StorageError(f"out: {out} cannot be written ({why}); {kept}") from error

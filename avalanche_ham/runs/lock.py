@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from avalanche_ham.errors import HamError
+from avalanche_ham.locks import give_back
 
 LOCK = "lock"
 
@@ -40,9 +40,7 @@ class RunLock:
     def release(self) -> None:
         """Give the lock back, if this object has taken it, and remove its file."""
         if self._lock.is_locked:
-            if os.name == "posix":  # elsewhere an open file stays, and filelock removes it
-                (self.folder / LOCK).unlink(missing_ok=True)
-            self._lock.release()
+            give_back(self._lock)
 
 
 @contextmanager

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import shutil
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
-from avalanche_ham.errors import DivergedError, HamError
-from avalanche_ham.runs.archive import FAILURE, write_failure
+from avalanche_ham.errors import DivergedError, HamError, StorageError
+from avalanche_ham.files import read_regular, write_whole
+from avalanche_ham.runs.archive import FAILURE, read_failure, write_failure
 from avalanche_ham.runs.config import Resources, RunConfig
+from avalanche_ham.runs.folder import STATE
 from avalanche_ham.runs.lock import RunLock
 from avalanche_ham.runs.records import RECORDS, Record, read_records
 from avalanche_ham.runs.runner import run
 
 PROGRESS = "progress"  # a file that holds the number of finished tasks
+DONE, FAILED, NO_DISK = 0, 1, 74
 
 
 def make_run(
@@ -37,12 +40,13 @@ def make_run(
         show: print the run's progress.
 
     Returns:
-        An exit code: 0, also for a run that is left to another process, or 1.
+        An exit code: ``DONE``, also for a run that is left to another process, ``FAILED``, or
+        ``NO_DISK`` if the disk is full or fails, which is no failure of the method.
     """
     lock = RunLock(folder)
     try:
         if not lock.acquire():
-            return 0
+            return DONE
         (folder / FAILURE).unlink(missing_ok=True)
         run(
             config,
@@ -53,23 +57,42 @@ def make_run(
             after_task=_count(folder),
             lock=False,
         )
-        (folder / PROGRESS).unlink(missing_ok=True)
-        if not keep_state:
-            shutil.rmtree(folder / "state", ignore_errors=True)
-        return 0
+        tidy(folder, keep_state=keep_state)
+        return DONE
     except Exception as error:
         note_failure(config, folder, error)
-        return 1
+        return NO_DISK if _is_of_disk(error) else FAILED
     finally:
+        lock.release()
+
+
+def _is_of_disk(error: Exception) -> bool:
+    """Whether every other run would meet the same error."""
+    cause = error.__cause__ if isinstance(error, StorageError) else error
+    return getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+def tidy(folder: Path, *, keep_state: bool) -> None:
+    """Remove what a finished run needs no more."""
+    if not keep_state:
+        shutil.rmtree(folder / STATE, ignore_errors=True)
+    (folder / PROGRESS).unlink(missing_ok=True)  # last: it tells that there is more to remove
+
+
+def tidy_after_kill(folder: Path, *, keep_state: bool) -> None:
+    """Remove it of a run that was killed between its record and its tidying."""
+    lock = RunLock(folder)
+    if (folder / PROGRESS).exists() and (folder / RECORDS).exists() and lock.acquire():
+        tidy(folder, keep_state=keep_state)
         lock.release()
 
 
 def note_failure(config: RunConfig, folder: Path, error: Exception | str) -> None:
     """Write why a run failed, or say it where nothing can be written.
 
-    Bad input is marked: it is no result and is tried again.
+    Bad input and a full disk are marked: they are no result, and the run is tried again.
     """
-    is_input = isinstance(error, HamError) and not isinstance(error, DivergedError)
+    is_input = isinstance(error, (HamError, OSError)) and not isinstance(error, DivergedError)
     text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
     trace = traceback.format_exception(error) if isinstance(error, Exception) else []
     cause = " ".join(text.split())[:500]
@@ -87,18 +110,22 @@ def note_failure(config: RunConfig, folder: Path, error: Exception | str) -> Non
 
 
 def tasks_done(folder: Path) -> int:
-    """Number of tasks that an unfinished run has finished."""
-    path = folder / PROGRESS
-    return int(path.read_text() or 0) if path.exists() else 0
+    """Number of tasks that an unfinished run has finished; 0 where the note of it is damaged."""
+    try:
+        return int(read_regular(folder / PROGRESS, limit=100))
+    except (OSError, ValueError):
+        return 0
 
 
 def outcome(folder: Path) -> tuple[list[Record], str | None]:
     """Give a run's records, one per head, or its error, or neither while it is unfinished."""
-    records, failure = folder / RECORDS, folder / FAILURE
-    if records.exists():
-        return read_records(records), None
-    return [], json.loads(failure.read_text())["error"] if failure.exists() else None
+    if (folder / RECORDS).exists():
+        return read_records(folder / RECORDS), None
+    try:
+        return [], str(read_failure(folder / FAILURE)["error"])
+    except (OSError, ValueError, LookupError, TypeError):  # none, or a damaged one
+        return [], None
 
 
 def _count(folder: Path) -> Any:
-    return lambda current: (folder / PROGRESS).write_text(str(current.tasks_done()))
+    return lambda current: write_whole(folder / PROGRESS, str(current.tasks_done()).encode())

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -15,16 +16,21 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from typing_extensions import NotRequired, TypedDict
 
 from avalanche_ham.errors import DataError
-from avalanche_ham.runs.files import write_atomically
+from avalanche_ham.files import open_regular, read_regular, write_whole
 
 if TYPE_CHECKING:
     import pandas
 
 RECORDS = "records.jsonl"
+SUFFIX = ".jsonl"
+LONGEST = 2**26  # bytes of a line; a record of a thousand tasks has less than half of it
 
+TOLERANCE = 1e-6  # of sums, in percent
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
+Percent = Annotated[float, Field(ge=-TOLERANCE, le=100 + TOLERANCE)]
+Change = Annotated[float, Field(ge=-100 - TOLERANCE, le=100 + TOLERANCE)]
 
 
 def _square(rows: list[list[float | None]]) -> list[list[float | None]]:
@@ -86,13 +92,13 @@ class Record(TypedDict):
     accuracy_matrix: Matrix
     accuracy_task_known: Matrix
     right: str | None
-    aa: float | None
-    fm: float | None
-    bwt: float | None
-    aaa: float | None
-    fwt: float | None
-    a_t: float | None
-    a_t_merged: float | None
+    aa: Percent | None
+    fm: Change | None
+    bwt: Change | None
+    aaa: Percent | None
+    fwt: Change | None
+    a_t: Percent | None
+    a_t_merged: Percent | None
     train_seconds: Annotated[list[Seconds], Field(min_length=1)]
     feed_seconds: list[Seconds]
     drift_seconds: list[Seconds]
@@ -156,14 +162,14 @@ def lacks(record: Mapping[str, Any], entries: Iterable[str]) -> bool:
 
 def append_record(path: Path, *records: Record) -> None:
     """Append records, as ``write_records`` does; only one process may at a time."""
-    write_records(path, *records, before=path.read_bytes() if path.exists() else b"")
+    write_records(path, *records, before=read_regular(path) if path.exists() else b"")
 
 
 def write_records(path: Path, *records: Record, before: bytes = b"") -> None:
     """Write a file of records, a line each; killed at any moment, all lines are there or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(record, allow_nan=False) + "\n" for record in records]
-    write_atomically(path, before + "".join(lines).encode())
+    write_whole(path, before + "".join(lines).encode())
 
 
 def read_records(path: Path) -> list[Record]:
@@ -196,8 +202,31 @@ def placed_records(path: Path) -> Iterator[tuple[str, Record]]:
     """Yield the records that ``read_records`` gives, each with its file and line number."""
     if not path.exists():
         raise DataError(f"records: {path} does not exist")
-    files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
-    for file in files:
-        for number, line in enumerate(file.read_bytes().splitlines(), 1):
-            place = f"{file}, line {number}"
-            yield place, parse_record(line, place)
+    for file in files_below(path, SUFFIX) if path.is_dir() else [path]:
+        try:
+            with open_regular(file) as lines:
+                yield from _placed(file, iter(lambda: lines.readline(LONGEST + 1), b""))
+        except OSError as error:
+            raise DataError(f"records: {file} cannot be read ({error.strerror})") from error
+
+
+def _placed(file: Path, lines: Iterator[bytes]) -> Iterator[tuple[str, Record]]:
+    for number, line in enumerate(lines, 1):
+        place = f"{file}, line {number}"
+        if len(line) > LONGEST:
+            raise DataError(f"records: {place} is longer than {LONGEST / 2**20:g} MiB")
+        yield place, parse_record(line.rstrip(b"\r\n"), place)
+
+
+def files_below(folder: Path, ending: str) -> list[Path]:
+    """Find the files below a folder whose names end so, in path order.
+
+    Raises:
+        DataError: naming a folder that cannot be read; its records would be missed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"records: {error.filename} cannot be read ({error.strerror})") from error
+
+    walk = os.walk(folder, onerror=refuse)
+    return sorted(Path(p, name) for p, _, names in walk for name in names if name.endswith(ending))

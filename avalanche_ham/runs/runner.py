@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from avalanche_ham.runs.config import Resources, RunConfig, at_its_place, resolve_config
-from avalanche_ham.runs.folder import STATE, finished_records, has_state
+from avalanche_ham.runs.folder import STATE, finished_records, has_state, storing
 from avalanche_ham.runs.lock import locked
 from avalanche_ham.runs.record import make_record
 from avalanche_ham.runs.records import RECORDS, Record, write_records
@@ -49,6 +49,8 @@ def run_heads(
     Raises:
         HamError: for bad input, before anything is written, or if another process works
             in ``out``.
+        DivergedError: if the training does; the tasks before stay.
+        StorageError: if ``out`` cannot be written; it says how many tasks are safe.
     """
     config, resources = at_its_place(config, resources)
     current = Run(resolve_config(config), resources, show=show)
@@ -68,12 +70,15 @@ def _finish(
     """Do the tasks that are left, commit each, and write the records."""
     with current.progress:
         while current.tasks_done() < current.settings.n_tasks:
+            safe = current.tasks_done()
             current.next_task()
             if out is not None:
-                current.commit(out / STATE)
+                with storing(out, safe, current.settings.n_tasks):
+                    current.commit(out / STATE)
             if after_task is not None:
                 after_task(current)
     records = [make_record(current, head) for head in current.settings.heads]
     if out is not None:
-        write_records(out / RECORDS, *records)
+        with storing(out, current.tasks_done(), current.settings.n_tasks):
+            write_records(out / RECORDS, *records)
     return records

@@ -7,17 +7,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-import safetensors
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from avalanche_ham.adapters.low_rank import LowRank
 from avalanche_ham.errors import StateError
-from avalanche_ham.runs.files import write_atomically
+from avalanche_ham.files import read_regular, remove_abandoned, write_whole
 from avalanche_ham.state import Archive
 
-FORMAT = "avalanche_ham.state.1"
+FORMAT = "avalanche_ham.state.2"
 MAIN = "state.safetensors"
+BLANK = "0" * 64  # what stands in a file's digest while the digest is computed
 
 
 def save_tree(folder: Path, tree: dict[str, Any]) -> None:
@@ -25,16 +26,17 @@ def save_tree(folder: Path, tree: dict[str, Any]) -> None:
 
     Items of an ``Archive`` go to files of their own, written once; then the main file
     replaces the old one in one rename. Killed at any moment, the folder holds the old state
-    or the new one.
+    or the new one. Every file carries a digest of all its bytes.
 
     Args:
         folder: made if it does not exist.
         tree: keys are strings; leaves are tensors, ``LowRank``, numbers, strings or None.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(folder, seconds=0)  # only one process writes here
     tensors: dict[str, Tensor] = {}
     skeleton = _strip(tree, "", tensors, folder)
-    write_atomically(folder / MAIN, _pack(skeleton, tensors))
+    write_whole(folder / MAIN, _pack(skeleton, tensors))
 
 
 def load_tree(folder: Path) -> dict[str, Any]:
@@ -72,35 +74,46 @@ def _archive(items: Archive, path: str, folder: Path) -> list[list[str]]:
             continue
         tensors: dict[str, Tensor] = {}
         data = _pack(_strip(items[index], "", tensors, folder), tensors)
-        write_atomically(folder / name, data)
+        write_whole(folder / name, data)
         items.hashes[index : index + 1] = [hashlib.sha256(data).hexdigest()]
     return [[name, digest] for name, digest in zip(names, items.hashes, strict=True)]
 
 
 def _pack(skeleton: Any, tensors: dict[str, Tensor]) -> bytes:
-    return save(tensors, metadata={"format": FORMAT, "tree": json.dumps(skeleton)})
+    about = {"format": FORMAT, "digest": BLANK, "tree": json.dumps(skeleton)}
+    data = save(tensors, metadata=about)
+    return data.replace(BLANK.encode(), hashlib.sha256(data).hexdigest().encode(), 1)
 
 
 def _unpack(path: Path, folder: Path, digest: str | None) -> Any:
     try:
-        data = path.read_bytes()
-        tensors = load(data)
-        with safetensors.safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+        data = read_regular(path)
+        about = _header(data)
+        if about.get("format") != FORMAT:
+            raise _damaged(path, folder, f"it is no saved state of format {FORMAT}")
+        blank = data.replace(about["digest"].encode(), BLANK.encode(), 1)
+        expected, content = (about["digest"], blank) if digest is None else (digest, data)
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise _damaged(path, folder, "it has changed since it was written")
+        return _dress(json.loads(about["tree"]), load(data), folder)
     except FileNotFoundError as error:
         raise StateError(f"the saved state in {folder} lacks {path.name}") from error
-    except (OSError, safetensors.SafetensorError) as error:
-        raise StateError(f"{path} is truncated or no saved state: {error}") from error
-    if header.get("format") != FORMAT:
-        raise StateError(f"{path} is not a saved state of this package")
-    if digest is not None and hashlib.sha256(data).hexdigest() != digest:
-        raise StateError(f"{path} has changed since it was written")
-    try:
-        return _dress(json.loads(header["tree"]), tensors, folder)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, StateError):
-            raise
-        raise StateError(f"{path} is damaged: {type(error).__name__} {error}") from error
+    except StateError:
+        raise
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, SafetensorError) as error:
+        raise _damaged(path, folder, f"{type(error).__name__} {error}") from error
+
+
+def _header(data: bytes) -> dict[str, str]:
+    """Read what a safetensors file says of itself; from the same bytes as its tensors."""
+    length = int.from_bytes(data[:8], "little")
+    about = json.loads(data[8 : 8 + length]).get("__metadata__")
+    return about if isinstance(about, dict) else {}
+
+
+def _damaged(path: Path, folder: Path, why: str) -> StateError:
+    start = f"remove {folder} to start the run from its beginning"
+    return StateError(f"{path} is damaged or truncated ({why}); {start}")
 
 
 def _dress(node: Any, tensors: dict[str, Tensor], folder: Path) -> Any:

@@ -1,8 +1,8 @@
 """Run a frozen convolutional stem once per image instead of once per step and evaluation.
 
 In a hybrid ViT the stem in front of the tokens never changes, whatever the method, so its output
-can take the images' place. It is computed once, kept in a memory-mapped file, and shared by all
-runs on the same images.
+can take the images' place. It is computed once, kept in a file, and shared by all runs on
+the same images.
 """
 
 from __future__ import annotations
@@ -10,9 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-import os
-import tempfile
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,24 +23,27 @@ from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from tqdm import tqdm
 
+from avalanche_ham.arrays import StoredArray, write_array
 from avalanche_ham.backbones.hybrid import FrozenStem
 from avalanche_ham.benchmarks.benchmark import Benchmark
+from avalanche_ham.errors import DataError
+from avalanche_ham.files import remove_abandoned
+from avalanche_ham.locks import waited_for
 from avalanche_ham.seeding import preserved
 
 BATCH = 32
 FORMAT = 2  # to be raised when the same stem and images give other outputs
-ABANDONED_SECONDS = 24 * 3600
 
 
 class StemFeatures(Dataset):
     """Stem outputs ``(C, h, w)``, fp32, with their class ids.
 
     Args:
-        array: ``(n, C, h, w)``, usually memory-mapped.
+        array: ``(n, C, h, w)``.
         targets: class ids, length n.
     """
 
-    def __init__(self, array: np.ndarray, targets: Sequence[int]) -> None:
+    def __init__(self, array: StoredArray, targets: Sequence[int]) -> None:
         self.array, self.targets = array, list(targets)
 
     def __len__(self) -> int:
@@ -81,7 +81,7 @@ def past_stem(benchmark: Benchmark, encoder: nn.Module, folder: Path) -> Benchma
             name: _stream(
                 getattr(benchmark, f"{name}_stream"),
                 encoder,
-                folder / f"{_key(benchmark.stream_digest(name), encoder)}.npy",
+                folder / f"{_key(benchmark.stream_digest(name), encoder)}.rows",
             )
             for name in ("train", "test")
         }
@@ -116,43 +116,27 @@ def _stream(stream: Any, encoder: nn.Module, path: Path) -> list[Any]:
     return [whole.subset(place[start:end].tolist()) for start, end in itertools.pairwise(bounds)]
 
 
-def _outputs(images: Subset, encoder: nn.Module, path: Path) -> np.ndarray:
-    """Map the file that holds the stem's outputs on these images; write it first if need be."""
-    try:
-        return _open(path)
-    except (OSError, ValueError, EOFError):  # missing, or damaged after it was written
-        _write(path, images, encoder)
-        return _open(path)
-
-
-def _open(path: Path) -> np.ndarray:
-    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-
-
-def _write(path: Path, images: Subset, encoder: nn.Module) -> None:
-    """Compute the outputs batch by batch; the file gets its name when it is complete.
-
-    Plain writes, because a full disk is an error for them and the end of the process for a
-    memory map.
-    """
+def _outputs(images: Subset, encoder: nn.Module, path: Path) -> StoredArray:
+    """Open the file that holds the stem's outputs on these images; write it first if need be."""
+    with contextlib.suppress(OSError, DataError):  # missing or damaged
+        return _open(path, images)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path.parent)
-    handle, partial = tempfile.mkstemp(prefix=path.stem, suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            for index, rows in enumerate(_compute(images, encoder)):
-                if index == 0:
-                    description = {
-                        "descr": np.lib.format.dtype_to_descr(rows.dtype),
-                        "fortran_order": False,
-                        "shape": (len(images), *rows.shape[1:]),
-                    }
-                    np.lib.format.write_array_header_1_0(file, description)
-                file.write(rows.tobytes())
-        os.replace(partial, path)  # where another process was first: same content
-    except BaseException:
-        os.unlink(partial)
-        raise
+    remove_abandoned(path.parent)
+    with waited_for(path, "computes these stem outputs"):
+        if path.exists():
+            try:
+                return _open(path, images)
+            except (OSError, DataError) as error:  # damaged after it was written
+                warnings.warn(f"{error}; the stem outputs are computed again", stacklevel=2)
+        write_array(path, _compute(images, encoder))
+        return _open(path, images)
+
+
+def _open(path: Path, images: Subset) -> StoredArray:
+    array = StoredArray(path)
+    if len(array) != len(images):
+        raise DataError(f"{path} holds {len(array)} rows, not {len(images)}")
+    return array
 
 
 @torch.no_grad()
@@ -186,11 +170,3 @@ def _key(images: str, encoder: Any) -> str:
     for name in sorted(state):
         digest.update(name.encode() + state[name].cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what processes that were killed while they wrote have left."""
-    for old in folder.glob("*.partial"):
-        with contextlib.suppress(OSError):
-            if time.time() - old.stat().st_mtime > ABANDONED_SECONDS:
-                old.unlink()

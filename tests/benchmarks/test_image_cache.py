@@ -150,32 +150,104 @@ def test_a_killed_decoding_is_never_taken_for_complete(folder, cache, noise):
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    assert [path.suffix for path in cache.iterdir()] == [".tmp"]
+    assert {path.suffix for path in cache.iterdir()} == {".lock", ".partial"}
     train, _ = open_folder(folder)
     assert torch.equal(train[8][0], torch.from_numpy(noise(9)).permute(2, 0, 1))
 
 
 def test_what_a_long_dead_decoding_left_is_removed(folder, cache):
-    for name, age in (("old.tmp", 48), ("young.tmp", 1)):
+    for name, age in (("old.partial", 48), ("young.partial", 1)):
         (cache / name).mkdir(parents=True)
         then = time.time() - age * 3600
         os.utime(cache / name, (then, then))
     open_folder(folder)
-    assert not (cache / "old.tmp").exists() and (cache / "young.tmp").exists()
+    assert not (cache / "old.partial").exists() and (cache / "young.partial").exists()
 
 
 def test_what_another_process_removes_at_the_same_time_is_no_error(folder, cache):
     cache.mkdir(parents=True)
-    (cache / "gone.tmp").symlink_to(cache / "nowhere")  # listed, but not to be found
+    (cache / "gone.partial").symlink_to(cache / "nowhere")  # listed, but not to be found
     assert len(open_folder(folder)[0]) == 9
 
 
 def test_a_damaged_entry_is_made_anew(folder, cache, decoded):
     before = pixels(open_folder(folder)[0])
     (entry,) = cache.iterdir()
-    os.truncate(entry / "train.npy", 200)
-    assert torch.equal(pixels(open_folder(folder)[0]), before)
+    os.truncate(entry / "train.rows", 200)
+    with pytest.warns(UserWarning, match="train.rows is damaged; the images are decoded again"):
+        assert torch.equal(pixels(open_folder(folder)[0]), before)
     assert len(decoded) == 30
+
+
+def test_a_flipped_bit_of_a_picture_is_noticed(folder, cache, decoded):
+    before = pixels(open_folder(folder)[0])
+    (path,) = cache.glob("*/train.rows")
+    data = path.read_bytes()
+    path.write_bytes(data[:50] + bytes([data[50] ^ 1]) + data[51:])
+    with pytest.warns(UserWarning, match="decoded again"):
+        assert torch.equal(pixels(open_folder(folder)[0]), before)
+    assert path.read_bytes() == data
+
+
+def test_two_processes_decode_a_folder_once(folder, cache, tmp_path):
+    def decode_and_tell(number):
+        original = _image_cache.decode
+
+        def slow(path, side, box):
+            with open(tmp_path / "decoded", "a") as file:
+                file.write("x")
+            time.sleep(0.02)
+            return original(path, side, box)
+
+        _image_cache.decode = slow
+        assert len(open_folder(folder)[0]) == 9
+
+    context = multiprocessing.get_context("fork")
+    both = [context.Process(target=decode_and_tell, args=(k,)) for k in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    assert (tmp_path / "decoded").read_text() == 15 * "x"
+
+
+def test_another_user_can_read_an_entry(folder, cache):
+    before = os.umask(0o022)
+    try:
+        open_folder(folder)
+    finally:
+        os.umask(before)
+    (entry,) = cache.iterdir()
+    assert entry.stat().st_mode & 0o777 == 0o755
+    assert {path.stat().st_mode & 0o777 for path in entry.iterdir()} == {0o644}
+
+
+def test_an_entry_serves_where_no_lock_can_be_made(folder, cache, decoded, monkeypatch):
+    def refused(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refused)
+    assert len(open_folder(folder)[0]) == 9
+    open_folder(folder)
+    assert len(decoded) == 15
+
+
+@pytest.mark.parametrize("call", ["mkdir", "open", "fsync", "rename"])
+def test_a_disk_that_fills_while_decoding_is_one_line(folder, cache, monkeypatch, call):
+    real = getattr(os, call)
+
+    def full(path, *args, **kwargs):
+        writes = call != "open" or args[0] & os.O_CREAT
+        if call == "fsync" or (".partial" in str(path) and writes):
+            raise OSError(28, "No space left on device", str(path))
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(DataError, match=r"cannot be written \(No space left.*HAM_CACHE"):
+        open_folder(folder)
+    monkeypatch.undo()
+    assert list(cache.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", ["text", "cut", "empty", "cut header"])
@@ -198,7 +270,7 @@ def test_a_corrupt_image_is_named_and_leaves_nothing(content, folder, cache):
 def test_an_image_that_cannot_be_read_is_named(folder, cache):
     (folder / "train" / "bee" / "1.png").unlink()
     (folder / "train" / "bee" / "1.png").mkdir()
-    with pytest.raises(DataError, match=r"bee/1.png cannot be read \(Is a directory\)"):
+    with pytest.raises(DataError, match=r"bee/1.png cannot be read \(it is a folder, not a file\)"):
         open_folder(folder)
     assert not cache.exists()
 

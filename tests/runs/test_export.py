@@ -234,3 +234,24 @@ def test_the_ridge_head_predicts_from_what_is_exported(tmp_path, images):
     seen = head["ridge.counts"] > 0
     torch.testing.assert_close(scores[:, seen], logits[:, seen], atol=1e-4, rtol=0)
     assert "ridge.gram" not in head
+
+
+@pytest.mark.parametrize("call", ["save_peft", "write_whole"])
+def test_an_export_that_is_cut_short_leaves_nothing(ham, tmp_path, monkeypatch, call):
+    def die(*args, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"avalanche_ham.runs.export.{call}", die)
+        with pytest.raises(KeyboardInterrupt):
+            export(ham, tmp_path / "to")
+    assert list(tmp_path.iterdir()) == []
+    export(ham, tmp_path / "to")
+
+
+def test_a_link_is_not_followed(ham, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "to").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(HamError, match="to: .*to is a link; name the folder itself"):
+        export(ham, tmp_path / "to")
+    assert list((tmp_path / "elsewhere").iterdir()) == []

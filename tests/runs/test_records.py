@@ -9,6 +9,7 @@ import pytest
 from made_up_records import made_up
 
 from avalanche_ham.errors import DataError
+from avalanche_ham.runs import records
 from avalanche_ham.runs.config import Resources, RunConfig
 from avalanche_ham.runs.records import (
     Record,
@@ -133,3 +134,38 @@ def test_the_seconds_of_a_run_are_all_that_it_spent():
     parts = {"train": [1.0, 2.0], "feed": [0.5, 0.25], "drift": [4.0, 0.0], "eval": [8.0, 16.0]}
     record = {f"{part}_seconds": seconds for part, seconds in parts.items()}
     assert seconds_of(record) == 31.75
+
+
+@pytest.mark.parametrize(
+    "entry, value", [("aa", 100.1), ("aaa", -1.0), ("bwt", -100.1), ("fm", 1e9)]
+)
+def test_a_percentage_that_cannot_be_is_refused_with_its_name(tmp_path, entry, value):
+    append_record(tmp_path / "records.jsonl", record("ham", **{entry: value}))
+    with pytest.raises(DataError, match=f"records.jsonl, line 1: {entry}: Input should be"):
+        read_records(tmp_path)
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_not_left_out(tmp_path, monkeypatch):
+    append_record(tmp_path / "a" / "records.jsonl", record("ham"))
+    append_record(tmp_path / "b" / "records.jsonl", record("lora"))
+    scan = os.scandir
+
+    def refused(path):
+        if os.fspath(path).endswith("/b"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(DataError, match=f"records: {tmp_path}/b cannot be read .Permission denied"):
+        read_records(tmp_path)
+
+
+def test_endless_records_are_refused_at_once(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(DataError, match="pipe.jsonl cannot be read .it is a pipe or a device"):
+        read_records(tmp_path)
+    (tmp_path / "pipe.jsonl").unlink()
+    with open(tmp_path / "long.jsonl", "wb") as file:
+        file.truncate(records.LONGEST * 2)
+    with pytest.raises(DataError, match="long.jsonl, line 1 is longer than 64 MiB"):
+        read_records(tmp_path)

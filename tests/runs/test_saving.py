@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -12,7 +13,8 @@ from safetensors.torch import save
 
 from avalanche_ham.adapters import LowRank
 from avalanche_ham.errors import StateError
-from avalanche_ham.runs.saving import FORMAT, MAIN, load_tree, save_tree
+from avalanche_ham.runs import saving
+from avalanche_ham.runs.saving import BLANK, FORMAT, MAIN, load_tree, save_tree
 from avalanche_ham.state import Archive, count_stored
 
 
@@ -150,7 +152,7 @@ def test_a_damaged_archive_file_is_refused(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    "kind", ["missing", "empty", "truncated", "one byte short", "foreign", "text"]
+    "kind", ["missing", "empty", "truncated", "one byte short", "changed", "foreign", "text"]
 )
 def test_a_damaged_main_file_is_refused(tmp_path, kind):
     save_tree(tmp_path, tree(2))
@@ -169,10 +171,48 @@ def test_a_damaged_main_file_is_refused(tmp_path, kind):
     ],
 )
 def test_a_skeleton_that_points_nowhere_is_refused(tmp_path, skeleton):
-    data = save({"/x": torch.zeros(1)}, metadata={"format": FORMAT, "tree": skeleton})
+    data = digested({"/x": torch.zeros(1)}, skeleton)
     (tmp_path / MAIN).write_bytes(data)
-    with pytest.raises(StateError, match="damaged"):
+    with pytest.raises(StateError, match=f"damaged.*remove {tmp_path} to start the run"):
         load_tree(tmp_path)
+
+
+def digested(tensors, skeleton: str) -> bytes:
+    """A main file whose digest is right."""
+    about = {"format": FORMAT, "digest": BLANK, "tree": skeleton}
+    data = save(tensors, metadata=about)
+    return data.replace(BLANK.encode(), hashlib.sha256(data).hexdigest().encode())
+
+
+@pytest.mark.parametrize("name", [MAIN, "past-0000.safetensors"])
+def test_no_flipped_byte_is_ever_loaded(tmp_path, name):
+    save_tree(tmp_path, tree(1))
+    whole = (tmp_path / name).read_bytes()
+    for place in range(0, len(whole), 7):
+        changed = whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :]
+        (tmp_path / name).write_bytes(changed)
+        with pytest.raises(StateError, match="to start the run from its beginning"):
+            load_tree(tmp_path)
+
+
+def test_a_reader_beside_a_commit_sees_one_state_or_the_other(tmp_path, monkeypatch):
+    old, new = ({"number": k, "tensor": torch.full((2,), float(k))} for k in (1, 2))
+    save_tree(tmp_path, old)
+    read = saving.read_regular
+
+    def read_and_be_overtaken(path):
+        data = read(path)
+        save_tree(tmp_path, new)
+        return data
+
+    monkeypatch.setattr(saving, "read_regular", read_and_be_overtaken)
+    assert same(load_tree(tmp_path), old) and same(load_tree(tmp_path), new)
+
+
+def test_what_a_killed_save_left_is_removed_by_the_next_one(tmp_path):
+    (tmp_path / "state.safetensors.0123.partial").write_bytes(b"half")
+    save_tree(tmp_path, tree(0))
+    assert [path.name for path in tmp_path.iterdir()] == [MAIN]
 
 
 def test_a_folder_without_a_state_is_named(tmp_path):
@@ -184,9 +224,8 @@ def test_an_archive_cannot_point_outside_its_folder(tmp_path):
     save_tree(tmp_path / "elsewhere", tree(0))
     skeleton = json.dumps({"a": {"$archive": [["../elsewhere/" + MAIN, "0"]]}})
     (tmp_path / "run").mkdir()
-    data = save({}, metadata={"format": FORMAT, "tree": skeleton})
-    (tmp_path / "run" / MAIN).write_bytes(data)
-    with pytest.raises(StateError):
+    (tmp_path / "run" / MAIN).write_bytes(digested({}, skeleton))
+    with pytest.raises(StateError, match="has changed since"):
         load_tree(tmp_path / "run")
 
 
