@@ -13,26 +13,27 @@ DAMPINGS: dict[str, Callable[[int], float]] = {  # name -> (task t, from 1) -> w
 }
 
 
-def damped_weight(damping: float | str, task: int) -> float:
+def damped_weight(damping: float | str, task: int, *, option: str = "damping") -> float:
     """Give the weight a_t with which the adapter of a task enters the merge.
 
     ``a_1 = 1``; from the second task on the number itself, ``1 / sqrt(t)`` or ``1 / t``. So a
     task moves the features of all earlier ones by only a part of what it has learned. SLAO
-    (https://arxiv.org/abs/2512.23017) weighs the step of its merged B by ``1 / sqrt(t)``,
+    (https://arxiv.org/abs/2512.23017) moves its merged B by ``1 / sqrt(t)`` towards the newest,
     Perturb-and-Merge (https://arxiv.org/abs/2505.22389) solves for one scalar a task.
 
     Args:
         damping: a number in (0, 1], 1 being plain merging, or a name of ``DAMPINGS``.
         task: t, from 1.
+        option: what errors call the damping.
 
     Raises:
         OptionError, UnknownNameError: if the damping is neither.
     """
     if isinstance(damping, str):
         if damping not in DAMPINGS:
-            raise UnknownNameError("damping", damping, DAMPINGS)
+            raise UnknownNameError(option, damping, DAMPINGS)
         return DAMPINGS[damping](task)
     if isinstance(damping, bool) or not isinstance(damping, (int, float)):
-        raise OptionError("damping", f"a number in (0, 1] or one of {', '.join(DAMPINGS)}", damping)
-    check_range("damping", damping, 0.0, 1.0, open_low=True)
+        raise OptionError(option, f"a number in (0, 1] or one of {', '.join(DAMPINGS)}", damping)
+    check_range(option, damping, 0.0, 1.0, open_low=True)
     return 1.0 if task == 1 else float(damping)

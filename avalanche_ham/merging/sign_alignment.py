@@ -43,8 +43,8 @@ class SignAlignment:
 
     Args:
         share: p, the fraction of each matrix that is important, in [0, 1].
-        every: S, optimiser steps between two alignments, at least 1; a tenth of the task where
-            that is less, as tasks of few images may end before S steps.
+        every: S, optimiser steps between two alignments, at least 1; fewer on short tasks.
+        times: fewest alignments in a task, at least 1; S shrinks until there are so many.
         restart: what a misaligned entry is set to, one of ``global`` (its value in the global
             LoRA) or ``zero``.
         last: align once more just before the merge.
@@ -55,6 +55,7 @@ class SignAlignment:
 
     share: float = 0.5
     every: int = 100
+    times: int = 10
     restart: str = "global"
     last: bool = False
 
@@ -62,12 +63,13 @@ class SignAlignment:
         """Check the options."""
         check_range("align_share", self.share, 0.0, 1.0)
         check_range("align_every", self.every, 1, float("inf"))
+        check_range("align_times", self.times, 1, float("inf"))
         if self.restart not in RESTARTS:
             raise UnknownNameError("align_restart", self.restart, RESTARTS)
 
     def is_due(self, step: int, total_steps: int) -> bool:
         """Tell whether an alignment follows optimiser step ``step`` of ``total_steps``, from 1."""
-        return step % min(self.every, max(1, total_steps // 10)) == 0
+        return step % min(self.every, max(1, total_steps // self.times)) == 0
 
     def __call__(self, matrix: Tensor, reference: Tensor) -> Tensor:
         """Give one factor, aligned with the global one, see ``realigned``."""

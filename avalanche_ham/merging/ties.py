@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,19 @@ from torch import Tensor
 from avalanche_ham.errors import UnknownNameError, check_range
 from avalanche_ham.magnitude import largest
 from avalanche_ham.merging.rule import aligned
+
+
+def survivors(tensors: Sequence[Tensor], rule: Ties) -> list[Tensor]:
+    """Give what of each tensor enters the disjoint mean: steps 1 and 2, the rest is 0.
+
+    Args:
+        tensors: v_t, of one shape.
+        rule: says how many entries survive the trim, and how signs are elected.
+    """
+    trimmed = [largest(tensor, int(rule.density * tensor.numel())) for tensor in tensors]
+    ballots = trimmed if rule.majority == "total" else [tensor.sign() for tensor in trimmed]
+    positive = torch.stack(ballots).sum(0) >= 0
+    return [tensor.masked_fill((tensor > 0) != positive, 0) for tensor in trimmed]
 
 
 @dataclass(frozen=True)

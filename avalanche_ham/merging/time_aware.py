@@ -1,45 +1,26 @@
-"""SLAO's merge: the factors move towards the newest ones by a weight that falls with time."""
+"""SLAO's merge: the factors move towards the newest ones, less with every task."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from avalanche_ham.errors import UnknownNameError, check_range
-
-WEIGHTS = {  # name -> lambda(i) of task i, counted from 1
-    "sqrt": lambda task: task**-0.5,
-    "inverse": lambda task: 1 / task,
-}
+from avalanche_ham.merging.damping import damped_weight
 
 
-def check_merge_weight(weight: str | float) -> None:
-    """Raise UnknownNameError or OptionError unless a weight is in ``WEIGHTS`` or (0, 1]."""
-    if not isinstance(weight, str):
-        check_range("merge_weight", weight, 0.0, 1.0, open_low=True)
-    elif weight not in WEIGHTS:
-        raise UnknownNameError("merge_weight", weight, WEIGHTS)
+def time_aware_merge(
+    merged: Tensor, newest: Tensor, *, task: int, weight: float | str = "sqrt"
+) -> Tensor:
+    """Give ``B_m + lambda(i) (B_ft,i - B_m)`` (SLAO, arXiv 2512.23017).
 
-
-def time_aware_weight(task: int, weight: str | float) -> float:
-    """Give lambda(i) of SLAO (arXiv 2512.23017): how far task i moves the merged factors.
-
-    The first task is taken whole. ``sqrt``, the paper's, keeps the norm of a merge of
-    orthogonal factors steady; ``inverse`` makes it the mean of all tasks; a number is the
-    weight of every later task.
+    The paper's ``sqrt``, ``lambda(i) = 1/sqrt(i)``, keeps the norm of a merge of orthogonal
+    factors steady; ``inverse``, 1/i, makes it the mean of all tasks. The first task is taken
+    whole.
 
     Args:
-        task: i, counted from 1.
-        weight: a name of ``WEIGHTS`` or a number in (0, 1].
-
-    >>> [round(time_aware_weight(task, "sqrt"), 3) for task in (1, 2, 4)]
-    [1.0, 0.707, 0.5]
+        merged: B_m, of the tasks before.
+        newest: B_ft,i, of the same shape.
+        task: i, from 1.
+        weight: lambda, see ``damped_weight``.
     """
-    if task == 1:
-        return 1.0
-    return WEIGHTS[weight](task) if isinstance(weight, str) else weight
-
-
-def moved_towards(merged: Tensor, newest: Tensor, weight: float) -> Tensor:
-    """Give ``B_m + lambda (B_ft - B_m)``, all of one shape; ``weight`` is lambda."""
-    return torch.lerp(merged, newest, weight)
+    return torch.lerp(merged, newest, damped_weight(weight, task, option="merge_weight"))

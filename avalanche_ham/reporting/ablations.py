@@ -108,7 +108,7 @@ TABLE_EXTRA = Table(
     row_title="Factor",
     also=[
         Table(
-            "Two tasks",
+            "",
             columns=[AA, FM],
             rows=[Line(label, options=options) for label, options in TWO_ADAPTERS.items()],
             row_title="Two adapters",

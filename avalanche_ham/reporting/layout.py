@@ -92,8 +92,10 @@ def lay_out(table: Table | Callable[[Setup], Table], setup: Setup) -> Sheet[Cell
                 for n in (
                     other.lengths(place.benchmark) if callable(other.lengths) else other.lengths
                 )
+                or [place.n_tasks]
             ]
-            blocks.append(_block(other, setup, there, across))
+            block = _block(other, setup, there, across)
+            blocks.append(replace(block, title=_joined(other.title, block.title)))
     return Sheet(title, tuple(blocks), tuple(table.notes), tuple(table.slips))
 
 

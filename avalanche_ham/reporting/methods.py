@@ -31,6 +31,15 @@ LABELS = {
     "lora_lwf": "one LoRA with LwF",
     "fsa": "one LoRA in the first task only",
     "o_lora": "O-LoRA",
+    "slao": "SLAO",
+    "average": "Average of an evolving LoRA",
+    "pam": "PAM",
+    "pam_zero": "PAM, restarted from zero",
+    "pam_lwf": "PAM with LwF",
+    "continual_ties": "TIES of an evolving LoRA",
+    "tall": "TALL",
+    "tall_pam": "TALL and PAM",
+    "magmax": "MagMax",
     "joint": "one LoRA on all tasks at once (bound)",
 }
 HAM = LABELS["ham"]

@@ -104,11 +104,13 @@ class Table:
             share them).
         row_title: heading of their labels.
         benchmarks, heads: where it takes place unless the user says otherwise.
-        lengths: numbers of tasks likewise, or a function of the benchmark that gives them.
+        lengths: numbers of tasks likewise, or a function of the benchmark that gives them; of
+            a table in another one's ``also``, none are those of its blocks.
         blocks: the dimensions of a place (``benchmark``, ``n_tasks``, ``head``) of which each
             value has a block of its own.
         down: those of which each value has rows of its own; the others have columns.
-        also: tables, each at one length, of which a block follows every block.
+        also: tables, each at one length, of which a block follows every block; their titles
+            stand before its place.
         notes: said below; ``slips`` likewise, but only if a value of the paper stands there.
     """
 

@@ -36,6 +36,7 @@ def make_record(run: Any, head: str) -> Record:
         **summary(matrix),
         "fwt": forward_transfer(measured["before"], measured["untouched"]),
         "a_t": 100 * sum(a_t) / n if len(a_t) == n else None,
+        "probed": _mean_by_name(measured["probed"], n) if a_t else {},
         "a_t_merged": 100 * sum(own) / n if len(own) == n and not run.settings.joint else None,
         "train_seconds": measured["train_seconds"],
         "feed_seconds": measured["feed_seconds"],
@@ -57,6 +58,12 @@ def square(rows: list[list[float]], n: int) -> list[list[float | None]]:
     full: list[list[float | None]] = [[*row, *[None] * (n - len(row))] for row in rows]
     unseen: list[list[float | None]] = [[None] * n for _ in range(n - len(rows))]
     return unseen + full
+
+
+def _mean_by_name(tasks: list[dict[str, float]], n: int) -> dict[str, float]:
+    """Average over ``n`` tasks, in percent, what was measured in each of them."""
+    names = tasks[0] if len(tasks) == n else {}
+    return {name: 100 * sum(task[name] for task in tasks) / n for name in names}
 
 
 def state_of_head(tree: dict[str, Any], head: str) -> dict[str, Any]:

@@ -58,6 +58,8 @@ class Record(TypedDict):
         right: which test image of the last row was right, see ``runs.packed.unpack``.
         feed_seconds: of feeding readouts; ``drift_seconds`` of following the drift.
         memory_bytes: of stored images.
+        probed: what else was measured beside ``a_t``, such as ``trimmed``: the same after TIES'
+            trimming.
         right_picks: for each task, the share of its images that get its own expert (DualPrompt).
     """
 
@@ -110,6 +112,7 @@ class Record(TypedDict):
     groups: Any
     hierarchy: dict[str, Any] | None
     right_picks: NotRequired[list[Fraction] | None]
+    probed: NotRequired[dict[str, float]]
 
 
 @lru_cache(maxsize=1)

@@ -32,8 +32,8 @@ from avalanche_ham.runs.stem_cache import find_stem, past_stem
 from avalanche_ham.state import count_stored
 
 PER_TASK = (
-    "a_t", "before", "untouched", "scopes", "train_seconds", "feed_seconds", "eval_seconds",
-    "trainable_parameters", "segments",
+    "a_t", "probed", "before", "untouched", "scopes", "train_seconds", "feed_seconds",
+    "eval_seconds", "trainable_parameters", "segments",
 )  # fmt: skip
 PER_HEAD = ("rows", "task_known", "stored_parameters")
 
@@ -176,8 +176,16 @@ class Run:
 
     def _probe(self, experience: Any) -> None:
         """Measure the just-trained, un-merged model on its own task (linear head)."""
-        row = accuracy_rows(self.strategy, [experience], ["linear"])["linear"]
-        self.measured["a_t"].append(row.accuracy[0])
+
+        def accuracy() -> float:
+            return accuracy_rows(self.strategy, [experience], ["linear"])["linear"].accuracy[0]
+
+        self.measured["a_t"].append(accuracy())
+        probed = {}
+        for name, update in self.strategy.probed_updates().items():
+            with self.strategy.adapters.merged(update):
+                probed[name] = accuracy()
+        self.measured["probed"].append(probed)
 
     def _note(
         self, rows: dict[str, AccuracyRow], train_seconds: float, eval_seconds: float
@@ -232,7 +240,7 @@ class Run:
             raise StateError(f"out: {folder.parent} holds another run: {what}")
         if self.probes and self.settings.n_tasks > 1 and not tree["measured"]["untouched"]:
             return  # its first tasks can no longer be measured
-        self.measured = tree["measured"]
+        self.measured |= tree["measured"]
         self.strategy.load_state_tree(tree["strategy"])
         self.progress.skip(self.tasks_done())
 

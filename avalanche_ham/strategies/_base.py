@@ -212,6 +212,13 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
         rows = self.model.head.newest()
         return {"params": rows, "name": "head", "weight_decay": 0.0, "lr": self.head_lr}
 
+    def probed_updates(self) -> dict[str, Update]:
+        """Give weight changes that a record also looks at on the task's images, by name.
+
+        Asked for when the task has been trained, just before ``end_task``.
+        """
+        return {}
+
     def describe(self) -> Any:
         """Give what a record should tell of the method's inner state, in plain types."""
         return None

@@ -18,6 +18,7 @@ from avalanche_ham.merging import Linear, MergeRule
 from avalanche_ham.merging.raw_factors import merge_raw_factors
 from avalanche_ham.merging.rule import check_weights_rule
 from avalanche_ham.merging.sign_alignment import SignAlignment, misaligned
+from avalanche_ham.merging.ties import Ties, survivors
 from avalanche_ham.strategies._base import ContinualStrategy
 
 STARTS = ("global", "fresh")
@@ -124,6 +125,20 @@ class EvolvingStrategy(ContinualStrategy):
             now = self.adapters.layers[name].branch.factors()
             total = total + sum((m - g).square().sum() for m, g in zip(now, pair))
         return total
+
+    def probed_updates(self) -> dict[str, Update]:
+        """Give the clone as TIES trims it, whose loss of accuracy PAM avoids (PAM, Fig. 4)."""
+        rule = self.merge_rule
+        if not isinstance(rule, Ties):
+            return {}
+        clone, known = self.adapters.current(), self.memory["global"]
+        trimmed = {
+            name: each_matrix(
+                lambda _, *both: survivors(both, rule)[0], [clone[name], pair], self.slots
+            )
+            for name, pair in known.items()
+        }
+        return {"trimmed": {**clone, **trimmed}}
 
     def end_task(self, experience: Any) -> None:
         """Merge the clone into the global LoRA."""

@@ -13,7 +13,8 @@ from avalanche_ham.adapters.low_rank import on_device
 from avalanche_ham.adapters.orthonormal import orthonormal_rows
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import OptionError, UnknownNameError
-from avalanche_ham.merging.time_aware import check_merge_weight, moved_towards, time_aware_weight
+from avalanche_ham.merging import damped_weight
+from avalanche_ham.merging.time_aware import time_aware_merge
 from avalanche_ham.strategies._base import ContinualStrategy
 
 INITS = ("last", "merged", "random")
@@ -67,7 +68,7 @@ class SLAOStrategy(ContinualStrategy):
         frozen: str | None = None,
         **kwargs: Any,
     ) -> None:
-        check_merge_weight(merge_weight)
+        damped_weight(merge_weight, 1, option="merge_weight")  # says now if there is no such one
         if init not in INITS:
             raise UnknownNameError("init", init, INITS)
         if merged not in MERGED:
@@ -106,12 +107,12 @@ class SLAOStrategy(ContinualStrategy):
 
     def merge(self, trained: dict[str, LowRank]) -> dict[str, Any]:
         """Give ``memory`` as it is once the pairs of the current task have been merged."""
-        weight = time_aware_weight(self.task + 1, self.merge_weight)
+        how: dict[str, Any] = {"task": self.task + 1, "weight": self.merge_weight}
         merged: dict[str, dict[str, Tensor]] = {}
         for name, pair in trained.items():
             before = self.memory["merged"].get(name, pair._asdict())
             merged[name] = {
-                factor: moved_towards(before[factor], getattr(pair, factor), weight)
+                factor: time_aware_merge(before[factor], getattr(pair, factor), **how)
                 for factor in self.factors
             }
         return {"last": trained, "merged": merged}

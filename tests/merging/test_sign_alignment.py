@@ -51,17 +51,20 @@ def test_the_smallest_numbers_have_a_sign_too():
 
 
 @pytest.mark.parametrize(
-    ("every", "total", "due"),
+    ("every", "times", "total", "due"),
     [
-        (100, 1000, list(range(100, 1001, 100))),
-        (100, 5000, list(range(100, 5001, 100))),
-        (100, 60, list(range(6, 61, 6))),
-        (100, 7, [1, 2, 3, 4, 5, 6, 7]),
-        (2, 60, list(range(2, 61, 2))),
+        (100, 10, 1000, list(range(100, 1001, 100))),
+        (100, 10, 5000, list(range(100, 5001, 100))),
+        (100, 10, 60, list(range(6, 61, 6))),
+        (100, 10, 7, [1, 2, 3, 4, 5, 6, 7]),
+        (2, 10, 60, list(range(2, 61, 2))),
+        (100, 3, 60, [20, 40, 60]),
+        (100, 1, 60, [60]),
+        (25, 1, 60, [25, 50]),
     ],
 )
-def test_short_tasks_are_aligned_ten_times(every, total, due):
-    alignment = SignAlignment(every=every)
+def test_short_tasks_are_aligned_often_enough(every, times, total, due):
+    alignment = SignAlignment(every=every, times=times)
     assert [s for s in range(1, total + 1) if alignment.is_due(s, total)] == due
 
 
@@ -76,6 +79,7 @@ def test_an_alignment_does_what_its_options_say(pair):
     [
         ({"share": 1.1}, OptionError, "align_share must be at least 0 and at most 1"),
         ({"every": 0}, OptionError, "align_every must be at least 1"),
+        ({"times": 0}, OptionError, "align_times must be at least 1"),
         ({"restart": "one"}, UnknownNameError, "align_restart must be one of global, zero"),
     ],
 )

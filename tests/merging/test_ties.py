@@ -6,6 +6,7 @@ import torch
 
 from avalanche_ham.errors import OptionError, UnknownNameError
 from avalanche_ham.merging import Ties
+from avalanche_ham.merging.ties import survivors
 
 WEIGHTS = [1.0, 0.5, -2.0, 1.5, 3.0]
 
@@ -39,6 +40,17 @@ def test_the_two_elections_differ(tensors):
         run(Ties(1.0, majority), tensors, WEIGHTS) for majority in ("total", "frequency")
     )
     assert not torch.equal(total, frequency)
+
+
+@pytest.mark.parametrize("majority", ["total", "frequency"])
+def test_what_survives_is_what_is_averaged(tensors, majority):
+    rule = Ties(0.6, majority)
+    left = survivors(tensors, rule)
+    counts = sum((tensor != 0).double() for tensor in left).clamp(min=1)
+    torch.testing.assert_close(sum(left) / counts, run(rule, tensors, [1.0] * len(tensors)))
+    for tensor, rest in zip(tensors, left):
+        assert torch.equal(rest[rest != 0], tensor[rest != 0])
+        assert 0 < int((rest != 0).sum()) < int(0.6 * tensor.numel())
 
 
 def test_by_hand():

@@ -1,23 +1,19 @@
-"""SLAO's falling merge weight."""
+"""SLAO's merge, whose weight falls from task to task."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from avalanche_ham.errors import OptionError, UnknownNameError
-from avalanche_ham.merging.time_aware import (
-    check_merge_weight,
-    moved_towards,
-    time_aware_weight,
-)
+from avalanche_ham.errors import OptionError
+from avalanche_ham.merging.time_aware import time_aware_merge
 
 
 def shares(count: int, weight) -> list[float]:
     """What each of ``count`` tasks weighs in the end: a merge of unit vectors."""
     merged = torch.zeros(count, dtype=torch.float64)
     for task, newest in enumerate(torch.eye(count, dtype=torch.float64), 1):
-        merged = moved_towards(merged, newest, time_aware_weight(task, weight))
+        merged = time_aware_merge(merged, newest, task=task, weight=weight)
     return merged.tolist()
 
 
@@ -31,18 +27,14 @@ def test_after_five_tasks_the_weights_are_those_worked_out_by_hand():
 def test_the_merge_moves_every_entry_by_the_weight():
     merged, newest = torch.randn(2, 3, 4, dtype=torch.float64)
     expected = [
-        [m + 0.3 * (n - m) for m, n in zip(*rows)] for rows in zip(merged.tolist(), newest.tolist())
+        [m + (n - m) / 7**0.5 for m, n in zip(*rows)]
+        for rows in zip(merged.tolist(), newest.tolist())
     ]
-    found = moved_towards(merged, newest, 0.3)
+    found = time_aware_merge(merged, newest, task=7)
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
-    assert torch.equal(moved_towards(merged, newest, 1.0), newest)
+    assert torch.equal(time_aware_merge(merged, newest, task=1), newest)
 
 
-def test_weights_that_are_none_are_refused():
-    with pytest.raises(UnknownNameError, match="merge_weight must be one of inverse, sqrt, but"):
-        check_merge_weight("square")
-    for value in (0.0, 1.1, -0.5):
-        with pytest.raises(OptionError, match="merge_weight must be above 0 and at most 1"):
-            check_merge_weight(value)
-    for value in ("sqrt", "inverse", 1.0, 0.01):
-        check_merge_weight(value)
+def test_a_weight_that_is_none_is_called_by_the_option_s_name():
+    with pytest.raises(OptionError, match="merge_weight must be above 0 and at most 1"):
+        time_aware_merge(torch.zeros(1), torch.zeros(1), task=2, weight=1.5)

@@ -137,6 +137,19 @@ def test_the_just_trained_accuracy_is_that_of_the_model_before_it_is_pruned_and_
     assert same["a_t"] == same["a_t_merged"]  # nothing is lost where each is a group
 
 
+def test_what_a_method_has_looked_at_besides_is_told_in_percent(record):
+    seen = []
+    told = result(
+        quick("continual_ties", options={"density": 0.01, "lr": 0.05}),
+        Resources(device="cpu", probes=True),
+        after_task=lambda current: seen.append(list(current.measured["probed"])),
+    )
+    values = [task["trimmed"] for task in seen[-1]]
+    assert len(values) == 3 and told["probed"] == {"trimmed": pytest.approx(100 * sum(values) / 3)}
+    assert told["probed"]["trimmed"] != told["a_t"]  # a hundredth of the entries is not enough
+    assert record["probed"] == {} == result(quick("continual_ties"))["probed"]
+
+
 def test_probes_change_nothing_else(record):
     without = result(quick())
     assert without["a_t"] is None and without["fwt"] is None and record["fwt"] is not None

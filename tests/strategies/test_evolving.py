@@ -143,6 +143,29 @@ def test_the_share_of_misaligned_entries_is_told(benchmark):
     assert all(0 < share < 1 for share in shares)
 
 
+def test_ties_trims_the_clone_beside_the_global_lora(benchmark):
+    seen = []
+
+    def look(current):
+        seen.append((current.adapters.current(), current.memory["global"]))
+        trimmed.append(current.probed_updates()["trimmed"])
+
+    strategy, trimmed = make("continual_ties", {"density": 0.8, "lr": 0.1}), []
+    strategy.probe = look
+    for experience in benchmark.train_stream[:2]:
+        strategy.train(experience, eval_streams=[])
+    assert same(trimmed[0], seen[0][0])  # nothing is known before the first task
+    for name, pair in trimmed[1].items():
+        for m, g, found in zip(seen[1][0][name], seen[1][1][name], pair):
+            tops = [
+                torch.tensor(reference.keep_top(t.flatten().tolist(), int(0.8 * t.numel())))
+                for t in (m, g)
+            ]
+            agrees = tops[0] * (tops[0] + tops[1]) > 0
+            assert torch.equal(found.flatten(), torch.where(agrees, tops[0], torch.zeros(())))
+    assert make("average").probed_updates() == {}
+
+
 def test_without_a_merge_the_clone_takes_over(benchmark):
     strategy, starts, ends = watched("pam", benchmark, merges=False)
     assert same(starts[1], ends[0]) and same(starts[2], ends[1])

@@ -1,0 +1,164 @@
+"""PAM's tables: methods by accuracy and transfer, what alignment is worth, starts, ranks."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from avalanche_ham.backbones.names import RANDOM
+from avalanche_ham.reporting.cells import mean_of
+from avalanche_ham.reporting.methods import LABELS
+from avalanche_ham.reporting.setup import Setup
+from avalanche_ham.reporting.table import Column, Line, Place, Table
+from avalanche_ham.reporting.transfer import (
+    A_T,
+    ACC,
+    BWT,
+    COLUMNS,
+    MERGED,
+    NOTES,
+    forgetting_over_time,
+    lines_of,
+)
+from avalanche_ham.runs.presets import preset_values
+
+HEADS = ("linear", "ridge")
+COMPARED = (  # in the order of the paper's Tables 1 and 2
+    "independent", "joint", "lora", "lora_lwf", "i_lora", "o_lora", "moe_lora", "magmax",
+    "average", "pam", "continual_ties", "tall", "tall_pam",
+)  # fmt: skip
+NOT_HERE = "not applicable here"
+ZERO_SHOT = Line("Zero-shot", words={column.title: NOT_HERE for column in COLUMNS})
+RANKS = (8, 16, 32, 64, 128)
+NARROW = 32  # largest rank on the random backbone of tests, which is 48 wide
+
+
+def _compared(setup: Setup, place: Place) -> Iterator[Line]:
+    yield ZERO_SHOT
+    yield from (Line(LABELS.get(name, name), name) for name in setup.chosen(*COMPARED))
+
+
+def _misaligned(record: Mapping[str, Any]) -> float | None:
+    shares = (record["groups"] or {}).get("misaligned")
+    return 100 * statistics.fmean(shares) if shares else None
+
+
+def _trimmed(record: Mapping[str, Any]) -> float | None:
+    return (record.get("probed") or {}).get("trimmed")
+
+
+def _cost_of_trimming(record: Mapping[str, Any]) -> float | None:
+    trimmed = _trimmed(record)
+    return None if trimmed is None else trimmed - record["a_t"]
+
+
+def _ranks(setup: Setup, place: Place) -> Iterator[Line]:
+    backbone = setup.backbone or preset_values(setup.preset, place.benchmark)["backbone"]
+    for name in ("lora", "pam"):
+        for rank in RANKS:
+            if rank <= NARROW or backbone not in RANDOM:
+                yield Line(f"{LABELS[name]}, rank {rank}", name, {"rank": rank})
+
+
+ALIGNED = (*COLUMNS, Column("misaligned entries (%)", mean_of(_misaligned), best="min"))
+SHARES = Table(
+    "Share of each matrix that is aligned",
+    columns=ALIGNED,
+    rows=[Line(f"{p:.0%}", "pam", {"align_share": p}) for p in (0.3, 0.5, 0.7)],
+    row_title="PAM",
+    lengths=(),
+)
+SCHEDULES = Table(
+    "When signs are aligned",
+    columns=ALIGNED,
+    rows=[
+        Line("after every step", "pam", {"align_every": 1}),
+        Line("every 10 steps", "pam", {"align_every": 10, "align_times": 1}),
+        Line("every 100 steps, at least ten times a task", "pam"),
+        Line("every 100 steps, at least three times", "pam", {"align_times": 3}),
+        Line("every 100 steps, at least once", "pam", {"align_times": 1}),
+    ],
+    row_title="PAM",
+    lengths=(),
+)
+ALIGNMENT = Table(
+    "Alignment, its substitutes, and alignment without a merge",
+    columns=ALIGNED,
+    rows=[
+        Line("aligned from the global LoRA, merged", "pam"),
+        Line("aligned from zero, merged", "pam_zero"),
+        Line("aligned, not merged", "pam", {"merges": False}),
+        *(
+            Line(
+                f"not aligned, pulled by {pull:g} to the global LoRA, merged",
+                "average",
+                {"pull": pull},
+            )
+            for pull in (0.001, 0.01, 0.1)
+        ),
+        Line("not aligned, merged", "average"),
+        Line("not aligned, not merged", "average", {"merges": False}),
+    ],
+    row_title="Training",
+    lengths=(),
+)
+STARTS = Table(
+    "Start of a task",
+    columns=COLUMNS,
+    rows=[
+        Line(f"{LABELS[name]}, from {words}", name, {"start": start})
+        for name in ("average", "continual_ties", "tall")
+        for start, words in (("global", "the global LoRA"), ("fresh", "a fresh LoRA"))
+    ],
+    lengths=(),
+)
+TRIMMING = Table(
+    "A task's own accuracy before and after TIES trims it",
+    columns=[
+        A_T,
+        Column("A_t, trimmed (%)", mean_of(_trimmed)),
+        Column("change", mean_of(_cost_of_trimming)),
+        MERGED,
+    ],
+    rows=lines_of("continual_ties"),
+    lengths=(),
+)
+TOGETHER = Table(
+    "Together with LwF and replay",
+    columns=COLUMNS,
+    rows=lines_of("lora", "pam", "lora_lwf", "pam_lwf", "lora_er", "pam_er"),
+    lengths=(),
+)
+OVER_TIME = Table(
+    "Forgetting over time (%): first minus present accuracy of earlier tasks",
+    columns=[
+        Column(f"{share:.0%} of the tasks", mean_of(forgetting_over_time(share)), best="min")
+        for share in (0.25, 0.5, 0.75, 1.0)
+    ],
+    rows=lines_of("lora", "magmax", "average", "pam", "continual_ties", "tall", "tall_pam"),
+    lengths=(),
+)
+PAM_TABLE = Table(
+    "PAM. One evolving LoRA, aligned and merged",
+    columns=COLUMNS,
+    rows=_compared,
+    heads=HEADS,
+    also=[
+        SHARES,
+        SCHEDULES,
+        ALIGNMENT,
+        STARTS,
+        TRIMMING,
+        Table("Rank", columns=[ACC, BWT], rows=_ranks, lengths=()),
+        TOGETHER,
+        OVER_TIME,
+    ],
+    notes=[
+        *NOTES,
+        "misaligned: share of the entries of A and B whose sign differs between the global LoRA "
+        "and the one to be merged, mean over tasks",
+        "zero-shot needs a vision-language model, as the paper's own numbers do, which are "
+        "therefore not beside these",
+    ],
+)

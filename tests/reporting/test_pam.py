@@ -1,0 +1,71 @@
+"""PAM's tables from made-up records."""
+
+from __future__ import annotations
+
+import pytest
+
+from avalanche_ham.reporting import tables
+from avalanche_ham.reporting.layout import fill, lay_out, runs_of
+from avalanche_ham.runs.config import resolve_config
+
+
+@pytest.fixture
+def sheet(with_setup):
+    return lay_out(tables.TABLES["pam"], with_setup(seeds=(1, 2, 3), methods=None))
+
+
+def block_of(sheet, title: str):
+    (found,) = [block for block in sheet.blocks if block.title.startswith(title)]
+    return found
+
+
+def test_all_of_the_paper_s_ablations_are_there(sheet):
+    titles = [block.title.partition(", CIFAR-100, 10 tasks")[0] for block in sheet.blocks]
+    assert titles[1:] == [
+        "Share of each matrix that is aligned",
+        "When signs are aligned",
+        "Alignment, its substitutes, and alignment without a merge",
+        "Start of a task",
+        "A task's own accuracy before and after TIES trims it",
+        "Rank",
+        "Together with LwF and replay",
+        "Forgetting over time (%): first minus present accuracy of earlier tasks",
+    ]
+    runs = list(runs_of(sheet))
+    assert all(resolve_config(run) for run in runs)
+    assert {run.options.get("rank") for run in runs} == {None, 8, 16, 32, 64, 128}
+    assert {run.options.get("align_share") for run in runs} == {None, 0.3, 0.5, 0.7}
+    assert {run.seed for run in runs} == {1, 2, 3} and {run.n_tasks for run in runs} == {10}
+
+
+def test_blocks_are_as_long_as_the_streams_that_were_asked_for(with_setup):
+    table = lay_out(tables.TABLES["pam"], with_setup(seeds=(1,), tasks=(4, 6), methods=None))
+    assert {run.n_tasks for run in runs_of(table)} == {4, 6}
+    assert len(table.blocks) == 2 * 9
+
+
+def test_the_random_backbone_of_tests_is_too_narrow_for_large_ranks(with_setup):
+    narrow = lay_out(tables.TABLES["pam"], with_setup(backbone="tiny", methods=None))
+    ranks = [row.label for row in block_of(narrow, "Rank").rows]
+    assert len(ranks) == 6 and not any("64" in label or "128" in label for label in ranks)
+
+
+def test_zero_shot_is_said_not_to_apply(sheet, archive_of):
+    row = fill(sheet, archive_of()).blocks[0].rows[0]
+    assert row.label == "Zero-shot" and {cell.text for cell in row.cells} == {"not applicable here"}
+
+
+def test_misaligned_entries_are_a_mean_over_tasks(sheet, archive_of):
+    run = next(r for r in runs_of(sheet) if r.method == "pam" and r.options == {"align_share": 0.3})
+    archive = archive_of((run, {"groups": {"misaligned": [0.1, 0.3]}}))
+    row = block_of(fill(sheet, archive), "Share").rows[0]
+    assert row.label == "30%" and row.cells[-1].mean == pytest.approx(20.0)
+
+
+def test_the_cost_of_trimming_is_the_difference_to_the_accuracy_before(sheet, archive_of):
+    run = next(r for r in runs_of(sheet) if r.method == "continual_ties" and not r.options)
+    there = {"a_t": 80.0, "probed": {"trimmed": 72.5}, "a_t_merged": 60.0}
+    (row,) = block_of(fill(sheet, archive_of((run, there))), "A task's own").rows
+    assert [cell.mean for cell in row.cells] == [80.0, 72.5, -7.5, 60.0]
+    (row,) = block_of(fill(sheet, archive_of((run, {}))), "A task's own").rows
+    assert [cell.undefined for cell in row.cells[:3]] == [1, 1, 1]

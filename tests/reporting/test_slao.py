@@ -1,0 +1,41 @@
+"""SLAO's ablation from made-up records."""
+
+from __future__ import annotations
+
+from avalanche_ham.reporting import tables
+from avalanche_ham.reporting.layout import fill, lay_out, runs_of
+from avalanche_ham.runs.config import resolve_config
+
+
+def test_each_row_differs_from_slao_in_what_its_label_says(with_setup):
+    runs = list(runs_of(lay_out(tables.TABLES["slao"], with_setup(seeds=(1,), methods=None))))
+    of_slao = {tuple(sorted(run.options.items())) for run in runs if run.method == "slao"}
+    assert of_slao >= {
+        (),
+        (("merge_weight", "inverse"),),
+        (("init", "merged"),),
+        (("init", "random"),),
+        (("merged", "a"),),
+        (("merged", "both"),),
+        (("frozen", "a"),),
+        (("frozen", "b"), ("merged", "a")),
+    }
+    assert {"lora", "magmax", "inflora"} <= {run.method for run in runs}
+    assert all(resolve_config(run) for run in runs)  # every option is one that there is
+
+
+def test_columns_read_their_entries_and_the_difference_is_paired(with_setup, archive_of):
+    table = lay_out(tables.TABLES["slao"], with_setup(seeds=(1, 2), methods=None))
+    values = {((), 1): 50.0, ((), 2): 60.0, ("random", 1): 45.0, ("random", 2): 51.0}
+    runs = {
+        (c.options.get("init", ()), c.seed): c
+        for c in runs_of(table)
+        if c.method == "slao" and c.options in ({}, {"init": "random"})
+    }
+    given = {"bwt": -7.0, "fwt": 3.0, "a_t": 80.0, "a_t_merged": 70.0}
+    archive = archive_of(*[(runs[key], {"aa": aa, **given}) for key, aa in values.items()])
+    (block,) = fill(table, archive).blocks
+    row = next(row for row in block.rows if row.label == "fresh start")
+    assert [cell.mean for cell in row.cells] == [48.0, -7.0, -7.0, 3.0, 80.0, 70.0]
+    titles = [column.title for column in block.columns]
+    assert titles[:3] == ["ACC (%)", "ACC minus SLAO's", "BWT (%)"]
