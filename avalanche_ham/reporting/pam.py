@@ -117,8 +117,8 @@ TRIMMING = Table(
     "A task's own accuracy before and after TIES trims it",
     columns=[
         A_T,
-        Column("A_t, trimmed (%)", mean_of(_trimmed)),
-        Column("change", mean_of(_cost_of_trimming)),
+        Column("A_t, trimmed (%)", mean_of(_trimmed), needs=("a_t",)),
+        Column("change", mean_of(_cost_of_trimming), needs=("a_t",)),
         MERGED,
     ],
     rows=lines_of("continual_ties"),

@@ -67,5 +67,7 @@ def test_the_cost_of_trimming_is_the_difference_to_the_accuracy_before(sheet, ar
     there = {"a_t": 80.0, "probed": {"trimmed": 72.5}, "a_t_merged": 60.0}
     (row,) = block_of(fill(sheet, archive_of((run, there))), "A task's own").rows
     assert [cell.mean for cell in row.cells] == [80.0, 72.5, -7.5, 60.0]
-    (row,) = block_of(fill(sheet, archive_of((run, {}))), "A task's own").rows
-    assert [cell.undefined for cell in row.cells[:3]] == [1, 1, 1]
+    for found, gap in (({"a_t": 80.0}, "undefined"), ({}, "missing")):
+        (row,) = block_of(fill(sheet, archive_of((run, found))), "A task's own").rows
+        gaps = [getattr(cell, gap) for cell in row.cells[1:3]]
+        assert gaps == [{"undefined": 1, "missing": 3}[gap]] * 2
