@@ -31,6 +31,7 @@ LABELS = {
     "lora_lwf": "one LoRA with LwF",
     "fsa": "one LoRA in the first task only",
     "o_lora": "O-LoRA",
+    "independent": "one LoRA a task, task known (bound)",
     "joint": "one LoRA on all tasks at once (bound)",
 }
 HAM = LABELS["ham"]

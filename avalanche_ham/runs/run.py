@@ -17,7 +17,7 @@ from avalanche_ham.benchmarks import create_benchmark
 from avalanche_ham.benchmarks._image_cache import cache_folder
 from avalanche_ham.benchmarks.registry import entry_of
 from avalanche_ham.errors import StateError
-from avalanche_ham.evaluation.accuracy import AccuracyRow, accuracy_rows
+from avalanche_ham.evaluation.accuracy import AccuracyRow, accuracy_rows, evaluate
 from avalanche_ham.evaluation.forward_transfer import class_mean_accuracy
 from avalanche_ham.evaluation.picks import right_picks
 from avalanche_ham.runs.config import Resources, Settings, asked_size
@@ -145,8 +145,7 @@ class Run:
         start = time.perf_counter()
         strategy.train(experience, eval_streams=[])
         trained = time.perf_counter()
-        with strategy.evaluation_weights():
-            rows = accuracy_rows(strategy, list(tests[: index + 1]), self.settings.heads)
+        rows = evaluate(strategy, list(tests[: index + 1]), self.settings.heads)
         self._note(rows, trained - start, time.perf_counter() - trained)
         self.progress.task_done(rows[self.settings.heads[0]].accuracy)
 
@@ -164,7 +163,8 @@ class Run:
     def _probe(self, experience: Any) -> None:
         """Measure the just-trained, un-merged model on its own task (linear head)."""
         row = accuracy_rows(self.strategy, [experience], ["linear"])["linear"]
-        self.measured["a_t"].append(row.accuracy[0])
+        told = self.strategy.knows_task
+        self.measured["a_t"] += row.task_known if told else row.accuracy
 
     def _note(
         self, rows: dict[str, AccuracyRow], train_seconds: float, eval_seconds: float

@@ -80,6 +80,11 @@ METHODS: dict[str, Method] = {
         default_head="ridge",
     ),
     "o_lora": Method(f"{_HERE}.o_lora.OLoRAStrategy", "Wang et al. 2023"),
+    "independent": Method(
+        f"{_HERE}.independent.IndependentStrategy",
+        "one LoRA a task, task known: the upper bound per task",
+        head="linear",
+    ),
     "ncm": Method(_SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, head="ncm"),
     "ridge": Method(_SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, head="ridge"),
 }
