@@ -32,6 +32,7 @@ LABELS = {
     "fsa": "one LoRA in the first task only",
     "o_lora": "O-LoRA",
     "independent": "one LoRA a task, task known (bound)",
+    "lora_er": "one LoRA with stored images",
     "joint": "one LoRA on all tasks at once (bound)",
 }
 HAM = LABELS["ham"]

@@ -85,6 +85,12 @@ METHODS: dict[str, Method] = {
         "one LoRA a task, task known: the upper bound per task",
         head="linear",
     ),
+    "lora_er": Method(
+        _SEQUENTIAL,
+        "one LoRA and stored images, Chaudhry et al. 2019",
+        {"trains": "lora", "regulariser": "er"},
+        {"scope": "seen"},
+    ),
     "ncm": Method(_SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, head="ncm"),
     "ridge": Method(_SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, head="ridge"),
 }
