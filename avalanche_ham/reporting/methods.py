@@ -33,6 +33,8 @@ LABELS = {
     "o_lora": "O-LoRA",
     "independent": "one LoRA a task, task known (bound)",
     "lora_er": "one LoRA with stored images",
+    "i_lora": "I-LoRA",
+    "moe_lora": "MoELoRA",
     "joint": "one LoRA on all tasks at once (bound)",
 }
 HAM = LABELS["ham"]
