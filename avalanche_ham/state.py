@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+EXEMPLARS = "exemplars"  # key in a strategy's ``memory``: an archive of ``images`` and ``targets``
+
 
 class Archive(list):
     """A list that only grows and whose items never change: each is written to disk once."""
@@ -25,3 +27,9 @@ def count_stored(tree: Any) -> int:
     if isinstance(tree, (list, tuple)):
         return sum(count_stored(v) for v in tree)
     return 0
+
+
+def image_bytes(memory: dict[str, Any]) -> int:
+    """Give the size of the images that a strategy's ``memory`` keeps."""
+    images = [part["images"] for part in memory.get(EXEMPLARS, [])]
+    return sum(kept.numel() * kept.element_size() for kept in images)

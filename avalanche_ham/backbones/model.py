@@ -17,6 +17,7 @@ from avalanche_ham.backbones.support import check_supported
 from avalanche_ham.backbones.vit import create_backbone
 from avalanche_ham.errors import HamError, OptionError
 from avalanche_ham.heads import IncrementalHead, create_readout, split_heads
+from avalanche_ham.heads.linear import UNSEEN
 
 
 class ContinualModel(nn.Module):
@@ -52,6 +53,7 @@ class ContinualModel(nn.Module):
         self.predictor = predictor
         self.heads = (predictor, *self.readouts) if heads is None else tuple(heads)
         self.adapters: AdapterSet | None = None
+        self.competing: Tensor | None = None  # classes (n_classes,) told in evaluation, None: all
         self._is_checked = False  # whether the encoder was seen to call its adapted layers
         self._places: dict[str, int] = {}  # of the parameters' names, in order of arrival
 
@@ -143,8 +145,12 @@ class ContinualModel(nn.Module):
         """Map features ``(N, d)`` to logits ``(N, n_classes)`` of ``predictor`` or ``head``."""
         name = head or self.predictor
         if not self.training and name in self.readouts and self.readouts[name].is_fed:
-            return self.readouts[name](features)
-        return self.head(features)
+            logits = self.readouts[name](features)
+        else:
+            logits = self.head(features)
+        if self.training or self.competing is None:
+            return logits
+        return logits.masked_fill(~self.competing, UNSEEN)
 
     def forward(self, images: Tensor, *, penalties: list[Tensor] | None = None) -> Tensor:
         """Map images ``(N, C, H, W)`` to logits ``(N, n_classes)``; unseen classes get -1e4.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -29,6 +29,23 @@ class AccuracyRow:
     task_known: list[float]
     images: list[int]
     right: list[bool]
+
+
+def evaluate(
+    strategy: Any, experiences: Sequence[Any], heads: Sequence[str]
+) -> dict[str, AccuracyRow]:
+    """Evaluate under the weights that evaluation uses, entered and left here.
+
+    One pass, see ``accuracy_rows``; one for each experience where the method is told the task.
+    """
+    if not strategy.knows_task:
+        with strategy.evaluation_weights():
+            return accuracy_rows(strategy, experiences, heads)
+    parts = []
+    for experience in experiences:
+        with strategy.evaluation_weights(experience):
+            parts.append(accuracy_rows(strategy, [experience], heads))
+    return {head: _joined([part[head] for part in parts]) for head in heads}
 
 
 def accuracy_row(strategy: Any, experiences: Sequence[Any]) -> AccuracyRow:
@@ -87,6 +104,11 @@ def accuracy_rows(
         head: AccuracyRow(_fractions(seen, sizes), _fractions(known, sizes), sizes, told)
         for head, (seen, known), told in zip(heads, counts.tolist(), right.tolist(), strict=True)
     }
+
+
+def _joined(rows: Sequence[AccuracyRow]) -> AccuracyRow:
+    values = [[x for row in rows for x in getattr(row, f.name)] for f in fields(AccuracyRow)]
+    return AccuracyRow(*values)
 
 
 def _class_masks(experiences: Sequence[Any], n_classes: int) -> Tensor:

@@ -3,7 +3,9 @@
 from avalanche_ham.penalties.ewc import EWCPenalty
 from avalanche_ham.penalties.lwf import LwFPenalty
 from avalanche_ham.penalties.orthogonality import orthogonality, overlap
+from avalanche_ham.penalties.replay import ReplayPenalty
 
-__all__ = ["PENALTIES", "EWCPenalty", "LwFPenalty", "orthogonality", "overlap"]
+__all__ = ["PENALTIES", "EWCPenalty", "LwFPenalty", "ReplayPenalty", "orthogonality", "overlap"]
 
-PENALTIES = {"ewc": EWCPenalty, "lwf": LwFPenalty}  # as rows of METHODS name them
+# as rows of METHODS name them
+PENALTIES = {"ewc": EWCPenalty, "lwf": LwFPenalty, "er": ReplayPenalty}

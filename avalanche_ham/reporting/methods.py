@@ -40,6 +40,10 @@ LABELS = {
     "tall": "TALL",
     "tall_pam": "TALL and PAM",
     "magmax": "MagMax",
+    "independent": "one LoRA a task, task known (bound)",
+    "lora_er": "one LoRA with stored images",
+    "i_lora": "I-LoRA",
+    "moe_lora": "MoELoRA",
     "joint": "one LoRA on all tasks at once (bound)",
 }
 HAM = LABELS["ham"]

@@ -57,7 +57,7 @@ class Line:
     @property
     def is_bound(self) -> bool:
         """Whether it sees what the others must not, and so cannot be the best."""
-        return self.method == "joint"
+        return self.method in ("joint", "independent")
 
 
 Printed = Callable[[Line, Place], "Value | None"]

@@ -12,6 +12,7 @@ from avalanche_ham.evaluation.forward_transfer import forward_transfer
 from avalanche_ham.evaluation.hierarchy import hierarchy
 from avalanche_ham.evaluation.metrics import summary
 from avalanche_ham.runs.records import Record
+from avalanche_ham.state import EXEMPLARS, image_bytes
 
 
 def make_record(run: Any, head: str) -> Record:
@@ -44,7 +45,7 @@ def make_record(run: Any, head: str) -> Record:
         "eval_seconds": measured["eval_seconds"],
         "trainable_parameters": measured["trainable_parameters"],
         "stored_parameters": measured["stored_parameters"][head],
-        "memory_bytes": 0,
+        "memory_bytes": image_bytes(run.strategy.memory),
         "peak_memory_mb": _peak_memory_mb(run.strategy.device),
         "groups": run.strategy.describe(),
         "hierarchy": None if run.resources.final_only else hierarchy(run.strategy, tests),
@@ -67,13 +68,14 @@ def _mean_by_name(tasks: list[dict[str, float]], n: int) -> dict[str, float]:
 
 
 def state_of_head(tree: dict[str, Any], head: str) -> dict[str, Any]:
-    """Leave out of a state what only other heads need."""
+    """Leave out of a state what only other heads need, and images, whose bytes are told apart."""
     kept = {
         name: tensor
         for name, tensor in tree["model"].items()
         if not name.startswith("readouts.") or name.startswith(f"readouts.{head}.")
     }
-    return {**tree, "model": kept}
+    memory = {name: part for name, part in tree["memory"].items() if name != EXEMPLARS}
+    return {**tree, "memory": memory, "model": kept}
 
 
 def _peak_memory_mb(device: torch.device) -> float:

@@ -57,7 +57,7 @@ class Record(TypedDict):
         segments: where and with what it was computed, if a run was continued elsewhere.
         right: which test image of the last row was right, see ``runs.packed.unpack``.
         feed_seconds: of feeding readouts; ``drift_seconds`` of following the drift.
-        memory_bytes: of stored images.
+        memory_bytes: of stored images, or of a frozen stem's outputs in their place.
         probed: what else was measured beside ``a_t``, such as ``trimmed``: the same after TIES'
             trimming.
         right_picks: for each task, the share of its images that get its own expert (DualPrompt).

@@ -17,7 +17,7 @@ from avalanche_ham.benchmarks import create_benchmark
 from avalanche_ham.benchmarks._image_cache import cache_folder
 from avalanche_ham.benchmarks.registry import entry_of
 from avalanche_ham.errors import OptionError, StateError
-from avalanche_ham.evaluation.accuracy import AccuracyRow, accuracy_rows
+from avalanche_ham.evaluation.accuracy import AccuracyRow, accuracy_rows, evaluate
 from avalanche_ham.evaluation.forward_transfer import class_mean_accuracy
 from avalanche_ham.evaluation.picks import right_picks
 from avalanche_ham.runs.config import Resources, Settings, asked_size
@@ -157,8 +157,7 @@ class Run:
         trained = time.perf_counter()
         rows = {}
         if index == self.settings.n_tasks - 1 or not self.resources.final_only:
-            with strategy.evaluation_weights():
-                rows = accuracy_rows(strategy, list(tests[: index + 1]), self.settings.heads)
+            rows = evaluate(strategy, list(tests[: index + 1]), self.settings.heads)
         self._note(rows, trained - start, time.perf_counter() - trained)
         first = rows.get(self.settings.heads[0])
         self.progress.task_done(index + 1, None if first is None else first.accuracy)
@@ -178,7 +177,8 @@ class Run:
         """Measure the just-trained, un-merged model on its own task (linear head)."""
 
         def accuracy() -> float:
-            return accuracy_rows(self.strategy, [experience], ["linear"])["linear"].accuracy[0]
+            row = accuracy_rows(self.strategy, [experience], ["linear"])["linear"]
+            return (row.task_known if self.strategy.knows_task else row.accuracy)[0]
 
         self.measured["a_t"].append(accuracy())
         probed = {}

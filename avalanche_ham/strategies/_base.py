@@ -85,6 +85,7 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
     """
 
     schedule = "constant"  # of the rate, one of ``SCHEDULES``
+    knows_task = False  # whether evaluation tells the method which experience an image is of
 
     def __init__(
         self,
@@ -229,8 +230,12 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
         return sum(p.numel() for g in self.optimizer.param_groups for p in g["params"])
 
     @contextlib.contextmanager
-    def evaluation_weights(self) -> Iterator[None]:
-        """Run the body under the weights that evaluation uses, then leave them."""
+    def evaluation_weights(self, experience: Any = None) -> Iterator[None]:
+        """Run the body under the weights that evaluation uses, then leave them.
+
+        Args:
+            experience: what is evaluated; read only by a method that ``knows_task``.
+        """
         if self.adapters is None:
             yield
             return

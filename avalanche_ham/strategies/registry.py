@@ -99,6 +99,19 @@ METHODS: dict[str, Method] = {
         default_head="ridge",
     ),
     "o_lora": Method(f"{_HERE}.o_lora.OLoRAStrategy", "Wang et al. 2023"),
+    "independent": Method(
+        f"{_HERE}.independent.IndependentStrategy",
+        "one LoRA a task, task known: the upper bound per task",
+        head="linear",
+    ),
+    "lora_er": Method(
+        _SEQUENTIAL,
+        "one LoRA and stored images, Chaudhry et al. 2019",
+        {"trains": "lora", "regulariser": "er"},
+        {"scope": "seen"},
+    ),
+    "i_lora": Method(f"{_HERE}.i_lora.ILoRAStrategy", "Ren et al. 2024, without its replay"),
+    "moe_lora": Method(f"{_HERE}.moe_lora.MoELoRAStrategy", "Chen et al. 2024, CoIN's baseline"),
     "ncm": Method(_SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, head="ncm"),
     "ridge": Method(_SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, head="ridge"),
 }

@@ -29,7 +29,7 @@ class SequentialStrategy(ContinualStrategy):
         trains: one of ``network``, ``lora``, ``head``, ``nothing``.
         rank: rank of the adapter (``lora``), at least 1.
         targets: name suffixes of the adapted linear layers (``lora``).
-        regulariser: ``EWCPenalty``, ``LwFPenalty`` or None.
+        regulariser: ``EWCPenalty``, ``LwFPenalty``, ``ReplayPenalty`` or None.
         kwargs: of ``ContinualStrategy``.
     """
 

@@ -16,7 +16,7 @@ from avalanche.training.plugins import SupervisedPlugin
 
 from avalanche_ham import create_model
 from avalanche_ham.benchmarks import create_benchmark
-from avalanche_ham.evaluation.accuracy import accuracy_rows
+from avalanche_ham.evaluation.accuracy import evaluate
 from avalanche_ham.runs.settings import build_strategy, resolve
 from avalanche_ham.strategies.registry import METHODS, get_method
 
@@ -63,8 +63,7 @@ def numbers_of(method: str) -> dict[str, list[float]]:
             )
         for experience in data.train_stream:
             strategy.train(experience, eval_streams=[])
-        with strategy.evaluation_weights():
-            rows = accuracy_rows(strategy, list(data.test_stream), heads)
+        rows = evaluate(strategy, list(data.test_stream), heads)
     finally:
         torch.set_default_dtype(torch.float32)
     right = [round(a * n) for row in rows.values() for a, n in zip(row.accuracy, row.images)]
