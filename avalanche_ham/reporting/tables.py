@@ -7,6 +7,7 @@ from collections.abc import Callable
 from avalanche_ham.reporting.ablations import TABLE_6, TABLE_7, TABLE_EXTRA
 from avalanche_ham.reporting.compare import table_compare
 from avalanche_ham.reporting.comparison import METHODS_TABLE, TABLE_1, TABLE_2
+from avalanche_ham.reporting.ham_plus import HAM_PLUS, HAM_PLUS_PARTS
 from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.reporting.structure import TABLE_3, TABLE_4, TABLE_5
 from avalanche_ham.reporting.table import Table
@@ -21,5 +22,7 @@ TABLES: dict[str, Table | Callable[[Setup], Table]] = {
     "7": TABLE_7,
     "extra": TABLE_EXTRA,
     "methods": METHODS_TABLE,
+    "ham_plus": HAM_PLUS,
+    "ham_plus_parts": HAM_PLUS_PARTS,
     "compare": table_compare,  # its columns are the two methods that were named
 }

@@ -32,8 +32,8 @@ from avalanche_ham.runs.stem_cache import find_stem, past_stem
 from avalanche_ham.state import count_stored
 
 PER_TASK = (
-    "a_t", "before", "untouched", "scopes", "train_seconds", "feed_seconds", "eval_seconds",
-    "trainable_parameters", "segments",
+    "a_t", "before", "untouched", "scopes", "train_seconds", "feed_seconds", "drift_seconds",
+    "eval_seconds", "trainable_parameters", "segments",
 )  # fmt: skip
 PER_HEAD = ("rows", "task_known", "stored_parameters")
 
@@ -183,10 +183,11 @@ class Run:
         self, rows: dict[str, AccuracyRow], train_seconds: float, eval_seconds: float
     ) -> None:
         measured, strategy = self.measured, self.strategy
-        fed = strategy.readouts.seconds
+        fed, followed = strategy.readouts.seconds, strategy.readouts.drift_seconds
         self._note_place()
-        measured["train_seconds"].append(train_seconds - fed)
+        measured["train_seconds"].append(train_seconds - fed - followed)
         measured["feed_seconds"].append(fed)
+        measured["drift_seconds"].append(followed)
         measured["eval_seconds"].append(eval_seconds)
         measured["scopes"].append(strategy.scoped_loss.effective_scope)
         measured["trainable_parameters"].append(strategy.n_trainable)
@@ -232,7 +233,7 @@ class Run:
             raise StateError(f"out: {folder.parent} holds another run: {what}")
         if self.probes and self.settings.n_tasks > 1 and not tree["measured"]["untouched"]:
             return  # its first tasks can no longer be measured
-        self.measured = tree["measured"]
+        self.measured |= tree["measured"]
         self.strategy.load_state_tree(tree["strategy"])
         self.progress.skip(self.tasks_done())
 
