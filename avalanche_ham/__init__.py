@@ -15,6 +15,7 @@ _HOME = {  # public name -> module; imported on first use, because Avalanche tak
     "AlphaBalancingPlugin": "plugins",
     "FinalMergingPlugin": "plugins",
     "HAMStrategy": "strategies.ham",
+    "ReadoutPlugin": "plugins",
     "ScopedCrossEntropy": "heads",
     "SequentialStrategy": "strategies.sequential",
     "create_benchmark": "benchmarks",
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from avalanche_ham.plugins import AdapterGroupingPlugin as AdapterGroupingPlugin
     from avalanche_ham.plugins import AlphaBalancingPlugin as AlphaBalancingPlugin
     from avalanche_ham.plugins import FinalMergingPlugin as FinalMergingPlugin
+    from avalanche_ham.plugins import ReadoutPlugin as ReadoutPlugin
     from avalanche_ham.runs.records import load_records as load_records
     from avalanche_ham.strategies.ham import HAMStrategy as HAMStrategy
     from avalanche_ham.strategies.sequential import SequentialStrategy as SequentialStrategy

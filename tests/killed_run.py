@@ -11,7 +11,7 @@ import torch
 from avalanche_ham.runs.runner import Resources, Run, RunConfig, run
 from avalanche_ham.strategies._base import ContinualStrategy
 
-CONFIG = RunConfig(preset="smoke", n_tasks=3, head="linear,ridge", options={"rank": 4})
+CONFIG = RunConfig(preset="smoke", n_tasks=3, head="linear,ridge,lda_drift", options={"rank": 4})
 RESOURCES = Resources(device="cpu")
 # where the process dies: at which call of which function. Each commit of HAM writes two files,
 # the new adapter and the state, and has the disk hold each file and then its name

@@ -14,7 +14,7 @@ README = Path(__file__).parents[1] / "README.md"
 def test_the_python_blocks_run_as_printed(backbone, capsys, monkeypatch, tmp_path):
     """As printed with the embedded backbone; in passing, on the tiny random one."""
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    assert len(blocks) == 3 and 'create_model("embedded"' in blocks[0]
+    assert len(blocks) == 4 and 'create_model("embedded"' in blocks[0]
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {}
     first = blocks[0].replace('"embedded"', f'"{backbone}"')
@@ -23,7 +23,11 @@ def test_the_python_blocks_run_as_printed(backbone, capsys, monkeypatch, tmp_pat
     assert "groups: [0, 1," in printed
     accuracy = float(re.search(r"accuracy: ([0-9.]+)", printed)[1])
     assert accuracy > 0.5 or backbone == "tiny"  # chance is 0.1, random weights are no better
-    exec(compile(blocks[1], "README.md, block 2", "exec"), namespace)
-    assert namespace["grouping"].memory["groups"] == [0]
+    second = blocks[1].replace('"embedded"', f'"{backbone}"')
+    exec(compile(second, "README.md, block 2", "exec"), namespace)
+    assert namespace["plus"].grouping.damping == "sqrt" and "HAM+:" in capsys.readouterr().out
+    assert namespace["model"].readout.follows
     exec(compile(blocks[2], "README.md, block 3", "exec"), namespace)
+    assert namespace["grouping"].memory["groups"] == [0]
+    exec(compile(blocks[3], "README.md, block 4", "exec"), namespace)
     assert namespace["readout"].predict(namespace["features"]).shape == (100,)

@@ -192,8 +192,8 @@ def create_model(
         backbone: a name (see ``create_backbone``), a timm ViT of your own, or any encoder: a
             module with ``num_features`` that maps a batch to an ``Encoding``.
         n_classes: number of classes of the whole benchmark, ``benchmark.n_classes``.
-        head: who predicts: ``linear`` (the trained head), ``ncm``, ``ridge`` or ``lda``; further
-            names after a comma are measured beside the first, ``"linear,ridge"``.
+        head: who predicts: ``linear`` (the trained head) or a closed-form one of ``HEADS``;
+            further names after a comma are measured beside the first, ``"linear,ridge"``.
         pretrained, weights, image_size: see ``create_backbone``; a network of your own has
             its weights, and other encoders than a ViT their image size.
         readouts: options of the readouts, ``{"ridge": {"projections": 5000}}``.

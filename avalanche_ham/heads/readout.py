@@ -30,6 +30,7 @@ class Readout(nn.Module):
     """
 
     counts: Tensor
+    follows = False  # whether it asks for ``follow``, so for a pass over a task before it trains
 
     def __init__(self, in_features: int, n_classes: int, *, seed: int = 0) -> None:
         super().__init__()
@@ -62,6 +63,23 @@ class Readout(nn.Module):
 
     def feed(self, features: Tensor, targets: Tensor) -> None:
         """Take a part of a task, features ``(N, d)`` of classes ``(N,)``, into the statistics."""
+        raise NotImplementedError
+
+    def follow(self, before: Tensor, after: Tensor) -> Readout:
+        """Move what is known of old classes as the features of a task's images have moved.
+
+        Asked for where ``follows`` is set, once a task and before its images are fed.
+
+        Args:
+            before: features ``(n, d)`` of the task's images under the weights of before the task.
+            after: of the same images, in the same order, after it.
+
+        Returns:
+            The readout itself.
+
+        Raises:
+            OptionError: if the shapes do not fit.
+        """
         raise NotImplementedError
 
     def settle(self) -> None:

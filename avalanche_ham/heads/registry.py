@@ -1,7 +1,8 @@
 """The heads by name, to be read without importing torch.
 
 A head trained with a local loss compares logits that were never trained against each other; the
-closed-form readouts have no such gap.
+closed-form readouts have no such gap. Those of ``heads.drift`` also follow the features of old
+classes where a task moves them.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from avalanche_ham.errors import UnknownNameError
 if TYPE_CHECKING:
     from avalanche_ham.heads.readout import Readout
 
-HEADS: dict[str, str] = {  # name -> class of the readout, empty for the trained head
+HEADS: dict[str, str] = {  # name -> what makes the readout, empty for the trained head
     "linear": "",
     "ncm": "avalanche_ham.heads.ncm.NearestClassMean",
     "ridge": "avalanche_ham.heads.ridge.RidgeReadout",
     "lda": "avalanche_ham.heads.lda.LinearDiscriminant",
+    "lda_drift": "avalanche_ham.heads.drift.readouts.lda_drift",
+    "ncm_drift": "avalanche_ham.heads.drift.readouts.ncm_drift",
+    "lda_shift": "avalanche_ham.heads.drift.readouts.lda_shift",
+    "lda_sdc": "avalanche_ham.heads.drift.readouts.lda_sdc",
 }
 
 
@@ -43,7 +48,7 @@ def create_readout(
     Args:
         name: of ``HEADS``.
         in_features, n_classes, seed: see ``Readout``.
-        options: of its class.
+        options: of its class or function.
     """
     if not HEADS[name]:
         return None

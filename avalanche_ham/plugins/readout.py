@@ -1,39 +1,97 @@
-"""Feed a closed-form readout with each task's features, once the task is learned."""
+"""Feed closed-form readouts with each task's features, once it is learned; let some follow it."""
 
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from avalanche.training.plugins import SupervisedPlugin
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from avalanche_ham.plugins.final_merging import FinalMergingPlugin
+from avalanche_ham.seeding import preserved
 
 
 class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
     """After each experience, pass its training images once through the merged model.
 
-    The readout keeps class sums or a Gram matrix, no images. Without a readout in the model
-    the plugin does nothing.
+    The readouts keep class sums or a Gram matrix, no images. Without a readout in the model
+    the plugin does nothing. Where one follows the drift (``Readout.follows``) and knows classes
+    already, the images also pass once before the experience trains; what changed moves the
+    statistics of old classes before the new ones are fed. No random number is drawn.
+
+    Works with any supervised strategy on a ``ContinualModel``. With HAM's plugins on a strategy
+    such as ``Naive`` it stands after ``AdapterGroupingPlugin``; its first pass then sees the new
+    adapter, whose change is still zero, which makes no difference to a linear merge.
 
     Args:
-        merging: tells which weights evaluation will use.
+        merging: tells which weights evaluation will use; None takes the model as it is.
     """
 
-    def __init__(self, merging: FinalMergingPlugin) -> None:
+    def __init__(self, merging: FinalMergingPlugin | None = None) -> None:
         super().__init__()
-        self.merging = merging
-        self.seconds = 0.0  # that the latest experience took
+        self.merging = merging or FinalMergingPlugin(None, update=lambda: None)
+        self.seconds = 0.0  # of feeding, in the latest experience
+        self.drift_seconds = 0.0  # of following, in the latest experience
+        self._before: Tensor | None = None  # features (n, d) of its images before it trains
+
+    def before_training(self, strategy: Any, **kwargs: Any) -> None:
+        """Forget the features of an experience whose training was interrupted."""
+        self._before = None
+
+    def before_train_dataset_adaptation(self, strategy: Any, **kwargs: Any) -> None:
+        """Look at the images, unless that was done before there were new parameters."""
+        if self._before is None:
+            self.look(strategy)
+
+    def look(self, strategy: Any) -> None:
+        """Keep the features of the experience's images, if a readout will follow their drift."""
+        self.drift_seconds = 0.0
+        moves = getattr(strategy, "adapts", True)  # else the features stay as they are
+        if moves and any(r.follows and r.is_fed for r in strategy.model.readouts.values()):
+            start = time.perf_counter()
+            with preserved():
+                parts = self._encoded(strategy)
+            self._before = torch.cat([features.cpu() for features, _ in parts])
+            self.drift_seconds = time.perf_counter() - start
 
     @torch.no_grad()
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Feed the readout with features of the experience's own, un-augmented images."""
-        model, start = strategy.model, time.perf_counter()
+        """Feed the readouts with features of the experience's own, un-augmented images."""
+        readouts, start = strategy.model.readouts.values(), time.perf_counter()
         self.seconds = 0.0
-        if not model.readouts:
+        if not readouts:
             return
+        parts = self._encoded(strategy)
+        following = self._follow(strategy, parts)
+        for features, targets in parts:
+            for readout in readouts:
+                readout.feed(features, targets)
+        for readout in readouts:
+            readout.settle()
+        self.seconds = time.perf_counter() - start - following
+        self.drift_seconds += following
+
+    def _follow(self, strategy: Any, parts: list[tuple[Tensor, Tensor]]) -> float:
+        """Move the statistics of old classes; gives the seconds that it took."""
+        if self._before is None:
+            return 0.0
+        start = time.perf_counter()
+        after = torch.cat([features.cpu() for features, _ in parts])
+        for readout in strategy.model.readouts.values():
+            if readout.follows and readout.is_fed:
+                readout.follow(self._before, after)
+        self._before = None
+        return time.perf_counter() - start
+
+    @torch.no_grad()
+    def _encoded(self, strategy: Any) -> list[tuple[Tensor, Tensor]]:
+        """Give features and targets of the experience's images, batch by batch."""
+        model, parts = strategy.model, []
+        precision = getattr(strategy, "autocast", nullcontext)
         was_training = model.training
         model.eval()
         self.merging.before_eval(strategy)
@@ -41,13 +99,9 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
             data = strategy.experience.dataset.eval()
             for batch in DataLoader(data, batch_size=strategy.eval_mb_size):
                 images, targets = batch[0].to(strategy.device), batch[1].to(strategy.device)
-                with strategy.autocast():
-                    features = model.encode(images).features
-                for readout in model.readouts.values():
-                    readout.feed(features, targets)
-            for readout in model.readouts.values():
-                readout.settle()
+                with precision():
+                    parts.append((model.encode(images).features, targets))
         finally:
             self.merging.after_eval(strategy)
             model.train(was_training)
-            self.seconds = time.perf_counter() - start
+        return parts

@@ -96,9 +96,9 @@ def _factors(setup: Setup, place: Place) -> Iterator[Line]:
     for factor in (10, 100):
         options = {"alpha_lr": factor * rate}
         yield Line(f"alphas' learning rate x {factor}", options=options)
-    for head, label in HEADS.items():
+    for head in ("linear", "ncm", "ridge", "lda"):
         if head != place.head:
-            yield Line(label, options={"head": head})
+            yield Line(HEADS[head], options={"head": head})
 
 
 TABLE_EXTRA = Table(

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def table_compare(setup: Setup) -> Table:
     """Give a block per data set and length, a row per head; ``setup.methods`` are the two."""
     ours, theirs = (Line(LABELS.get(m, m), m) for m in setup.methods or ("ham", "frozen"))
-    over_seeds, over_images = _words(interval_over_seeds), _words(interval_over_images)
+    over_seeds = interval_words(interval_over_seeds)
+    over_images = interval_words(interval_over_images)
     return Table(
         f"{ours.label} against {theirs.label}",
         columns=[
@@ -45,8 +46,8 @@ def table_compare(setup: Setup) -> Table:
     )
 
 
-def _words(interval: Callable[[Found], Interval | str]) -> Statistic:
-    """Show an interval, or why there is none."""
+def interval_words(interval: Callable[[Found], Interval | str]) -> Statistic:
+    """Show an interval of two runs' difference, or why there is none."""
 
     def statistic(found: Found) -> Summary:
         words = interval(found)

@@ -23,6 +23,7 @@ LABELS = {
     "inflora": "InfLoRA",
     "sd_lora": "SD-LoRA",
     "ham": "HAM",
+    "ham_plus": "HAM+",
     "frozen": "frozen backbone",
     "ncm": "class means, frozen backbone",
     "ridge": "ridge readout, frozen backbone",

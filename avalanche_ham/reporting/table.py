@@ -16,6 +16,10 @@ HEADS = {
     "ncm": "nearest class mean, closed form",
     "ridge": "ridge readout, closed form",
     "lda": "linear discriminant, closed form",
+    "lda_drift": "linear discriminant that follows the drift",
+    "ncm_drift": "class means that follow the drift",
+    "lda_shift": "linear discriminant, means shifted by the mean drift",
+    "lda_sdc": "linear discriminant, means shifted as in SDC",
 }
 
 

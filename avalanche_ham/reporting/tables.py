@@ -7,6 +7,7 @@ from collections.abc import Callable
 from avalanche_ham.reporting.ablations import TABLE_6, TABLE_7, TABLE_EXTRA
 from avalanche_ham.reporting.compare import table_compare
 from avalanche_ham.reporting.comparison import METHODS_TABLE, TABLE_1, TABLE_2
+from avalanche_ham.reporting.ham_plus import HAM_PLUS, HAM_PLUS_PARTS
 from avalanche_ham.reporting.pam import PAM_TABLE
 from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.reporting.slao import SLAO_TABLE
@@ -25,5 +26,7 @@ TABLES: dict[str, Table | Callable[[Setup], Table]] = {
     "methods": METHODS_TABLE,
     "pam": PAM_TABLE,
     "slao": SLAO_TABLE,
+    "ham_plus": HAM_PLUS,
+    "ham_plus_parts": HAM_PLUS_PARTS,
     "compare": table_compare,  # its columns are the two methods that were named
 }

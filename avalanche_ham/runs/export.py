@@ -17,8 +17,10 @@ from avalanche_ham.backbones import create_model
 from avalanche_ham.backbones.names import own_size
 from avalanche_ham.errors import HamError, NoMatchError, StateError, UnknownNameError
 from avalanche_ham.files import whole_folder, write_whole
+from avalanche_ham.heads import split_heads
+from avalanche_ham.runs.options import readout_options
 from avalanche_ham.runs.saving import MAIN, load_tree
-from avalanche_ham.runs.settings import build_strategy
+from avalanche_ham.runs.settings import build_strategy, readout_settings
 
 KINDS = ("merged", "groups", "tasks")
 
@@ -32,12 +34,15 @@ def load_strategy(folder: Path) -> Any:
     tree = _saved(folder)
     identity = tree["identity"]
     size = identity["image_size"]
+    heads = split_heads(identity["head"])
+    of_heads = {name: option.default for name, option in readout_options(*heads).items()}
     model = create_model(
         identity["backbone"],
         n_classes=tree["n_classes"],
         head=identity["head"],
         weights=tree["weights"],
         image_size=None if size == own_size(identity["backbone"]) else size,
+        readouts=readout_settings({**of_heads, **identity["hyperparameters"]}, heads),
         seed=identity["seed"],
     )
     values = {k: v for k, v in identity["hyperparameters"].items() if k in tree["options"]}

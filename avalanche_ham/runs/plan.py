@@ -117,7 +117,8 @@ class Times:
     def __init__(self, archive: Archive) -> None:
         self.known: dict[tuple, list[float]] = {}  # sums: per task, constant, last evaluation, one
         for record in archive.all_records():
-            training = sum(record["train_seconds"]) + sum(record["feed_seconds"])
+            parts_of = (record["train_seconds"], record["feed_seconds"], record["drift_seconds"])
+            training = sum(sum(part) for part in parts_of)
             fixed = record["hyperparameters"].get("steps") is None
             constant = fixed or len(record["train_seconds"]) == 1
             parts = (
@@ -166,7 +167,7 @@ def time_taken(runs: Sequence[RunConfig], archive: Archive) -> str:
     for config in runs:
         record = archive.record(config)
         if record is not None:
-            parts = ("train_seconds", "feed_seconds", "eval_seconds")
+            parts = ("train_seconds", "feed_seconds", "drift_seconds", "eval_seconds")
             seconds = tuple(second for part in parts for second in record[part])  # type: ignore
             trainings.add((identity_of(config).training, seconds))
     return duration(sum(sum(seconds) for _, seconds in trainings))

@@ -85,6 +85,7 @@ _RATES = {
         "inflora",
         "sd_lora",
         "ham",
+        "ham_plus",  # as HAM
     ),
     1e-3: ("coda_prompt",),
 }

@@ -41,7 +41,7 @@ def make_record(run: Any, head: str) -> Record:
         "a_t_merged": 100 * sum(own) / n if len(own) == n and not run.settings.joint else None,
         "train_seconds": measured["train_seconds"],
         "feed_seconds": measured["feed_seconds"],
-        "drift_seconds": [0.0] * len(measured["feed_seconds"]),
+        "drift_seconds": measured["drift_seconds"],
         "eval_seconds": measured["eval_seconds"],
         "trainable_parameters": measured["trainable_parameters"],
         "stored_parameters": measured["stored_parameters"][head],

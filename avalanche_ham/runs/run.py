@@ -33,7 +33,7 @@ from avalanche_ham.state import count_stored
 
 PER_TASK = (
     "a_t", "probed", "before", "untouched", "scopes", "train_seconds", "feed_seconds",
-    "eval_seconds", "trainable_parameters", "segments",
+    "drift_seconds", "eval_seconds", "trainable_parameters", "segments",
 )  # fmt: skip
 PER_HEAD = ("rows", "task_known", "stored_parameters")
 
@@ -191,10 +191,11 @@ class Run:
         self, rows: dict[str, AccuracyRow], train_seconds: float, eval_seconds: float
     ) -> None:
         measured, strategy = self.measured, self.strategy
-        fed = strategy.readouts.seconds
+        fed, followed = strategy.readouts.seconds, strategy.readouts.drift_seconds
         self._note_place()
-        measured["train_seconds"].append(train_seconds - fed)
+        measured["train_seconds"].append(train_seconds - fed - followed)
         measured["feed_seconds"].append(fed)
+        measured["drift_seconds"].append(followed)
         measured["eval_seconds"].append(eval_seconds)
         measured["scopes"].append(strategy.scoped_loss.effective_scope)
         measured["trainable_parameters"].append(strategy.n_trainable)

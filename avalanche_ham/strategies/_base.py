@@ -37,6 +37,7 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
     The order of calls for one experience::
 
         train                         own random state, from seed and task
+          (readouts that follow the drift see the images under the weights of before)
           begin_task                  new parameters
           plugins: before_train_dataset_adaptation
           (head grows, old rows freeze)
@@ -341,6 +342,7 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
     def _before_train_dataset_adaptation(self, **kwargs: Any) -> None:
         check_needs((*self.plugins, *self.evaluator.metrics), self.experience, self.model)
         self.tell_of_task_labels()
+        self.readouts.look(self)  # ahead of new parameters: under what evaluation has used so far
         if self.adapts:
             self.begin_task(self.experience)
         super()._before_train_dataset_adaptation(**kwargs)

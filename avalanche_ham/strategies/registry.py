@@ -32,6 +32,12 @@ _WHOLE = {"trains": "network", "scope": "seen"}
 
 METHODS: dict[str, Method] = {
     "ham": Method("avalanche_ham.strategies.ham.HAMStrategy", "HAM, Sec. 3"),
+    "ham_plus": Method(
+        "avalanche_ham.strategies.ham.HAMStrategy",
+        "HAM, merges damped, readout follows the drift",
+        defaults={"damping": "sqrt"},
+        default_head="lda_drift",
+    ),
     "finetune": Method(_SEQUENTIAL, "whole network, softmax over all seen classes", _WHOLE),
     "ewc": Method(_SEQUENTIAL, "Kirkpatrick et al. 2017", {**_WHOLE, "regulariser": "ewc"}),
     "lwf": Method(_SEQUENTIAL, "Li and Hoiem 2016", {**_WHOLE, "regulariser": "lwf"}),

@@ -255,3 +255,20 @@ def test_a_link_is_not_followed(ham, tmp_path):
     with pytest.raises(HamError, match="to: .*to is a link; name the folder itself"):
         export(ham, tmp_path / "to")
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_heads_that_follow_and_options_of_heads_leave_with_the_run(tmp_path, images):
+    options = {"lda_drift_shrinkage": 0.6, "ridge_penalty": None, "ridge_projections": 30}
+    head = "lda_drift,ridge"
+    folder = finished_run(tmp_path / "run", head=head, benchmark="digits", options=options)
+    export(folder, tmp_path / "to")
+    tensors = load_file(tmp_path / "to" / "head.safetensors")
+    strategy = load_strategy(folder)
+    features = features_of_peft(tmp_path / "to", strategy.model, images)
+    unit = features / features.norm(dim=1, keepdim=True)
+    scores = unit @ tensors["lda_drift.weights"] + tensors["lda_drift.bias"]
+    with strategy.evaluation_weights(), torch.no_grad():
+        logits = strategy.model(images)
+    torch.testing.assert_close(scores, logits, atol=1e-3, rtol=1e-3)
+    assert strategy.model.readouts["lda_drift"].shrinkage == 0.6
+    assert tensors["ridge.weights"].shape == (30, 10)

@@ -91,7 +91,7 @@ def test_a_killed_process_is_resumed_to_the_same_result_bit_by_bit(tmp_path, who
     assert done == (3 if place == "renaming the record" else 1)
     assert not (tmp_path / "records.jsonl").exists()
     assert_same(finish(CONFIG, out=tmp_path, resume=True), whole)
-    assert len(read_records(tmp_path)) == 2  # one a head
+    assert len(read_records(tmp_path)) == 3  # one a head
 
 
 @functools.cache
@@ -165,7 +165,7 @@ def test_a_finished_run_gives_its_record_without_running_again(finished_run):
     first = read_records(finished_run)
     again, state = finish(CONFIG, out=finished_run, resume=True)
     assert state is None and again in first
-    assert read_records(finished_run) == first and len(first) == 2
+    assert read_records(finished_run) == first and len(first) == 3
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(folder):
@@ -181,7 +181,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(folder):
         ({"seed": 2}, "seed: 1 there, 2 given"),
         ({"method": "lora"}, "method: ham there, lora given"),
         ({"n_tasks": 4}, "tasks: 3 there, 4 given"),
-        ({"head": "linear"}, "head: linear,ridge there, linear given"),
+        ({"head": "linear"}, "head: linear,ridge,lda_drift there, linear given"),
         ({"options": {"rank": 5}}, "rank: 4 there, 5 given"),
         (
             {"options": {"rank": 5, "train_per_class": 9}},

@@ -102,6 +102,17 @@ def test_the_time_of_feeding_readouts_is_told_apart_from_training(monkeypatch):
     assert told["train_seconds"] == [4.5, 1.0]  # of 6 and of 9 seconds
 
 
+def test_the_time_of_following_the_drift_is_told_apart_too(monkeypatch):
+    readings = [10.0, 12.5, 14.0, 16.0, 16.5]  # start, feeding, fed, trained, evaluated
+    readings += [20.0, 21.0, 21.5, 30.0, 31.0, 31.25, 33.0, 34.0, 36.0]  # looked; followed
+    clock = SimpleNamespace(perf_counter=iter(readings).__next__)
+    monkeypatch.setattr(live_run, "time", clock)
+    monkeypatch.setattr(readout, "time", clock)
+    told = result(quick("lora", n_tasks=2, head="lda_drift"))
+    assert told["drift_seconds"] == [0.0, 0.75] and told["feed_seconds"] == [1.5, 2.75]
+    assert told["train_seconds"] == [4.5, 10.5] and told["eval_seconds"] == [0.5, 2.0]
+
+
 def test_times_and_sizes_are_told_for_every_task(record):
     for key in (
         "train_seconds",

@@ -46,7 +46,7 @@ def interrupt_at(task, step):
 @pytest.mark.parametrize("method", some_of(METHODS, "ham", "lora_ewc", "sema", "sd_lora"))
 def test_an_interrupted_task_trained_again_ends_as_if_nothing_had_happened(benchmark, method, task):
     whole, broken = (
-        make(method, head="linear,ridge", plugins=plugins)
+        make(method, head="linear,ridge,lda_drift", plugins=plugins)
         for plugins in ([], [interrupt_at(task, 2)])
     )
     for experience in benchmark.train_stream[:3]:
