@@ -19,7 +19,7 @@ from avalanche_ham.adapters.branch import BranchMaker
 from avalanche_ham.adapters.linear import AdaptedLinear, matching
 from avalanche_ham.adapters.low_rank import LowRank, Update, dense, nothing
 from avalanche_ham.adapters.terms import DenseTerms
-from avalanche_ham.errors import OptionError
+from avalanche_ham.errors import OptionError, check_sequence
 
 
 class AdapterSet(nn.Module):
@@ -49,7 +49,9 @@ class AdapterSet(nn.Module):
         terms: type = DenseTerms,
     ) -> None:
         super().__init__()
-        self.targets = tuple(targets)
+        self.targets = check_sequence("targets", targets)
+        if not self.targets:
+            raise OptionError("targets", "at least one name", targets)
         self.is_open = False
         model.requires_grad_(False)
         self.layers: dict[str, AdaptedLinear] = {}

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from avalanche_ham.adapters.low_rank import LowRank
 from avalanche_ham.adapters.slots import SLOTS
-from avalanche_ham.errors import OptionError
+from avalanche_ham.errors import OptionError, check_sequence, check_whole
 from avalanche_ham.seeding import preserved
 
 
@@ -48,7 +48,7 @@ class LowRankBranch(nn.Module):
     ) -> None:
         super().__init__()
         if slots is not None:
-            named = set(slots)
+            named = set(map(str, check_sequence("slots", slots)))
             if not slots or not named <= set(SLOTS) or len(named) < len(slots):
                 raise OptionError("slots", "some of q, k, v, each once", slots)
             if out_features != len(SLOTS) * in_features:
@@ -56,7 +56,8 @@ class LowRankBranch(nn.Module):
                 allowed = f"None where a layer has {sizes}, no fused qkv"
                 raise OptionError("slots", allowed, slots)
         limit = min(in_features, out_features)
-        if not 1 <= rank <= limit:
+        check_whole("rank", rank, 1)
+        if rank > limit:
             raise OptionError("rank", f"between 1 and {limit}, the layer's size", rank)
         self.slots = None if slots is None else tuple(slots)
         self.shared_input = shared_input

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from avalanche_ham.adapters.low_rank import LowRank, Update
-from avalanche_ham.errors import DataError
+from avalanche_ham.errors import DataError, check_path
+from avalanche_ham.files import read_regular
 from avalanche_ham.precision import back_to, in_float64
 
 PREFIX = "base_model.model."
@@ -104,7 +105,7 @@ def plain_copy(vit: nn.Module) -> nn.Module:
     return twin
 
 
-def load_peft(folder: Path) -> dict[str, LowRank]:
+def load_peft(folder: str | Path) -> dict[str, LowRank]:
     """Read a LoRA folder of peft as an update; the LoRA scale is folded into ``b``.
 
     Ranks may differ by layer. Only safetensors are read, nothing is executed.
@@ -112,10 +113,12 @@ def load_peft(folder: Path) -> dict[str, LowRank]:
     Raises:
         DataError: if the folder is no LoRA folder or uses what an update cannot express.
     """
+    folder = check_path("folder", folder)
     try:
-        config = json.loads((folder / "adapter_config.json").read_bytes())  # UTF-8, BOM or not
-        tensors = load_file(folder / "adapter_model.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
+        text = read_regular(folder / "adapter_config.json", limit=2**24)
+        config = json.loads(text)  # UTF-8, BOM or not
+        tensors = load(read_regular(folder / "adapter_model.safetensors"))
+    except (OSError, ValueError, SafetensorError, RecursionError) as error:
         raise DataError(f"{folder} is no peft LoRA folder: {error}") from error
     if not isinstance(config, dict) or not _is_plain_lora(config):
         raise DataError(f"{folder}: only plain LoRA can be imported")

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from avalanche_ham.errors import OptionError
 
+LARGEST_SIDE = 2**15  # pixels
+
 __all__ = ["match_position_grid", "pixels_per_token", "set_image_size"]
 
 
@@ -40,7 +42,7 @@ def set_image_size(vit: nn.Module, image_size: int | None) -> None:
         raise OptionError("image_size", f"None for a {type(vit).__name__}", image_size)
     step = pixels_per_token(vit)
     whole = isinstance(image_size, int) and not isinstance(image_size, bool)
-    if not whole or image_size < step or image_size % step:
+    if not whole or not step <= image_size < LARGEST_SIDE or image_size % step:
         allowed = f"a positive multiple of {step} (this backbone's patch size)"
         raise OptionError("image_size", allowed, image_size)
     with torch.no_grad():

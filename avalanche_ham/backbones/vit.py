@@ -14,7 +14,7 @@ from avalanche_ham.backbones.image_size import match_position_grid, set_image_si
 from avalanche_ham.backbones.names import BACKBONES
 from avalanche_ham.backbones.support import FAMILIES
 from avalanche_ham.backbones.weights import check_weights_file, read_weights
-from avalanche_ham.errors import DataError, HamError, StateError, UnknownNameError
+from avalanche_ham.errors import DataError, HamError, StateError, UnknownNameError, check_path
 from avalanche_ham.seeding import forked
 
 
@@ -47,6 +47,8 @@ def create_backbone(
         StateError: if the weights file cannot be read or does not fit.
         OptionError: if the patch size does not divide the image size.
     """
+    if weights is not None:
+        weights = check_path("weights", weights)
     with forked(seed, "backbone"):
         if name == "embedded":
             vit, weights = _embedded(pretrained, weights), None
@@ -55,7 +57,7 @@ def create_backbone(
         else:
             vit = _from_timm(name, pretrained and weights is None)
         if weights is not None:
-            _load_local(vit, Path(weights))
+            _load_local(vit, weights)
         remember_digest(vit)  # of the weights as they are, before anything is resampled
         set_image_size(vit, image_size)
     return vit.eval().requires_grad_(False)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from avalanche_ham.errors import StateError
+from avalanche_ham.files import open_regular
 
 __all__ = ["check_weights_file", "read_weights"]
 
@@ -51,13 +52,13 @@ def check_weights_file(path: Path) -> bytes:
     """Give a file's first bytes, unless they show that it holds no weights.
 
     Raises:
-        StateError: if it is missing, a folder, not readable, empty, a web page or the pointer
-            of a file that was not fetched.
+        StateError: if it is missing, a folder, a pipe or a device, not readable, empty, a web
+            page or the pointer of a file that was not fetched.
     """
     if path.is_dir():
         raise _refused(path, "it is a folder; name the file inside")
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             start = file.read(512)
     except OSError as error:
         raise _refused(path, error.strerror or str(error)) from error

@@ -24,7 +24,7 @@ from avalanche_ham.benchmarks._decoding import DECODER, decode, stored_size
 from avalanche_ham.benchmarks._image_digests import digest_of, file_digests
 from avalanche_ham.benchmarks._image_files import Box, ImageFiles
 from avalanche_ham.benchmarks.image_set import ImageSet
-from avalanche_ham.errors import DataError, check_range
+from avalanche_ham.errors import DataError, check_whole
 from avalanche_ham.files import remove_abandoned, whole_folder
 from avalanche_ham.locks import waited_for
 
@@ -54,7 +54,7 @@ def cached_sets(train: ImageFiles, test: ImageFiles, *, size: int) -> tuple[Imag
             range, or the cache cannot be written.
         OptionError: if ``size`` is below 1.
     """
-    check_range("size", size, 1, float("inf"))
+    check_whole("size", size, 1)
     parts = {"train": train, "test": test}
     _check_places(parts)
     memory = cache_folder().parent / "digests"

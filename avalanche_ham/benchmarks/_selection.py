@@ -9,7 +9,7 @@ import torch
 
 from avalanche_ham.benchmarks._image_digests import digest_of
 from avalanche_ham.benchmarks.image_set import ImageSet
-from avalanche_ham.errors import DataError, OptionError, check_range
+from avalanche_ham.errors import DataError, OptionError, check_range, check_whole
 from avalanche_ham.seeding import generator
 
 __all__ = ["Selection", "select_images"]
@@ -53,9 +53,8 @@ def select_images(
         "test_per_class": test_per_class,
     }.items():
         if limit is not None:
-            check_range(option, limit, 1, float("inf"))
-    if not 0 <= holdout < 1:
-        raise OptionError("holdout", "at least 0 and below 1", holdout)
+            check_whole(option, limit, 1)
+    check_range("holdout", holdout, 0, 1, open_high=True)
     trained = _shuffled_rows(train, seed, "train")
     if holdout:
         kept = [_split(rows, holdout) for rows in trained]

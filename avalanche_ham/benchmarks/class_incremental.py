@@ -20,7 +20,7 @@ from avalanche.benchmarks.utils import AvalancheDataset, as_classification_datas
 from avalanche_ham.benchmarks._selection import Selection, select_images
 from avalanche_ham.benchmarks.benchmark import Benchmark
 from avalanche_ham.benchmarks.image_set import ImageSet
-from avalanche_ham.errors import DataError, OptionError, check_range
+from avalanche_ham.errors import DataError, OptionError, check_sequence, check_whole
 from avalanche_ham.seeding import generator
 
 __all__ = ["Benchmark", "Split", "class_incremental", "from_selections", "task_sizes"]
@@ -95,7 +95,7 @@ def class_incremental(
         raise DataError(f"train and test classes of {name} differ")
     order = _order(len(train.classes), seed, class_order)
     if classes is not None:
-        check_range("classes", classes, 1, len(order))
+        check_whole("classes", classes, 1, len(order))
         order = order[:classes]
     tasks = _cut(order, n_tasks, classes_per_task, first_task)
     chosen = select_images(
@@ -144,7 +144,8 @@ def task_sizes(n_classes: int, n_tasks: int) -> list[int]:
 def _order(n_classes: int, seed: int, given: Sequence[int] | None) -> list[int]:
     if given is None:
         return torch.randperm(n_classes, generator=generator(seed, "class order")).tolist()
-    if sorted(given) != list(range(n_classes)):
+    given = check_sequence("class_order", given)
+    if set(given) != set(range(n_classes)) or len(given) != n_classes:
         raise OptionError("class_order", f"each label from 0 to {n_classes - 1} once", list(given))
     return list(given)
 
@@ -153,6 +154,7 @@ def _cut(
     order: Sequence[int], n_tasks: int, sizes: Sequence[int] | None, first: int | None
 ) -> list[list[int]]:
     n = len(order)
+    check_whole("n_tasks", n_tasks)
     if not 1 <= n_tasks <= n:
         allowed = f"at least 1 and at most {n} (the number of classes)"
         raise OptionError("n_tasks", allowed, n_tasks)
@@ -160,9 +162,11 @@ def _cut(
         if sizes is not None:
             raise OptionError("first_task", "given without classes_per_task", first)
         rest = n - n_tasks + 1 if n_tasks > 1 else n
-        check_range("first_task", first, 1 if n_tasks > 1 else n, rest)
+        check_whole("first_task", first, 1 if n_tasks > 1 else n, rest)
         sizes = [first, *(task_sizes(n - first, n_tasks - 1) if n_tasks > 1 else ())]
-    sizes = task_sizes(n, n_tasks) if sizes is None else list(sizes)
+    sizes = task_sizes(n, n_tasks) if sizes is None else check_sequence("classes_per_task", sizes)
+    for size in sizes:
+        check_whole("classes_per_task", size, 1)
     if len(sizes) != n_tasks or min(sizes) < 1 or sum(sizes) != n:
         allowed = f"{n_tasks} numbers of at least 1 that add up to {n}"
         raise OptionError("classes_per_task", allowed, sizes)

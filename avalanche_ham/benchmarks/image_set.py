@@ -6,6 +6,7 @@ on the device.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch.utils.data import Dataset
 
 from avalanche_ham.arrays import StoredArray
 from avalanche_ham.benchmarks._image_digests import digest_of
-from avalanche_ham.errors import DataError
+from avalanche_ham.errors import DataError, OptionError, check_sequence
 
 __all__ = ["ImageSet"]
 
@@ -52,7 +53,10 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
     ) -> None:
         self.path = images if isinstance(images, Path) else None
         self._images = _as_array(images)
-        self.targets = [int(target) for target in targets]
+        try:
+            self.targets = [operator.index(t) for t in check_sequence("targets", targets)]
+        except TypeError as error:
+            raise OptionError("targets", "whole numbers", targets) from error
         self.classes = tuple(classes)
         self._digests = digests
         self._check()
@@ -112,4 +116,6 @@ def _as_array(images: np.ndarray | Tensor | StoredArray | Path) -> np.ndarray | 
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{images} is not an array of images ({error})") from error
         return np.asarray(mapped)  # indexing a plain view is faster than np.memmap
+    if not isinstance(images, (np.ndarray, StoredArray)):
+        raise OptionError("images", "an array, a tensor or the path of an .npy file", images)
     return images

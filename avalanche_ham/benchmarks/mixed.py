@@ -20,7 +20,7 @@ from avalanche_ham.benchmarks.benchmark import Benchmark
 from avalanche_ham.benchmarks.class_incremental import from_selections, task_sizes
 from avalanche_ham.benchmarks.image_set import ImageSet
 from avalanche_ham.benchmarks.registry import create_benchmark, entry_of
-from avalanche_ham.errors import OptionError, check_range
+from avalanche_ham.errors import OptionError, check_whole
 from avalanche_ham.seeding import generator
 
 __all__ = ["mixed"]
@@ -64,7 +64,7 @@ def mixed(
         OptionError: if an option is outside its range.
         DataError: as each data set's own function.
     """
-    check_range("size", size, 1, float("inf"))
+    check_whole("size", size, 1)
     if len(set(names)) != len(names):
         raise OptionError("benchmark", "data sets that differ, joined by +", "+".join(names))
     if n_tasks != 1 and n_tasks < len(names):

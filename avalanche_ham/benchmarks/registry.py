@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from avalanche_ham.errors import UnknownNameError
+from avalanche_ham.errors import UnknownNameError, check_path, check_text
 
 if TYPE_CHECKING:
     from avalanche_ham.benchmarks.benchmark import Benchmark
@@ -182,6 +182,8 @@ def create_benchmark(name: str, *, data_root: str | PathLike[str], **options: An
         DataError: if the data are missing or damaged.
         OptionError: if an option is outside its range.
     """
+    check_text("name", name)
+    data_root = check_path("data_root", data_root)
     if "+" in name:
         options["names"] = name.split("+")
     elif name not in BENCHMARKS:

@@ -15,12 +15,14 @@ import yaml
 from avalanche_ham.benchmarks.registry import BENCHMARKS
 from avalanche_ham.cli.parser import OneLineParser, flag
 from avalanche_ham.errors import HamError, UnknownNameError
+from avalanche_ham.files import read_regular
 from avalanche_ham.runs.option import Option, as_word
 from avalanche_ham.runs.options import benchmark_options, options_of, readout_options
 from avalanche_ham.strategies.registry import METHODS
 
 FLAGS = ("download", "dry-run", "keep-state", "probes", "resume", "retry", "run")
 TABLES = ("options", "methods")
+LARGEST_FILE = 2**20  # bytes
 STYLES = {"toml": " = ", "yaml": ": "}
 
 
@@ -124,11 +126,11 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         HamError: if it is missing, malformed or of another kind.
     """
-    reader = {".toml": _toml, ".yaml": yaml.safe_load, ".yml": yaml.safe_load}.get(path.suffix)
+    reader = {".toml": _toml, ".yaml": _yaml, ".yml": _yaml}.get(path.suffix)
     if reader is None:
         raise HamError(f"config: {path} must end with .toml, .yaml or .yml")
     try:
-        values = reader(path.read_text(encoding="utf-8-sig"))
+        values = reader(read_regular(path, limit=LARGEST_FILE).decode("utf-8-sig"))
     except OSError as error:
         raise HamError(f"config: cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:
@@ -153,3 +155,16 @@ def _check_names(values: dict[Any, Any], path: Path) -> None:
 def _toml(text: str) -> Any:
     name = "tomllib" if sys.version_info >= (3, 11) else "tomli"
     return importlib.import_module(name).loads(text)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Reads no aliases: a few of them can stand for more values than there is memory."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not read")
+        return super().compose_node(parent, index)
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, Loader=_PlainLoader)

@@ -13,7 +13,7 @@ from avalanche_ham.cli.parser import (
     resources_of,
     whole_numbers,
 )
-from avalanche_ham.errors import check_range
+from avalanche_ham.errors import check_whole
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "benchmark": {
@@ -51,10 +51,11 @@ def measure_headroom(words: list[str]) -> int:
     check_place("records", args.records)
     seeds = whole_numbers("seeds", args.seeds)
     for seed in seeds:
-        check_range("seeds", seed, 0, 2**31)
+        check_whole("seeds", seed, 0, 2**31)
     from avalanche_ham.reporting.headroom import headroom, headroom_runs, overview, report
     from avalanche_ham.runs.archive import read_archive
     from avalanche_ham.runs.at_hand import AtHand
+    from avalanche_ham.runs.check import check_runs
     from avalanche_ham.runs.config import RunConfig, at_its_place, resolve_config
     from avalanche_ham.runs.execute import execute
     from avalanche_ham.runs.plan import make_plan, together
@@ -69,6 +70,7 @@ def measure_headroom(words: list[str]) -> int:
     runs = headroom_runs({name: getattr(config, name) for name in ("n_tasks", *names)}, seeds)
     archive = read_archive(args.records, must_exist=False)
     plan = make_plan(runs, archive, lambda name: True, retry=True, know=AtHand(resources))
+    check_runs(plan.missing)
     options = {"resources": resources, "jobs": args.jobs}
     problems = execute(together(plan.missing), args.records, archive, **options)
     like = {name: getattr(settings, name) for name in ("benchmark", "backbone", "image_size")}

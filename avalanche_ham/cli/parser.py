@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from avalanche_ham.errors import HamError, OptionError, check_range
+from avalanche_ham.errors import HamError, OptionError, check_whole
 
 DATA_ROOT = "~/.cache/avalanche_ham"
 SHARED: dict[str, dict[str, Any]] = {  # of the commands that make several runs
@@ -29,6 +29,13 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage."""
         raise HamError(message)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse what no path or name can hold, which a config file can."""
+        for word in args or ():
+            if "\0" in word:
+                raise HamError(f"{word!r} holds the character 0")
+        return super().parse_known_args(args, namespace)
 
     def add_options(self, options: Mapping[str, Mapping[str, Any]]) -> None:
         """Take options: name -> arguments of ``add_argument``."""
@@ -62,7 +69,7 @@ def resources_of(args: argparse.Namespace) -> Any:
     """
     from avalanche_ham.runs.config import Resources
 
-    check_range("jobs", args.jobs, 0, 1024)
+    check_whole("jobs", args.jobs, 0, 1024)
     names = ("data_root", "device", "threads", "download")
     resources = Resources(**{name: getattr(args, name) for name in names})
     if args.device != "auto":

@@ -79,10 +79,10 @@ def check(kind: str, args: argparse.Namespace) -> str:
         args.out = args.out or args.records / "figures"
         check_place("out", args.out)
         return "figure"
-    name = args.format or "markdown"
+    name = "markdown" if args.format is None else args.format
     if args.out is not None:
         _check_file("out", args.out)
-        name = args.format or SUFFIXES.get(args.out.suffix, name)
+        name = SUFFIXES.get(args.out.suffix, name) if args.format is None else name
     if name not in FORMATS:
         raise UnknownNameError("format", name, FORMATS)
     return name
@@ -110,7 +110,7 @@ def make_setup(args: argparse.Namespace, tables: dict[str, Any], archive: Any) -
         seeds=whole_numbers("seeds", args.seeds),
         heads=_names(args.head),
         methods=_names(args.methods),
-        preset=args.preset or archive.common_preset() or "cpu",
+        preset=archive.common_preset() or "cpu" if args.preset is None else args.preset,
         known=frozenset(identity.benchmark for identity in archive.records),
         options=options,
         method_options=method_options,

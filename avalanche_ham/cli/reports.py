@@ -60,6 +60,7 @@ def _report(kind: str, words: list[str]) -> int:
 def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list[str]:
     """Make the missing runs, or only list them; gives what went wrong."""
     from avalanche_ham.runs.at_hand import AtHand
+    from avalanche_ham.runs.check import check_runs
     from avalanche_ham.runs.execute import execute
     from avalanche_ham.runs.one_run import tidy_after_kill
 
@@ -69,6 +70,7 @@ def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list
     plan = make_plan(
         runs_of(sheet), archive, setup.has_data, retry=args.retry, know=at_hand, needs=needs
     )
+    check_runs((*plan.missing, *plan.without_data))
     _announce(plan, archive, args)
     for config in () if args.dry_run else plan.finished:
         place = args.records / archive.identity(config).slug

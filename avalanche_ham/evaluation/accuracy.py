@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader
 
+from avalanche_ham.errors import DivergedError
 from avalanche_ham.heads.linear import classes_of
 from avalanche_ham.seeding import preserved
 
@@ -70,6 +71,10 @@ def accuracy_rows(
 
     One loader over all images, one forward pass each, counts bucketed by experience on the
     device: no loader is started per task and nothing is synchronised per batch.
+
+    Raises:
+        DivergedError: if features are not finite: what the last step of a training did is seen
+            by no loss.
     """
     model, device = strategy.model, strategy.device
     was_training = model.training
@@ -80,6 +85,7 @@ def accuracy_rows(
     masks = _class_masks(experiences, model.head.n_classes).to(device)
     counts = torch.zeros(len(heads), 2, len(data), dtype=torch.long, device=device)
     right = torch.zeros(len(heads), sum(sizes), dtype=torch.bool, device=device)
+    sound = torch.ones((), dtype=torch.bool, device=device)
     start = 0
     with preserved():  # even a loader that does not shuffle draws a random number
         batches = iter(DataLoader(ConcatDataset(data), batch_size=strategy.eval_mb_size))
@@ -91,15 +97,22 @@ def accuracy_rows(
             owner, start = tasks[rows], rows.stop
             with strategy.autocast():
                 features = model.encode(images).features
+            sound &= features.isfinite().all()
             for index, head in enumerate(heads):
                 with strategy.autocast():
                     logits = model.classify(features, head)
+                sound &= ~logits.isnan().any()
                 known = logits.masked_fill(~masks[owner], -torch.inf)
                 right[index, rows] = logits.argmax(1) == targets
                 counts[index, 0].index_add_(0, owner, right[index, rows].long())
                 counts[index, 1].index_add_(0, owner, (known.argmax(1) == targets).long())
     finally:
         model.train(was_training)
+    if not sound:
+        raise DivergedError(
+            f"features or logits of test images are not finite after task {len(data)}; a smaller "
+            "lr usually helps"
+        )
     return {
         head: AccuracyRow(_fractions(seen, sizes), _fractions(known, sizes), sizes, told)
         for head, (seen, known), told in zip(heads, counts.tolist(), right.tolist(), strict=True)

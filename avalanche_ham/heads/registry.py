@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from avalanche_ham.errors import UnknownNameError
+from avalanche_ham.errors import OptionError, UnknownNameError
 
 if TYPE_CHECKING:
     from avalanche_ham.heads.readout import Readout
@@ -32,7 +32,10 @@ def split_heads(head: str) -> tuple[str, ...]:
 
     Raises:
         UnknownNameError: if a name is none of ``HEADS``.
+        OptionError: if it is no text.
     """
+    if not isinstance(head, str):
+        raise OptionError("head", "names, separated by commas", head)
     names = tuple(dict.fromkeys(word.strip() for word in head.split(",")))
     for name in names:
         if name not in HEADS:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from avalanche_ham.errors import check_range
+from avalanche_ham.errors import check_range, check_whole
 from avalanche_ham.heads.linear import UNSEEN
 from avalanche_ham.heads.readout import Readout
 from avalanche_ham.precision import back_to, in_float64
@@ -56,7 +56,7 @@ class RidgeReadout(Readout):
         seed: int = 0,
     ) -> None:
         super().__init__(in_features, n_classes, seed=seed)
-        check_range("projections", projections, 0, float("inf"))
+        check_whole("projections", projections, 0)
         if penalty is None:
             self.register_buffer("chosen", torch.zeros(()))  # 0: none yet
         else:

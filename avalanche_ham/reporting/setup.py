@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from avalanche_ham.benchmarks.registry import BENCHMARKS, entry_of, is_there
-from avalanche_ham.errors import OptionError, UnknownNameError, check_range
+from avalanche_ham.errors import OptionError, UnknownNameError, check_whole
 from avalanche_ham.heads.registry import split_heads
 from avalanche_ham.runs.config import RunConfig
 from avalanche_ham.runs.options import benchmark_options, readout_options
@@ -62,9 +62,9 @@ class Setup:
             get_method(name)
         preset_values(self.preset, "digits")
         for count in self.tasks or ():
-            check_range("tasks", count, 1, 10_000)
+            check_whole("tasks", count, 1, 10_000)
         for seed in self.seeds:
-            check_range("seeds", seed, 0, 2**31)
+            check_whole("seeds", seed, 0, 2**31)
         if not self.seeds:
             raise OptionError("seeds", "at least one number", self.seeds)
         if self.options:

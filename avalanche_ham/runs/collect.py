@@ -6,13 +6,13 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-from avalanche_ham.errors import DataError
+from avalanche_ham.errors import DataError, check_path
 from avalanche_ham.files import write_whole
 from avalanche_ham.runs.identity import Identity, identity_in
 from avalanche_ham.runs.records import Record, read_records
 
 
-def collect(source: Path, to: Path) -> list[Path]:
+def collect(source: str | Path, to: str | Path) -> list[Path]:
     """Merge the records below ``source`` into the collection in ``to``.
 
     Each record goes into ``to/<benchmark>/<n>tasks-<preset>.jsonl``, sorted by its identity. One
@@ -26,6 +26,7 @@ def collect(source: Path, to: Path) -> list[Path]:
             give different accuracies.
     """
     files: dict[Path, dict[Identity, Record]] = defaultdict(dict)
+    source, to = check_path("source", source), check_path("to", to)
     new = read_records(source)
     places = {_place(record) for record in new}
     for record in [r for p in sorted(places) if (to / p).exists() for r in read_records(to / p)]:

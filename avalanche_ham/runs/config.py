@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from avalanche_ham.backbones.names import own_size
 from avalanche_ham.benchmarks._image_files import as_text
 from avalanche_ham.benchmarks.registry import BENCHMARKS, is_image_folder
-from avalanche_ham.errors import OptionError, check_range
+from avalanche_ham.errors import OptionError, check_path, check_text, check_whole
 from avalanche_ham.heads.registry import split_heads
 from avalanche_ham.runs.presets import preset_values
 from avalanche_ham.runs.settings import run_settings
@@ -90,9 +90,14 @@ def resolve_config(config: RunConfig) -> Settings:
         UnknownNameError: if a name of method, head, preset or option is unknown.
         OptionError: if a number is outside its range.
     """
+    for name in ("method", "benchmark", "preset", "head", "backbone"):
+        if getattr(config, name) is not None or name in ("method", "benchmark", "preset"):
+            check_text(name, getattr(config, name))
+    if not isinstance(config.options, Mapping):
+        raise OptionError("options", "a mapping of names to values", config.options)
     method = get_method(config.method)
-    check_range("seed", config.seed, 0, 2**31)
-    check_range("n_tasks", config.n_tasks, 1, 10_000)
+    check_whole("seed", config.seed, 0, 2**31)
+    check_whole("n_tasks", config.n_tasks, 1, 10_000)
     preset = preset_values(config.preset, config.benchmark, config.method)
     heads = split_heads(method.head or config.head or method.default_head)
     values = run_settings(config.method, config.benchmark, heads, preset, config.options)
@@ -170,10 +175,11 @@ class Resources:
         """Check the number of threads: with many more the system ends the process.
 
         Raises:
-            OptionError: if it is below 1 or above 1024.
+            OptionError: if it is below 1 or above 1024, or the data root is no path.
         """
         if self.threads is not None:
-            check_range("threads", self.threads, 1, 1024)
+            check_whole("threads", self.threads, 1, 1024)
+        check_path("data_root", self.data_root)
 
     def torch_device(self) -> torch.device:
         """Give the device.

@@ -15,7 +15,7 @@ from avalanche_ham.adapters.low_rank import scaled
 from avalanche_ham.adapters.peft_format import save_peft
 from avalanche_ham.backbones import create_model
 from avalanche_ham.backbones.names import own_size
-from avalanche_ham.errors import HamError, NoMatchError, StateError, UnknownNameError
+from avalanche_ham.errors import HamError, NoMatchError, StateError, UnknownNameError, check_path
 from avalanche_ham.files import whole_folder, write_whole
 from avalanche_ham.heads import split_heads
 from avalanche_ham.runs.options import readout_options
@@ -73,7 +73,7 @@ def _saved(folder: Path) -> dict[str, Any]:
     return tree
 
 
-def export(folder: Path, to: Path, *, kind: str = "merged") -> list[Path]:
+def export(folder: str | Path, to: str | Path, *, kind: str = "merged") -> list[Path]:
     """Write a run's adapters as peft LoRA folders, with the head beside them.
 
     ``merged`` writes the update that evaluation uses into ``to`` itself, ``groups`` one
@@ -90,6 +90,7 @@ def export(folder: Path, to: Path, *, kind: str = "merged") -> list[Path]:
     """
     if kind not in KINDS:
         raise UnknownNameError("what", kind, KINDS)
+    folder, to = check_path("folder", folder), check_path("to", to)
     if to.is_symlink():
         raise HamError(f"to: {to} is a link; name the folder itself")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):

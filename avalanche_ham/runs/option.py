@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from avalanche_ham.errors import OptionError, UnknownNameError, check_range
+from avalanche_ham.errors import LARGEST, OptionError, UnknownNameError, check_range
 from avalanche_ham.runs.arguments import OBJECT, Argument
 
 _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {  # in the order in which they are tried
@@ -79,6 +79,10 @@ class Option:
                 continue
             if isinstance(value, float) and not math.isfinite(value):
                 raise OptionError(self.name, "a finite number", given)
+            if isinstance(value, int) and abs(value) > LARGEST:
+                raise OptionError(self.name, "a number of at most 18 digits", given)
+            if value == "":
+                raise OptionError(self.name, "not empty", given)
             if self.choices and isinstance(value, str) and value not in self.choices:
                 raise UnknownNameError(self.name, value, self.choices)
             if not isinstance(value, (bool, str)):
@@ -104,6 +108,8 @@ def as_word(value: Any) -> str:
     """Write a value as the command line would: ``none``, ``true``, ``a,b``."""
     if isinstance(value, (list, tuple)):
         return ",".join(map(as_word, value))
+    if isinstance(value, int) and value.bit_length() > 1000:
+        return hex(value)  # Python writes no number of many thousand digits
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 

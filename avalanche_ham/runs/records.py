@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict
 
-from avalanche_ham.errors import DataError
+from avalanche_ham.errors import DataError, check_path
 from avalanche_ham.files import open_regular, read_regular, write_whole
 
 if TYPE_CHECKING:
@@ -198,7 +198,9 @@ def load_records(path: str | Path) -> pandas.DataFrame:
     """
     import pandas  # takes half a second, which ``ham list`` need not wait for
 
-    return pandas.json_normalize([dict(r) for r in read_records(Path(path))], max_level=1)
+    return pandas.json_normalize(
+        [dict(r) for r in read_records(check_path("path", path))], max_level=1
+    )
 
 
 def placed_records(path: Path) -> Iterator[tuple[str, Record]]:

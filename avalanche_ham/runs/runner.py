@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from avalanche_ham.errors import check_path
 from avalanche_ham.runs.config import Resources, RunConfig, at_its_place, resolve_config
 from avalanche_ham.runs.folder import STATE, finished_records, has_state, storing
 from avalanche_ham.runs.lock import locked
@@ -29,7 +30,7 @@ def run_heads(
     config: RunConfig,
     resources: Resources,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     resume: bool = False,
     show: bool = True,
     after_task: Callable[[Run], None] | None = None,
@@ -52,6 +53,7 @@ def run_heads(
         DivergedError: if the training does; the tasks before stay.
         StorageError: if ``out`` cannot be written; it says how many tasks are safe.
     """
+    out = None if out is None else check_path("out", out)
     config, resources = at_its_place(config, resources)
     current = Run(resolve_config(config), resources, show=show)
     with nullcontext() if out is None or not lock else locked(out):

@@ -87,8 +87,8 @@ def past_stem(benchmark: Benchmark, encoder: nn.Module, folder: Path) -> Benchma
         }
     except OSError as error:
         warnings.warn(
-            f"stem outputs cannot be kept in {folder} ({error.strerror}), so the stem runs "
-            "at every step; AVALANCHE_HAM_CACHE names another folder",
+            f"stem outputs cannot be kept in {folder} ({error.strerror or error}), so the stem "
+            "runs at every step; AVALANCHE_HAM_CACHE names another folder",
             stacklevel=2,
         )
         return benchmark

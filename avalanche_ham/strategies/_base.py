@@ -14,21 +14,20 @@ from torch import Tensor
 
 from avalanche_ham.adapters import Update
 from avalanche_ham.backbones.model import ContinualModel
-from avalanche_ham.errors import UnknownNameError, check_range
+from avalanche_ham.errors import check_sequence
 from avalanche_ham.heads import ScopedCrossEntropy
 from avalanche_ham.plugins._rates import follow, narrow_schedulers
 from avalanche_ham.plugins.final_merging import FinalMergingPlugin
 from avalanche_ham.plugins.parameter_changes import ParameterChangesPlugin
 from avalanche_ham.plugins.readout import ReadoutPlugin
 from avalanche_ham.seeding import forked, preserved
+from avalanche_ham.strategies._arguments import check_arguments
 from avalanche_ham.strategies._augment import Augment, make_augment
 from avalanche_ham.strategies._first_tasks import FirstTasks
 from avalanche_ham.strategies._loop import Phase, PhasedTraining
 from avalanche_ham.strategies._optimizer import default_optimizer, refill
 from avalanche_ham.strategies._parts import CheckedParts, check_needs, check_scope, held_by
 from avalanche_ham.strategies._state import LearnedState
-
-PRECISIONS = ("fp32", "bf16")
 
 
 class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, SupervisedTemplate):
@@ -58,7 +57,7 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
         optimizer: refilled at every experience, see ``make_optimizer``. None gives AdamW.
         lr: learning rate of the default optimiser, above 0.
         weight_decay: of adapters and backbone, at least 0; heads and scalars never decay.
-        head_lr: learning rate of the head, at least 0; None takes the optimiser's.
+        head_lr: learning rate of the head, above 0; None takes the optimiser's.
         scope: classes in the training softmax, one of ``current``, ``seen`` or ``seen_frozen``
             (older rows of the head stay as they are).
         steps: optimiser steps per experience, at least 1; None trains whole epochs.
@@ -68,7 +67,7 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
         min_steps: fewest optimiser steps, at least 1, where the budget is in epochs.
         adapt_tasks: number of first tasks, at least 1, in which the method trains; in later ones
             features stay and heads alone learn. None trains in all of them.
-        seed: of everything random in training.
+        seed: of everything random in training, at least 0.
         train_mb_size: images in a training batch, at least 1.
         train_epochs: passes over an experience's images, at least 1, where no steps are given.
         eval_mb_size: images in an evaluation batch, at least 1.
@@ -113,18 +112,20 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
         peval_mode: str = "epoch",
         **kwargs: Any,
     ) -> None:
-        check_range("lr", lr, 0.0, float("inf"), open_low=True)
-        check_range("weight_decay", weight_decay, 0.0, float("inf"))
-        if head_lr is not None:
-            check_range("head_lr", head_lr, 0.0, float("inf"))
-        if steps is not None:
-            check_range("steps", steps, 1, float("inf"))
-        if min_steps is not None:
-            check_range("min_steps", min_steps, 1, float("inf"))
-        if adapt_tasks is not None:
-            check_range("adapt_tasks", adapt_tasks, 1, float("inf"))
-        if precision not in PRECISIONS:
-            raise UnknownNameError("precision", precision, PRECISIONS)
+        check_arguments(
+            lr=lr,
+            weight_decay=weight_decay,
+            head_lr=head_lr,
+            steps=steps,
+            min_steps=min_steps,
+            adapt_tasks=adapt_tasks,
+            precision=precision,
+            seed=seed,
+            train_mb_size=train_mb_size,
+            train_epochs=train_epochs,
+            eval_mb_size=eval_mb_size,
+            device=device,
+        )
         self.scoped_loss = ScopedCrossEntropy(model.head, scope)
         self.head_lr = head_lr
         self.steps, self.precision, self.seed = steps, precision, seed
@@ -137,8 +138,9 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
         self.merging = FinalMergingPlugin(model.adapters, update=self.inference_update)
         self.readouts = ReadoutPlugin(self.merging)
         self.changes = ParameterChangesPlugin()
+        plugins = check_sequence("plugins", plugins or ())
         common = [self.merging, self.readouts, self.changes]
-        check_scope(plugins or [], scope)
+        check_scope(plugins, scope)
         optimizer = optimizer or default_optimizer(lr=lr, weight_decay=weight_decay)
         super().__init__(
             model=model,
@@ -148,7 +150,7 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
             train_epochs=train_epochs,
             eval_mb_size=eval_mb_size,
             device=device,
-            plugins=[*self.own_plugins(), *common, *(plugins or [])],
+            plugins=[*self.own_plugins(), *common, *plugins],
             evaluator=evaluator,
             eval_every=eval_every,
             peval_mode=peval_mode,
@@ -361,6 +363,7 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
                 plugin.do_final = plugin.eval_every > -1
 
     def _after_training_exp(self, **kwargs: Any) -> None:
+        self.check_parameters()
         with contextlib.nullcontext() if self.adapts else self.evaluation_weights():
             if self.probe is not None:
                 self.probe(self)

@@ -174,3 +174,16 @@ class PhasedTraining:
                 f"the loss is {value} at task {self.task + 1}, epoch {epoch}, step "
                 f"{self.step + 1} ({self.phase.name}); a smaller lr usually helps"
             )
+
+    def check_parameters(self) -> None:
+        """Look at what the last step has made of the parameters, which no later loss does.
+
+        Raises:
+            DivergedError: if one is not finite.
+        """
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if not all(bool(torch.isfinite(p).all()) for p in trained):
+            raise DivergedError(
+                f"parameters are not finite at the end of task {self.task + 1}; a smaller lr "
+                "usually helps"
+            )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import builtins
 import errno
+import os
 
 import pytest
 import torch
@@ -103,6 +103,6 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(builtins, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(StateError, match="Permission denied"):
         read_weights(tmp_path / "w.pth")

@@ -10,6 +10,8 @@ from sampling import some_of
 from toys import Watch, differing, make, state_of
 
 from avalanche_ham.errors import DivergedError
+from avalanche_ham.runs.config import Resources, RunConfig
+from avalanche_ham.runs.runner import run
 
 METHODS = (
     "ham",
@@ -81,3 +83,12 @@ def test_after_a_divergence_a_smaller_rate_trains_from_the_state_of_before(bench
     group["lr"] = rate
     strategy.train(benchmark.train_stream[1], eval_streams=[])
     assert len(strategy.memory["grouping"]["groups"]) == 2
+
+
+@pytest.mark.parametrize("method", ["ham", "finetune", "sd_lora"])
+def test_a_divergence_in_the_last_step_is_no_result(method, tmp_path):
+    options = {"steps": 1, "lr": 1e30}
+    config = RunConfig(method, preset="smoke", n_tasks=2, options=options)
+    with pytest.raises(DivergedError, match=r"not finite .*smaller lr usually helps"):
+        run(config, Resources(device="cpu"), out=tmp_path / "out", show=False)
+    assert not list(tmp_path.rglob("*.safetensors")) and not list(tmp_path.rglob("*.jsonl"))

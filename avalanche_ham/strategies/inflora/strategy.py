@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from avalanche_ham.adapters import Update, low_rank_branches
 from avalanche_ham.backbones.model import ContinualModel
-from avalanche_ham.errors import OptionError, check_range
+from avalanche_ham.errors import OptionError, check_range, check_whole
 from avalanche_ham.strategies._base import ContinualStrategy
 from avalanche_ham.strategies._loop import check_schedule
 from avalanche_ham.strategies.inflora.subspace import (
@@ -72,7 +72,7 @@ class InfLoRAStrategy(ContinualStrategy):
         check_range("threshold", threshold, 0.0, 1.0, open_low=True)
         check_range("final_threshold", final_threshold, 0.0, 1.0, open_low=True)
         if n_tasks is not None:
-            check_range("n_tasks", n_tasks, 1, float("inf"))
+            check_whole("n_tasks", n_tasks, 1)
         self.rank, self.n_tasks, self.schedule = rank, n_tasks, check_schedule(schedule)
         self.threshold, self.final_threshold = threshold, final_threshold
         adapters = model.attach_adapters(targets)

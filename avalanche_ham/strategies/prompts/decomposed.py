@@ -7,7 +7,7 @@ import logging
 import torch
 from torch import Tensor, nn
 
-from avalanche_ham.errors import OptionError, check_range
+from avalanche_ham.errors import OptionError, check_range, check_whole
 from avalanche_ham.heads.loss import at_least_fp32
 from avalanche_ham.strategies.prompts.prompting import Prompting, as_prefix
 from avalanche_ham.strategies.prompts.slices import TaskSlices
@@ -111,8 +111,8 @@ class DecomposedPrompts(nn.Module):
         ortho: float = 0.1,
     ) -> None:
         super().__init__()
-        check_range("components", components, 1, width)
-        check_range("blocks", blocks, 1, float("inf"))
+        check_whole("components", components, 1, width)
+        check_whole("blocks", blocks, 1)
         check_range("ortho", ortho, 0.0, float("inf"))
         if length < 2 or length % 2:
             raise OptionError("prompt_length", "an even number from 2 on", length)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from avalanche_ham.errors import OptionError, check_range
+from avalanche_ham.errors import OptionError, check_range, check_whole
 from avalanche_ham.strategies.prompts.prompting import Prompting, as_prefix, cosines
 from avalanche_ham.strategies.prompts.slices import TaskSlices
 
@@ -55,9 +55,9 @@ class DualPrompts(nn.Module):
         copy_previous: bool = True,
     ) -> None:
         super().__init__()
-        check_range("general_length", general_length, 1, float("inf"))
-        check_range("expert_length", expert_length, 1, float("inf"))
-        check_range("expert_blocks", expert_blocks, 1, float("inf"))
+        check_whole("general_length", general_length, 1)
+        check_whole("expert_length", expert_length, 1)
+        check_whole("expert_blocks", expert_blocks, 1)
         check_range("pull", pull, 0.0, float("inf"))
         if not 0 <= general_blocks < depth:
             allowed = f"from 0 to {depth - 1}"

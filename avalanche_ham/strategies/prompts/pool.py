@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avalanche_ham.errors import check_range
+from avalanche_ham.errors import check_range, check_whole
 from avalanche_ham.strategies.prompts.prompting import Prompting, cosines
 
 __all__ = ["PromptPool"]
@@ -45,9 +45,9 @@ class PromptPool(nn.Module):
         pull: float = 1.0,
     ) -> None:
         super().__init__()
-        check_range("pool_size", pool_size, 1, float("inf"))
-        check_range("prompt_length", length, 1, float("inf"))
-        check_range("top_n", top_n, 1, pool_size)
+        check_whole("pool_size", pool_size, 1)
+        check_whole("prompt_length", length, 1)
+        check_whole("top_n", top_n, 1, pool_size)
         check_range("pull", pull, 0.0, float("inf"))
         self.top_n, self.pull = top_n, pull
         self.keys = nn.Parameter(START * torch.rand(pool_size, width))

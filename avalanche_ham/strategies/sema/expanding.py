@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from avalanche_ham.backbones.encoder import Encoding, vit_encoder
 from avalanche_ham.backbones.seams import embed, run_blocks
-from avalanche_ham.errors import check_range
+from avalanche_ham.errors import check_whole
 from avalanche_ham.strategies.sema.adapter import BlockAdapters
 
 
@@ -40,9 +40,9 @@ class ExpandingEncoder(nn.Module):
     ) -> None:
         super().__init__()
         plain = vit_encoder(base, "SEMA")
-        check_range("hidden", hidden, 1, float("inf"))
-        check_range("descriptor_width", descriptor_width, 1, float("inf"))
-        check_range("expandable", expandable, 0, float("inf"))
+        check_whole("hidden", hidden, 1)
+        check_whole("descriptor_width", descriptor_width, 1)
+        check_whole("expandable", expandable, 0)
         self.vit, self.preprocess = plain.vit, plain.preprocess
         self.num_features = plain.num_features
         depth = len(self.vit.blocks)

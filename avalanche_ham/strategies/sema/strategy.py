@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from avalanche_ham.backbones.model import ContinualModel
-from avalanche_ham.errors import check_range
+from avalanche_ham.errors import check_range, check_whole
 from avalanche_ham.seeding import preserved
 from avalanche_ham.strategies._base import ContinualStrategy
 from avalanche_ham.strategies._loop import Phase
@@ -70,7 +70,7 @@ class SEMAStrategy(ContinualStrategy):
         **kwargs: Any,
     ) -> None:
         check_range("threshold", threshold, 0.0, float("inf"))
-        check_range("detect_batch_size", detect_batch_size, 1, float("inf"))
+        check_whole("detect_batch_size", detect_batch_size, 1)
         budget = {"descriptor_steps": descriptor_steps, "descriptor_lr": descriptor_lr}
         for name, value in budget.items():
             if value is not None:
