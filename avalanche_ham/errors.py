@@ -66,10 +66,10 @@ class StorageError(HamError):
 
 def check_sequence(option: str, value: Any) -> tuple[Any, ...]:
     """Give the items of a sequence, a set or an array; raise OptionError for anything else."""
-    if not isinstance(value, (Sequence, Set)) or isinstance(value, (str, bytes)):
-        if not hasattr(value, "tolist"):  # an array or tensor
-            raise OptionError(option, "a list of values", value)
+    if hasattr(value, "tolist"):  # an array or tensor
         value = value.tolist()
+    if not isinstance(value, (Sequence, Set)) or isinstance(value, (str, bytes)):
+        raise OptionError(option, "a list of values", value)
     return tuple(value)
 
 

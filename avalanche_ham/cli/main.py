@@ -1,4 +1,4 @@
-"""The command ``ham``: demo, run, table, figure, headroom, collect, list, export."""
+"""The command ``ham``: demo, run, table, figure, headroom, report, collect, list, export."""
 
 from __future__ import annotations
 
@@ -67,6 +67,9 @@ def _parser() -> OneLineParser:
     gather = commands.add_parser("collect", help="gather runs' records into sorted files")
     gather.add_argument("runs", type=Path, metavar="RUNS", help="folder of runs")
     gather.add_argument("--to", type=Path, required=True, metavar="RESULTS", help="a folder")
+    page = commands.add_parser("report", help="all records of a folder as one page to look at")
+    page.add_argument("--records", type=Path, required=True, help="folder, or one file")
+    page.add_argument("--out", type=Path, required=True, metavar="FILE", help="such as report.html")
     export = commands.add_parser("export", help="write a run's adapters for peft")
     export.add_argument("run", type=Path, metavar="OUT", help="folder of a run")
     export.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new folder")
@@ -94,6 +97,10 @@ def _dispatch(words: list[str]) -> int:
 
         for path in collect(args.runs, args.to):
             print(path)
+    elif args.command == "report":
+        from avalanche_ham.cli.report import report
+
+        print(report(args.records, args.out))
     elif args.command == "export":
         check_place("to", args.to)
         from avalanche_ham.runs.export import export as run_export

@@ -81,14 +81,14 @@ def check(kind: str, args: argparse.Namespace) -> str:
         return "figure"
     name = "markdown" if args.format is None else args.format
     if args.out is not None:
-        _check_file("out", args.out)
+        check_file("out", args.out)
         name = SUFFIXES.get(args.out.suffix, name) if args.format is None else name
     if name not in FORMATS:
         raise UnknownNameError("format", name, FORMATS)
     return name
 
 
-def _check_file(option: str, path: Path) -> None:
+def check_file(option: str, path: Path) -> None:
     """Say now that a file cannot be written."""
     if not path.exists():
         check_place(option, path.parent)

@@ -70,6 +70,24 @@ def average_anytime_accuracy(matrix: Matrix) -> float | None:
     return _mean([a[t, : t + 1].mean() for t in range(len(a))])
 
 
+def accuracy_so_far(matrix: Matrix) -> NDArray[np.float64]:
+    """Give AA after each task: ``1/t sum_{j<=t} a[t][j]``, shape ``(T,)``; NaN where undefined."""
+    a = np.tril(_percent(matrix))
+    return a.sum(1) / np.arange(1, len(a) + 1)
+
+
+def forgetting_so_far(matrix: Matrix) -> NDArray[np.float64]:
+    """Give FM after each task, as if the run ended there, shape ``(T,)``; NaN where undefined.
+
+    The first entry is NaN, as nothing can be forgotten yet.
+    """
+    a = _percent(matrix)
+    peaks = np.maximum.accumulate(np.where(np.tri(len(a), dtype=bool), a, -np.inf))
+    lost = np.tril(peaks[:-1] - a[1:])  # of tasks j < t, below the last row's diagonal
+    counts = np.arange(1, len(a))
+    return np.concatenate([[np.nan], lost.sum(1) / counts])
+
+
 def summary(matrix: Matrix) -> dict[str, float | None]:
     """Give a record's ``aa``, ``fm``, ``bwt`` and ``aaa``."""
     return {

@@ -9,11 +9,13 @@ from avalanche.evaluation.metrics import Forgetting
 
 from avalanche_ham.errors import OptionError
 from avalanche_ham.evaluation.metrics import (
+    accuracy_so_far,
     average_accuracy,
     average_anytime_accuracy,
     backward_transfer,
     first_forgetting,
     forgetting,
+    forgetting_so_far,
     summary,
 )
 
@@ -111,3 +113,17 @@ def test_a_matrix_that_is_not_square_is_an_error(matrix):
 def test_percentages_instead_of_fractions_are_an_error():
     with pytest.raises(OptionError, match="accuracy must be .* at most 1, but got 81"):
         summary([[81.0]])
+
+
+def test_metrics_so_far_are_those_of_the_run_cut_short(matrix):
+    cut = [[row[:t] for row in matrix[:t]] for t in range(1, len(matrix) + 1)]
+    assert accuracy_so_far(matrix) == pytest.approx([average_accuracy(a) for a in cut])
+    assert forgetting_so_far(matrix)[1:] == pytest.approx([forgetting(a) for a in cut[1:]])
+    assert math.isnan(forgetting_so_far(matrix)[0])
+
+
+def test_metrics_so_far_are_undefined_where_an_entry_is_missing():
+    gap = [[0.8, None, None], [None, 0.6, None], [0.5, 0.7, 1.0]]
+    assert np.isnan(accuracy_so_far(gap)).tolist() == [False, True, False]
+    assert np.isnan(forgetting_so_far(gap)).tolist() == [True, True, True]
+    assert np.isnan(forgetting_so_far([[0.5]])).tolist() == [True]
