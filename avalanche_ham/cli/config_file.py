@@ -19,7 +19,9 @@ from avalanche_ham.runs.option import Option, as_word
 from avalanche_ham.runs.options import benchmark_options, options_of, readout_options
 from avalanche_ham.strategies.registry import METHODS
 
-FLAGS = ("download", "dry-run", "keep-state", "probes", "resume", "retry", "run")
+FLAGS = (
+    "cancel", "detach", "download", "dry-run", "keep-state", "probes", "resume", "retry", "run",
+)  # fmt: skip
 TABLES = ("options", "methods")
 STYLES = {"toml": " = ", "yaml": ": "}
 
