@@ -20,7 +20,9 @@ from avalanche_ham.runs.option import Option, as_word
 from avalanche_ham.runs.options import benchmark_options, options_of, readout_options
 from avalanche_ham.strategies.registry import METHODS
 
-FLAGS = ("download", "dry-run", "keep-state", "probes", "resume", "retry", "run")
+FLAGS = (
+    "cancel", "detach", "download", "dry-run", "keep-state", "probes", "resume", "retry", "run",
+)  # fmt: skip
 TABLES = ("options", "methods")
 LARGEST_FILE = 2**20  # bytes
 STYLES = {"toml": " = ", "yaml": ": "}

@@ -72,7 +72,7 @@ def resources_of(args: argparse.Namespace) -> Any:
     check_whole("jobs", args.jobs, 0, 1024)
     names = ("data_root", "device", "threads", "download")
     resources = Resources(**{name: getattr(args, name) for name in names})
-    if args.device != "auto":
+    if args.device != "auto" and not getattr(args, "cluster", None):  # its nodes have others
         resources.torch_device()
     return resources
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from avalanche_ham.cli.cluster_options import OF_CLUSTER
 from avalanche_ham.cli.config_file import read_tables
 from avalanche_ham.cli.parser import SHARED, OneLineParser, check_place, resources_of, whole_numbers
 from avalanche_ham.errors import HamError, OptionError, UnknownNameError
@@ -36,6 +37,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "head": {"help": f"of {', '.join(HEADS)}: a block each"},
     "preset": {"help": f"{', '.join(PRESETS)}; default: the one with most records, or cpu"},
     **SHARED,
+    **OF_CLUSTER,
     "config": {"help": "TOML or YAML file of these options; the command line wins"},
 }
 OF_KIND: dict[str, dict[str, dict[str, Any]]] = {

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from avalanche_ham.benchmarks.registry import entry_of
+from avalanche_ham.cli.cluster_options import check_cluster, split_slurm
 from avalanche_ham.cli.config_file import expand
 from avalanche_ham.cli.report_options import REPORTS, check, make_parser, make_setup
 from avalanche_ham.errors import OptionError
@@ -17,6 +18,7 @@ from avalanche_ham.reporting.formats import FORMATS
 from avalanche_ham.reporting.layout import lay_out, needs_of, runs_of
 from avalanche_ham.reporting.notes import fill_with_notes
 from avalanche_ham.runs.archive import check_one_origin, read_archive
+from avalanche_ham.runs.cluster.overview import cancel_runs, queue_notes
 from avalanche_ham.runs.plan import describe, make_plan, time_left, together
 
 
@@ -39,15 +41,21 @@ def figure(words: list[str]) -> int:
 
 def _report(kind: str, words: list[str]) -> int:
     words, tables = expand(words)
+    words, slurm = split_slurm(words)
     args = make_parser(kind).parse_args(words)
     style = check(kind, args)
+    args.request = check_cluster(args, slurm)
     archive = read_archive(args.records, must_exist=not args.run)
     setup = make_setup(args, tables, archive)
     sheet = lay_out(REPORTS[kind][args.name], setup)
+    if args.cancel:
+        print(f"{cancel_runs(runs_of(sheet), archive, args.records)} jobs cancelled")
+        return 0
     try:
         problems = _run(sheet, setup, archive, args) if args.run else []
     except KeyboardInterrupt:
-        print("ham: stopped; the same command goes on", file=sys.stderr)
+        jobs = "the jobs go on until --cancel; " if args.cluster else ""
+        print(f"ham: stopped; {jobs}the same command goes on", file=sys.stderr)
         return 130
     if args.dry_run:
         return 0
@@ -61,6 +69,7 @@ def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list
     """Make the missing runs, or only list them; gives what went wrong."""
     from avalanche_ham.runs.at_hand import AtHand
     from avalanche_ham.runs.check import check_runs
+    from avalanche_ham.runs.cluster.execute import execute_on_cluster
     from avalanche_ham.runs.execute import execute
     from avalanche_ham.runs.one_run import tidy_after_kill
 
@@ -78,8 +87,13 @@ def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list
     if args.dry_run or not plan.missing:
         return []
     resources = replace(args.resources, probes=args.resources.probes or bool(needs))
-    options = {"resources": resources, "jobs": args.jobs, "keep_state": args.keep_state}
-    problems = execute(together(plan.missing), args.records, archive, **options)
+    options: dict[str, Any] = {"resources": resources, "keep_state": args.keep_state}
+    place = together(plan.missing), args.records, archive
+    if args.request is None:
+        problems = execute(*place, **options, jobs=args.jobs)
+    else:
+        options |= {"request": args.request, "detach": args.detach}
+        problems = execute_on_cluster(*place, **options)
     found = read_archive(args.records, must_exist=False)
     archive.records, archive.failures = found.records, found.failures
     return problems
@@ -117,6 +131,8 @@ def _announce(plan: Any, archive: Any, args: argparse.Namespace) -> None:
 def _write(style: str, sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> None:
     check_one_origin(runs_of(sheet), archive)
     filled = fill_with_notes(sheet, setup, archive)
+    queued = queue_notes(runs_of(sheet), archive, args.records)
+    filled = replace(filled, notes=(*filled.notes, *queued))
     if style == "figure":
         print(*draw(args.name, filled, sheet, archive, args.out), sep="\n")
     elif args.out is None:

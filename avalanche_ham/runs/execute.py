@@ -86,8 +86,10 @@ class Queue:
         """Give a run's folder."""
         return self.folder / self.archive.identity(config).slug
 
-    def report(self, config: RunConfig, code: int, *, running: Sequence[RunConfig]) -> None:
-        """Say how a run ended, by its record, its note of failure or its exit code."""
+    def report(
+        self, config: RunConfig, code: int, *, running: Sequence[RunConfig], why: str = ""
+    ) -> None:
+        """Say how a run ended, by its record, its note of failure, ``why`` or its exit code."""
         self.ended += 1
         folder = self.place(config)
         if code < 0:  # killed, so it could not leave a note
@@ -100,7 +102,7 @@ class Queue:
             scores = ", ".join(f"{r['head']} {r['aa']:.2f} %" for r in records)
             said = f"AA {scores} in {duration(seconds)}"
         elif code:
-            said = f"failed: {error or f'exit code {code}'}"
+            said = f"failed: {error or why or f'exit code {code}'}"
             self.problems.append(f"{describe(config)}: {said}")
             if code == NO_DISK:  # so would the others, each after its training
                 self.waiting.clear()

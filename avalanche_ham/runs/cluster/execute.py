@@ -1,0 +1,141 @@
+"""Have the missing runs of a table made by the queue, and wait for them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from avalanche_ham.errors import HamError
+from avalanche_ham.runs.archive import FAILURE, Archive
+from avalanche_ham.runs.cluster.job import Job
+from avalanche_ham.runs.cluster.notes import JobNote, read_note, write_note
+from avalanche_ham.runs.cluster.request import Request
+from avalanche_ham.runs.cluster.slurm import LOGS, State, ask, counted, submit
+from avalanche_ham.runs.config import Resources, RunConfig
+from avalanche_ham.runs.execute import Queue
+from avalanche_ham.runs.one_run import outcome
+
+POLL = 10  # seconds between two questions to the queue
+TURN = 120  # seconds to wait while someone else submits
+
+
+def execute_on_cluster(
+    runs: Sequence[RunConfig],
+    folder: Path,
+    archive: Archive,
+    *,
+    resources: Resources,
+    request: Request,
+    keep_state: bool = False,
+    detach: bool = False,
+) -> list[str]:
+    """Submit the runs that no job of the queue has yet, and say of each how it ended.
+
+    Of several that do this in one folder, one submits and all wait. An interrupted wait leaves
+    the jobs alone.
+
+    Args:
+        runs: not finished yet; see ``together`` for those that share their training.
+        folder: of all records, seen by every node.
+        archive: brought up to date here.
+        resources: data, device and threads of each job.
+        request: what each job asks for.
+        keep_state: keep the state of finished runs, see ``make_run``.
+        detach: do not wait.
+
+    Returns:
+        What went wrong, a line for each run.
+
+    Raises:
+        HamError: if the queue cannot be asked or refuses.
+    """
+    folder = folder.absolute()
+    queue = Queue(list(runs), folder, archive, request.parallel or len(runs))
+    jobs = [Job(config, queue.place(config), resources, keep_state) for config in queue.take()]
+    notes = _submit_missing(jobs, folder, request)
+    if not detach:
+        _wait(list(zip(jobs, notes)), queue)
+    return queue.problems
+
+
+def _submit_missing(jobs: Sequence[Job], folder: Path, request: Request) -> list[JobNote]:
+    """Submit, while nobody else does, what nobody has submitted; gives the notes of all."""
+    (folder / LOGS).mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / LOGS / "lock", timeout=TURN):
+            notes = {i: note for i, job in enumerate(jobs) if (note := read_note(job.folder))}
+            states = ask({note.name for note in notes.values()})
+            notes = {i: note for i, note in notes.items() if _alive(note, states)}
+            new = [i for i in range(len(jobs)) if i not in notes]
+            if notes:
+                _say(f"{len(notes)} of the runs are in the queue already")
+            if new:
+                for i in new:  # what an earlier start left there says nothing of this one
+                    (jobs[i].folder / FAILURE).unlink(missing_ok=True)
+                made = submit([jobs[i] for i in new], folder, request)
+                for i, note in zip(new, made):
+                    write_note(jobs[i].folder, jobs[i].config, note)
+                    notes[i] = note
+                ids = ", ".join(dict.fromkeys(note.id.split("_")[0] for note in made))
+                _say(f"{len(new)} jobs submitted: {ids}")
+    except Timeout as error:
+        raise HamError(f"cluster: {folder / LOGS} is locked by another submission") from error
+    return [notes[i] for i in range(len(jobs))]
+
+
+def _alive(note: JobNote, states: Mapping[tuple[str, str], State]) -> bool:
+    state = states.get((note.name, note.id))
+    return state is not None and state.alive
+
+
+def _wait(pending: list[tuple[Job, JobNote]], queue: Queue) -> None:
+    """Report each run when its job has left the queue, or has left a result."""
+    said, suspects = "", set[str]()
+    while pending:
+        time.sleep(POLL)
+        try:
+            states = ask({note.name for _, note in pending})
+        except HamError as error:  # a controller that restarts comes back
+            _say(f"{error}; waiting on")
+            continue
+        left: list[tuple[Job, JobNote]] = []
+        ended: list[tuple[Job, JobNote]] = []
+        for job, note in pending:
+            done = outcome(job.folder) != ([], None)
+            gone = not _alive(note, states)
+            if gone and not done and note.id not in suspects:
+                suspects.add(note.id)  # a shared folder may show its result a little later
+                gone = False
+            (ended if gone else left).append((job, note))
+        pending = left
+        for job, note in ended:
+            _report(job, note, states, queue, [job.config for job, _ in pending])
+        words = counted(states.get((note.name, note.id)) for _, note in pending)
+        if pending and words != said:
+            _say(words)
+            said = words
+
+
+def _report(
+    job: Job,
+    note: JobNote,
+    states: Mapping[tuple[str, str], State],
+    queue: Queue,
+    pending: Sequence[RunConfig],
+) -> None:
+    records, _ = outcome(job.folder)
+    state = states.get((note.name, note.id))
+    word = f" with {state.word}" if state else ""
+    if read_note(job.folder) == note:
+        why = f"job {note.id} ended{word} and left no result, see {note.log}"
+    else:  # who cancels takes the note away
+        why = f"job {note.id} was cancelled"
+    queue.report(job.config, 0 if records else 1, running=pending, why=why)
+
+
+def _say(words: str) -> None:
+    print(f"{time.strftime('%H:%M')} {words}", file=sys.stderr, flush=True)
