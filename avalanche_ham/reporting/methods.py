@@ -45,6 +45,7 @@ LABELS = {
     "lora_er": "one LoRA with stored images",
     "i_lora": "I-LoRA",
     "moe_lora": "MoELoRA",
+    "pm": "P&M",
     "joint": "one LoRA on all tasks at once (bound)",
 }
 HAM = LABELS["ham"]

@@ -118,6 +118,7 @@ METHODS: dict[str, Method] = {
     ),
     "i_lora": Method(f"{_HERE}.i_lora.ILoRAStrategy", "Ren et al. 2024, without its replay"),
     "moe_lora": Method(f"{_HERE}.moe_lora.MoELoRAStrategy", "Chen et al. 2024, CoIN's baseline"),
+    "pm": Method(f"{_HERE}.pm.strategy.PMStrategy", "Qiu et al. 2025, Perturb-and-Merge"),
     "ncm": Method(_SEQUENTIAL, "class means, frozen backbone", {"trains": "nothing"}, head="ncm"),
     "ridge": Method(_SEQUENTIAL, "RanPAC's readout, frozen", {"trains": "nothing"}, head="ridge"),
 }

@@ -1,0 +1,1 @@
+"""Perturb-and-Merge: updates shrunk by one number each, and trained to bear it."""
