@@ -73,7 +73,7 @@ class PMStrategy(ContinualStrategy):
 
     def forward(self) -> Tensor:
         """Give the logits; in training under an update that counts more or less than once."""
-        if self.is_training and self.adapters.is_open:
+        if self.is_training and self.adapters.is_open and self.perturbation:
             self._count(1 + self.perturbation * (int(torch.randint(3, ())) - 1))
         return super().forward()
 
