@@ -37,6 +37,7 @@ LABELS = {
     "pam": "PAM",
     "pam_zero": "PAM, restarted from zero",
     "pam_lwf": "PAM with LwF",
+    "pam_er": "PAM with stored images",
     "continual_ties": "TIES of an evolving LoRA",
     "tall": "TALL",
     "tall_pam": "TALL and PAM",

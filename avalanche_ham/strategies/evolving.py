@@ -50,7 +50,7 @@ class EvolvingStrategy(ContinualStrategy):
         alignment: of signs during training; None lets them be.
         pull: weight of the squared distance of all factors to the global ones in the loss, at
             least 0 (the paper's alternative to alignment).
-        regulariser: ``LwFPenalty``, ``EWCPenalty`` or None.
+        regulariser: ``LwFPenalty``, ``EWCPenalty``, ``ReplayPenalty`` or None.
         kwargs: of ``ContinualStrategy``.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from avalanche_ham.adapters import LowRank, Update, low_rank_branches
+from avalanche_ham.adapters.low_rank import on_device
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import check_range
 from avalanche_ham.seeding import forked
@@ -81,9 +82,7 @@ class ILoRAStrategy(ContinualStrategy):
 
     def begin_task(self, experience: Any) -> None:
         """Let the slow LoRA start as a copy of the fast one, in the first task."""
-        slow = self.memory["slow"] or self.adapters.current()
-        device = self.device  # what was loaded from a state is on the CPU
-        self.memory["slow"] = {n: LowRank(c.a.to(device), c.b.to(device)) for n, c in slow.items()}
+        self.memory["slow"] = self.memory["slow"] or self.adapters.current()
 
     def after_step(self) -> None:
         """Let the slow LoRA follow."""
@@ -95,5 +94,6 @@ class ILoRAStrategy(ContinualStrategy):
         return self.memory["slow"] or None
 
     def refresh(self) -> None:
-        """Open the fast LoRA, for the saved one to be loaded into."""
+        """Open the fast LoRA, for the saved one to be loaded into; bring the slow one here."""
         self._open(self.adapters, self.seed)
+        self.memory = on_device(self.memory, self.device)

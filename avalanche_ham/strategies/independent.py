@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from avalanche_ham.adapters import Update, low_rank_branches
+from avalanche_ham.adapters.branch import check_branches
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import OptionError
 from avalanche_ham.heads.linear import classes_of
-from avalanche_ham.seeding import preserved
 from avalanche_ham.state import Archive
 from avalanche_ham.strategies._base import ContinualStrategy
 
@@ -54,11 +54,8 @@ class IndependentStrategy(ContinualStrategy):
         if len(model.readouts):
             allowed = "linear, which each task's own adapter has trained"
             raise OptionError("head", allowed, ",".join(model.heads))
-        adapters = model.attach_adapters(targets)
         self.make_branch = low_rank_branches(rank, slots=slots)
-        with preserved():
-            for name, layer in adapters.layers.items():
-                self.make_branch(name, layer)  # says now, not in mid-training, if it cannot fit
+        check_branches(model.attach_adapters(targets).layers, self.make_branch)
         super().__init__(model=model, **kwargs)
         self.memory = {"adapters": Archive(), "experiences": []}
         self._training: int | None = None  # the experience of the open adapter

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from avalanche_ham.adapters import Update, low_rank_branches
+from avalanche_ham.adapters.branch import check_branches
+from avalanche_ham.adapters.low_rank import on_device
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import UnknownNameError, check_range
 from avalanche_ham.penalties.orthogonality import REDUCTIONS, orthogonality
-from avalanche_ham.seeding import preserved
 from avalanche_ham.state import Archive
 from avalanche_ham.strategies._base import ContinualStrategy
 
@@ -66,12 +67,9 @@ class OLoRAStrategy(ContinualStrategy):
             raise UnknownNameError("reduction", reduction, REDUCTIONS)
         self.scale, self.orthogonal = scale, orthogonal
         self.reduction, self.decay = reduction, decay
-        adapters = model.attach_adapters(targets)
         self.make_branch = low_rank_branches(rank, slots=slots)
+        check_branches(model.attach_adapters(targets).layers, self.make_branch)
         self.pairs = 1 if slots is None else len(slots)
-        with preserved():
-            for name, layer in adapters.layers.items():
-                self.make_branch(name, layer)  # says now, not in mid-training, if it cannot fit
         super().__init__(model=model, **kwargs)
         self.memory = {"adapters": Archive()}
         self._old: dict[str, Tensor] = {}  # layer -> A_old, slot by slot, (pairs, R, i)
@@ -106,9 +104,8 @@ class OLoRAStrategy(ContinualStrategy):
     def refresh(self) -> None:
         """Add up the stored adapters again, in order of arrival."""
         self._old = {}
-        device = self.device
         for update in self.memory["adapters"]:
-            self._take({n: type(c)(*(t.to(device) for t in c)) for n, c in update.items()})
+            self._take(on_device(update, self.device))
 
     def _take(self, update: Any) -> None:
         self.adapters.add(update, scale=self.scale, to=0 if self.adapters.n_terms else None)

@@ -87,6 +87,12 @@ METHODS: dict[str, Method] = {
         _EVOLVING, "PAM, restarted from zero", {**_AVERAGE, **_PAM, "align_restart": "zero"}
     ),
     "pam_lwf": Method(_EVOLVING, "PAM with LwF", {**_AVERAGE, **_PAM, "regulariser": "lwf"}),
+    "pam_er": Method(
+        _EVOLVING,
+        "PAM with stored images",
+        {**_AVERAGE, **_PAM, "regulariser": "er"},
+        {"scope": "seen"},
+    ),
     "continual_ties": Method(
         _EVOLVING,
         "TIES of two, as PAM compares it",

@@ -139,3 +139,16 @@ def test_the_record_tells_the_bytes_and_does_not_count_images_as_parameters():
 def test_options_outside_their_range_are_refused(options, message):
     with pytest.raises(OptionError, match=message):
         ReplayPenalty(**options)
+
+
+def test_pam_takes_the_same_penalty_and_is_plain_pam_where_it_weighs_nothing(benchmark):
+    found = {}
+    for method, strength in (("pam", None), ("pam_er", 0.0), ("pam_er", 1.0)):
+        options = {"scope": "seen", "steps": 3}  # a pass: later ones are shuffled by other draws
+        given = options if strength is None else {**options, "er_strength": strength}
+        strategy = make(method, given)
+        strategy.train(benchmark.train_stream[:3], eval_streams=[])
+        found[strength] = strategy.memory["global"]
+    for name, pair in found[None].items():
+        assert torch.equal(pair.b, found[0.0][name].b)
+        assert not torch.equal(pair.b, found[1.0][name].b)

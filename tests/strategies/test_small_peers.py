@@ -15,7 +15,7 @@ from avalanche_ham import create_model
 from avalanche_ham.runs.saving import load_tree, save_tree
 from avalanche_ham.runs.settings import build_strategy, resolve
 
-METHODS = ["o_lora", "independent", "lora_er", "i_lora", "moe_lora", "pm"]
+METHODS = ["o_lora", "independent", "lora_er", "i_lora", "moe_lora", "pm", "pam_er"]
 
 
 def quick(method: str, n_classes: int, **options):

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from avalanche_ham.adapters import LowRank, Update, dense, low_rank_branches
+from avalanche_ham.adapters.branch import check_branches
+from avalanche_ham.adapters.low_rank import on_device
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import check_range
-from avalanche_ham.seeding import preserved
 from avalanche_ham.strategies._base import ContinualStrategy
 from avalanche_ham.strategies.pm.importance import diagonal_fisher, merging_scale
 
@@ -59,11 +60,8 @@ class PMStrategy(ContinualStrategy):
         if fisher_images is not None:
             check_range("fisher_images", fisher_images, 1, float("inf"))
         self.perturbation, self.fisher_images = perturbation, fisher_images
-        adapters = model.attach_adapters(targets)
         self.make_branch = low_rank_branches(rank, slots=slots)
-        with preserved():
-            for name, layer in adapters.layers.items():
-                self.make_branch(name, layer)  # says now, not in mid-training, if it cannot fit
+        check_branches(model.attach_adapters(targets).layers, self.make_branch)
         super().__init__(model=model, **kwargs)
         self.memory = {"update": {}, "importance": {}, "pull": {}, "scales": []}
 
@@ -87,11 +85,8 @@ class PMStrategy(ContinualStrategy):
         change = self.adapters.close()
         deltas = {name: dense(pair) for name, pair in change.items()}
         kept, pull = self.memory["importance"], self.memory["pull"]
-        importance = {n: h.add(kept[n].to(h)) if n in kept else h for n, h in fisher.items()}
-        pull = {
-            name: fisher[name] * delta + (pull[name].to(delta) if name in pull else 0.0)
-            for name, delta in deltas.items()
-        }
+        importance = {n: h + kept[n] if n in kept else h for n, h in fisher.items()}
+        pull = {n: fisher[n] * d + pull.get(n, 0.0) for n, d in deltas.items()}
         alpha = merging_scale(deltas, importance, pull)
         taken = {name: LowRank(pair.a, alpha * pair.b) for name, pair in change.items()}
         self.adapters.add(taken, scale=1.0, to=0 if self.adapters.n_terms else None)
@@ -110,7 +105,8 @@ class PMStrategy(ContinualStrategy):
         return {"scales": self.memory["scales"]}
 
     def refresh(self) -> None:
-        """Rebuild the merged change from what was saved."""
+        """Rebuild the merged change from what was saved; bring the sums to where the model is."""
+        self.memory = on_device(self.memory, self.device)
         if self.memory["update"]:
             self.adapters.add(self.memory["update"], scale=1.0)
 
