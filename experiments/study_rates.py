@@ -41,6 +41,11 @@ OWN: dict[str, tuple[str, tuple[float, ...]]] = {  # the option that matters mos
     "sema": ("threshold", (1.0, 2.0, 4.0)),
     "inflora": ("threshold", (0.9, 0.95, 0.98)),
     "sd_lora": ("alpha", (0.5, 0.8, 1.0)),
+    "o_lora": ("orthogonal", (0.05, 0.5, 5.0)),
+    "i_lora": ("decay", (0.25, 0.9, 0.99)),
+    "moe_lora": ("experts", (2, 4, 8)),
+    "lora_er": ("er_strength", (0.3, 1.0, 3.0)),
+    "pm": ("perturbation", (0.0, 0.25, 0.5)),
 }
 
 

@@ -63,7 +63,7 @@ def square(rows: list[list[float]], n: int) -> list[list[float | None]]:
 
 def _mean_by_name(tasks: list[dict[str, float]], n: int) -> dict[str, float]:
     """Average over ``n`` tasks, in percent, what was measured in each of them."""
-    names = tasks[0] if len(tasks) == n else {}
+    names = [x for x in tasks[0] if all(x in task for task in tasks)] if len(tasks) == n else []
     return {name: 100 * sum(task[name] for task in tasks) / n for name in names}
 
 

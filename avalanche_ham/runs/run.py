@@ -182,7 +182,8 @@ class Run:
 
         self.measured["a_t"].append(accuracy())
         probed = {}
-        for name, update in self.strategy.probed_updates().items():
+        updates = self.strategy.probed_updates() if self.strategy.adapts else {}
+        for name, update in updates.items():
             with self.strategy.adapters.merged(update):
                 probed[name] = accuracy()
         self.measured["probed"].append(probed)

@@ -12,6 +12,8 @@ from toys import Watch, differing, make, silent, state_of
 from avalanche_ham.errors import OptionError
 from avalanche_ham.evaluation.accuracy import accuracy_rows
 from avalanche_ham.heads import RidgeReadout
+from avalanche_ham.runs.config import Resources, RunConfig
+from avalanche_ham.runs.runner import run
 from avalanche_ham.runs.saving import load_tree, save_tree
 from avalanche_ham.strategies.registry import METHODS
 
@@ -169,6 +171,14 @@ def test_the_probe_of_a_later_task_sees_the_weights_that_stay(benchmark):
     strategy.probe = probe
     strategy.train(benchmark.train_stream[1], eval_streams=[])
     assert torch.equal(seen[0], expected)
+
+
+def test_a_run_with_probes_records_what_stays_as_its_own_plasticity():
+    options = {"adapt_tasks": 1, "rank": 2}
+    config = RunConfig(method="continual_ties", n_tasks=3, preset="smoke", options=options)
+    record = run(config, Resources(device="cpu", probes=True), show=False)
+    assert record["a_t"] == pytest.approx(record["a_t_merged"])
+    assert record["trainable_parameters"][0] > record["trainable_parameters"][1] > 0
 
 
 def test_fewer_than_one_task_is_refused():

@@ -29,6 +29,12 @@ METHODS = (
     "sema",
     "inflora",
     "sd_lora",
+    "fsa",
+    "o_lora",
+    "lora_er",
+    "i_lora",
+    "moe_lora",
+    "pm",
 )
 
 
