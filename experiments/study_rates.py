@@ -12,7 +12,7 @@ table says where that was not enough. Runs that are there already are not made a
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from avalanche_ham.runs.config import Resources, RunConfig
 from avalanche_ham.runs.execute import execute
 from avalanche_ham.runs.plan import together
 from avalanche_ham.runs.presets import PRESETS
+from avalanche_ham.runs.records import Record
 
 LADDER = (2e-5, 6e-5, 2e-4, 6e-4, 2e-3, 6e-3, 2e-2, 6e-2)
 FIRST = slice(2, 6)  # of the ladder; each side has two more steps
@@ -54,10 +55,11 @@ class Search:
 
     Args:
         options: the command line's.
+        heads: that one training serves.
     """
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options, self.problems = options, list[str]()
+    def __init__(self, options: argparse.Namespace, heads: Sequence[str] = HEADS) -> None:
+        self.options, self.heads, self.problems = options, tuple(heads), list[str]()
         self.archive = read_archive(options.records, must_exist=False)
         self.resources = Resources(
             data_root=options.data_root,
@@ -74,11 +76,11 @@ class Search:
         }
         return [
             RunConfig(method=method, n_tasks=self.options.tasks, head=h, options=given, **common)
-            for h in HEADS
+            for h in self.heads
         ]
 
-    def scores(self, method: str, grid: list[dict[str, Any]]) -> list[list[float] | None]:
-        """Give the AA under each head for each point of a grid; None where it failed."""
+    def records(self, method: str, grid: list[dict[str, Any]]) -> list[list[Record] | None]:
+        """Give the records of all heads for each point of a grid; None where it failed."""
         missing = [
             run
             for values in grid
@@ -94,12 +96,14 @@ class Search:
                 jobs=self.options.jobs,
             )
             self.archive = read_archive(self.options.records)
-        return [self._measured(method, values) for values in grid]
+        found = [[self.archive.record(r) for r in self.runs(method, values)] for values in grid]
+        whole = [[record for record in one if record is not None] for one in found]
+        return [one if len(one) == len(self.heads) else None for one in whole]
 
-    def _measured(self, method: str, values: Mapping[str, Any]) -> list[float] | None:
-        found = [self.archive.record(run) for run in self.runs(method, values)]
-        scores = [record["aa"] for record in found if record is not None]
-        return [s or 0.0 for s in scores] if len(scores) == len(HEADS) else None
+    def scores(self, method: str, grid: list[dict[str, Any]]) -> list[list[float] | None]:
+        """Give the AA under each head for each point of a grid; None where it failed."""
+        found = self.records(method, grid)
+        return [one and [record["aa"] or 0.0 for record in one] for one in found]
 
 
 def best(scores: list[list[float] | None]) -> int | None:
@@ -165,19 +169,25 @@ def main(arguments: list[str] | None = None) -> None:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = parser_of(__doc__)
+    parser.add_argument("--methods", help="names with commas between; default all")
+    parser.add_argument("--tasks", type=int, default=20)
+    return parser.parse_args(arguments)
+
+
+def parser_of(words: str) -> argparse.ArgumentParser:
+    """Give the options of a search; ``words`` begin with a line that says what it is for."""
+    parser = argparse.ArgumentParser(description=words.partition("\n")[0])
     parser.add_argument("--records", type=Path, required=True)
     parser.add_argument("--data-root", default="~/.cache/avalanche_ham")
     parser.add_argument("--weights")
-    parser.add_argument("--methods", help="names with commas between; default all")
     parser.add_argument("--benchmark", default="cifar100")
-    parser.add_argument("--tasks", type=int, default=20)
     parser.add_argument("--preset", default="study", choices=tuple(PRESETS))
     parser.add_argument("--device", default="auto")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--dry", action="store_true", help="only print what is on record")
-    return parser.parse_args(arguments)
+    return parser
 
 
 if __name__ == "__main__":
