@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from avalanche_ham.benchmarks.registry import entry_of
+from avalanche_ham.cli.codes import FAILED, NOT_ALL
 from avalanche_ham.cli.config_file import expand
 from avalanche_ham.cli.report_options import REPORTS, check, make_parser, make_setup
 from avalanche_ham.errors import OptionError
@@ -20,7 +21,9 @@ from avalanche_ham.runs.plan import describe, make_plan, time_left, together
 
 
 def table(words: list[str]) -> int:
-    """Run ``ham table ...``; gives the exit code: 0, or 1 if a run failed in this call.
+    """Run ``ham table ...``; gives the exit code.
+
+    It is 0, with ``--run`` also 1 if a run failed in this call, else 3 if not all runs are made.
 
     Args:
         words: the command line after ``table``.
@@ -43,21 +46,19 @@ def _report(kind: str, words: list[str]) -> int:
     archive = read_archive(args.records, must_exist=not args.run)
     setup = make_setup(args, tables, archive)
     sheet = lay_out(REPORTS[kind][args.name], setup)
-    try:
-        problems = _run(sheet, setup, archive, args) if args.run else []
-    except KeyboardInterrupt:
-        print("ham: stopped; the same command goes on", file=sys.stderr)
-        return 130
+    problems, left = _run(sheet, setup, archive, args) if args.run else ([], "")
     if args.dry_run:
         return 0
     _write(style, sheet, setup, archive, args)
     if problems:
         print(f"ham: {len(problems)} runs failed, such as {problems[0]}", file=sys.stderr)
-    return 1 if problems else 0
+    if left:
+        print(f"ham: not all runs are made: {left}", file=sys.stderr)
+    return FAILED if problems else NOT_ALL if left else 0
 
 
-def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list[str]:
-    """Make the missing runs, or only list them; gives what went wrong."""
+def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> tuple[list[str], str]:
+    """Make the missing runs, or only list them; gives what went wrong, and what is left."""
     from avalanche_ham.runs.at_hand import AtHand
     from avalanche_ham.runs.check import check_runs
     from avalanche_ham.runs.execute import execute
@@ -71,13 +72,25 @@ def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list
     for config in () if args.dry_run else plan.finished:
         place = args.records / archive.identity(config).slug
         tidy_after_kill(place, keep_state=args.keep_state)
-    if args.dry_run or not plan.missing:
-        return []
+    if args.dry_run:
+        return [], ""
     options = {"resources": args.resources, "jobs": args.jobs, "keep_state": args.keep_state}
     problems = execute(together(plan.missing), args.records, archive, **options)
-    found = read_archive(args.records, must_exist=False)
-    archive.records, archive.failures = found.records, found.failures
-    return problems
+    if plan.missing:
+        found = read_archive(args.records, must_exist=False)
+        archive.records, archive.failures = found.records, found.failures
+    return problems, _left(plan, archive, len(problems))
+
+
+def _left(plan: Any, archive: Any, failed: int) -> str:
+    """Say how many of the planned runs have no record, and why; nothing if all have one."""
+    unmade = [config for config in plan.missing if not archive.record(config)]
+    counts = {
+        "are with another process": 0 if failed else len(unmade),
+        "have no data": len(plan.without_data),
+        "failed before (--retry makes them again)": len(plan.failed),
+    }
+    return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
 
 
 def _check_runs(sheet: Any, setup: Any) -> None:
