@@ -16,7 +16,7 @@ from avalanche_ham.process import PATIENCE, lost_terminal_survived, serve_parent
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import Resources, RunConfig
 from avalanche_ham.runs.one_run import NO_DISK, make_run, note_failure, outcome
-from avalanche_ham.runs.plan import describe, duration, time_left
+from avalanche_ham.runs.plan import Times, describe, duration, time_left
 from avalanche_ham.runs.records import seconds_of
 
 
@@ -71,8 +71,9 @@ class Queue:
     problems: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Count the runs."""
+        """Count the runs, and how long those like them took."""
         self.total = len(self.waiting)
+        self.times = Times(self.archive)
 
     def take(self) -> Any:
         """Yield the waiting runs in order."""
@@ -93,6 +94,7 @@ class Queue:
         if records:
             for record in records:
                 self.archive.add(record)
+                self.times.add(record)
             seconds = seconds_of(records[0])
             scores = ", ".join(f"{r['head']} {r['aa']:.2f} %" for r in records)
             said = f"AA {scores} in {duration(seconds)}"
@@ -103,7 +105,7 @@ class Queue:
                 self.waiting.clear()
         else:
             said = f"another process has it, see {folder / 'lock'}"
-        left = time_left([*self.waiting, *running], self.archive, jobs=self.jobs)
+        left = time_left([*self.waiting, *running], self.times, jobs=self.jobs)
         line = f"[{self.ended}/{self.total}] {describe(config)}: {said}; left: {left}"
         print(f"{time.strftime('%H:%M')} {line}", file=sys.stderr, flush=True)
 
