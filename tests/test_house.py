@@ -11,7 +11,7 @@ import avalanche_ham
 
 ROOT = Path(avalanche_ham.__file__).parent
 FLOORS = (  # from the ground up; those on one floor may import each other downwards only
-    ("errors", "files", "locks", "_avalanche_home"),
+    ("errors", "files", "locks", "process", "_avalanche_home"),
     ("seeding", "state", "magnitude", "precision", "arrays"),
     ("adapters", "grouping", "merging", "heads", "penalties", "evaluation.metrics"),
     ("backbones", "benchmarks"),

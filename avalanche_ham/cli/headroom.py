@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from avalanche_ham.cli.codes import FAILED, NOT_ALL
 from avalanche_ham.cli.parser import (
     SHARED,
     OneLineParser,
@@ -75,8 +76,11 @@ def measure_headroom(words: list[str]) -> int:
     problems = execute(together(plan.missing), args.records, archive, **options)
     like = {name: getattr(settings, name) for name in ("benchmark", "backbone", "image_size")}
     found = headroom(archive, {**like, "preset": settings.preset})
-    if problems or found is None:
+    if problems:
         print(f"ham: {len(problems)} runs failed: {'; '.join(problems)}", file=sys.stderr)
-        return 1
+        return FAILED
+    if found is None:
+        print("ham: not all runs are made: another process has them", file=sys.stderr)
+        return NOT_ALL
     print(*report(found, **like), sep="\n")
     return 0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
 import warnings
 from pathlib import Path
 
+from avalanche_ham.cli.codes import BAD_INPUT, CLOSED, FAILED, INTERRUPTED
 from avalanche_ham.cli.parser import OneLineParser, check_place, flag
-from avalanche_ham.errors import HamError
+from avalanche_ham.errors import DivergedError, HamError, StorageError
+from avalanche_ham.process import Stopped, lost_terminal_survived, stopping
 
 OWN_PARSERS = {  # commands whose options are not known before their first words are read
     "run": ("run:run_method", "one method on one benchmark"),
@@ -25,10 +28,35 @@ OWN_PARSERS = {  # commands whose options are not known before their first words
 }
 
 
+MACHINE = (  # errors of the system that are none of the input
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    *(errno.EINTR, errno.EAGAIN),
+)
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; gives the exit code: 0, or 2 for bad input."""
+    """Run the command line; gives the exit code, see the README's table."""
     words = sys.argv[1:] if argv is None else argv
     words = [flag(word) if word.startswith("--") else word for word in words]
+    goes_on = "the same command with --resume" if words[:1] == ["run"] else "the same command"
+
+    def say() -> None:
+        bar = "\n" if sys.stderr.isatty() else ""  # a line of its own, below a progress bar
+        print(f"{bar}ham: stopped; {goes_on} goes on", file=sys.stderr, flush=True)
+
+    with lost_terminal_survived(), stopping(say) as ending:
+        try:
+            return _answer(words)
+        except BaseException as error:
+            # what a signal has cut short, such as an import, may raise nearly anything
+            if ending.code is None and not isinstance(error, KeyboardInterrupt):
+                raise
+            say()
+            return error.code if isinstance(error, Stopped) else ending.code or INTERRUPTED
+
+
+def _answer(words: list[str]) -> int:
+    """Run a command; expected errors become a line and a code."""
     for stream in (sys.stdout, sys.stderr):  # not every terminal has a plus-minus sign
         if hasattr(stream, "reconfigure"):  # not so in a notebook
             stream.reconfigure(errors="replace")
@@ -36,23 +64,37 @@ def main(argv: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", message="no QP solver found")
     try:
         code = _dispatch(words)
-        sys.stdout.flush()
+        _flush()
         return code
     except BrokenPipeError:  # `ham list methods | head -1`: who reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # as the shell says of a command that ends so
+        _drop_output()
+        return CLOSED  # as the shell says of a command that ends so
     except HamError as error:
         print(f"ham: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return FAILED if isinstance(error, (DivergedError, StorageError)) else BAD_INPUT
     except OSError as error:  # a folder that cannot be written, a file in a folder's place
         print(f"ham: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "ham: stopped; `ham demo`, or `ham run` with --resume, goes on",
-            file=sys.stderr,
-        )
-        return 130
+        return FAILED if error.errno in MACHINE else BAD_INPUT
+    except MemoryError:
+        print("ham: there is not enough memory", file=sys.stderr)
+        return FAILED
+
+
+def _flush() -> None:
+    """Hand over what is printed; a terminal that was closed meanwhile does not matter."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno != errno.EIO:  # what a closed terminal answers
+            raise
+        _drop_output()
+
+
+def _drop_output() -> None:
+    """Let nothing be flushed to standard output as the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> OneLineParser:

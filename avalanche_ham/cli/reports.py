@@ -9,6 +9,7 @@ from typing import Any
 
 from avalanche_ham.benchmarks.registry import entry_of
 from avalanche_ham.cli.cluster_options import check_cluster, split_slurm
+from avalanche_ham.cli.codes import FAILED, NOT_ALL
 from avalanche_ham.cli.config_file import expand
 from avalanche_ham.cli.report_options import REPORTS, check, make_parser, make_setup
 from avalanche_ham.errors import OptionError
@@ -23,7 +24,9 @@ from avalanche_ham.runs.plan import describe, make_plan, time_left, together
 
 
 def table(words: list[str]) -> int:
-    """Run ``ham table ...``; gives the exit code: 0, or 1 if a run failed in this call.
+    """Run ``ham table ...``; gives the exit code.
+
+    It is 0, with ``--run`` also 1 if a run failed in this call, else 3 if not all runs are made.
 
     Args:
         words: the command line after ``table``.
@@ -52,21 +55,23 @@ def _report(kind: str, words: list[str]) -> int:
         print(f"{cancel_runs(runs_of(sheet), archive, args.records)} jobs cancelled")
         return 0
     try:
-        problems = _run(sheet, setup, archive, args) if args.run else []
+        problems, left = _run(sheet, setup, archive, args) if args.run else ([], "")
     except KeyboardInterrupt:
-        jobs = "the jobs go on until --cancel; " if args.cluster else ""
-        print(f"ham: stopped; {jobs}the same command goes on", file=sys.stderr)
-        return 130
+        if args.cluster:
+            print("ham: the jobs go on until --cancel", file=sys.stderr)
+        raise
     if args.dry_run:
         return 0
     _write(style, sheet, setup, archive, args)
     if problems:
         print(f"ham: {len(problems)} runs failed, such as {problems[0]}", file=sys.stderr)
-    return 1 if problems else 0
+    if left:
+        print(f"ham: not all runs are made: {left}", file=sys.stderr)
+    return FAILED if problems else NOT_ALL if left else 0
 
 
-def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list[str]:
-    """Make the missing runs, or only list them; gives what went wrong."""
+def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> tuple[list[str], str]:
+    """Make the missing runs, or only list them; gives what went wrong, and what is left."""
     from avalanche_ham.runs.at_hand import AtHand
     from avalanche_ham.runs.check import check_runs
     from avalanche_ham.runs.cluster.execute import execute_on_cluster
@@ -85,7 +90,7 @@ def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list
         place = args.records / archive.identity(config).slug
         tidy_after_kill(place, keep_state=args.keep_state)
     if args.dry_run or not plan.missing:
-        return []
+        return [], "" if args.dry_run else _left(plan, archive, args.request, 0)
     resources = replace(args.resources, probes=args.resources.probes or bool(needs))
     options: dict[str, Any] = {"resources": resources, "keep_state": args.keep_state}
     place = together(plan.missing), args.records, archive
@@ -96,7 +101,19 @@ def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> list
         problems = execute_on_cluster(*place, **options)
     found = read_archive(args.records, must_exist=False)
     archive.records, archive.failures = found.records, found.failures
-    return problems
+    return problems, _left(plan, archive, args.request, len(problems))
+
+
+def _left(plan: Any, archive: Any, request: Any, failed: int) -> str:
+    """Say how many of the planned runs have no record, and why; nothing if all have one."""
+    unmade = [config for config in plan.missing if not archive.record(config)]
+    elsewhere = "with another process" if request is None else "in the queue"
+    counts = {
+        f"are {elsewhere}": 0 if failed else len(unmade),
+        "have no data": len(plan.without_data),
+        "failed before (--retry makes them again)": len(plan.failed),
+    }
+    return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
 
 
 def _check_runs(sheet: Any, setup: Any) -> None:

@@ -5,23 +5,19 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from avalanche_ham.process import PATIENCE, lost_terminal_survived, serve_parent, stopping
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import Resources, RunConfig
 from avalanche_ham.runs.one_run import NO_DISK, make_run, note_failure, outcome
-from avalanche_ham.runs.plan import describe, duration, time_left
+from avalanche_ham.runs.plan import Times, describe, duration, time_left
 from avalanche_ham.runs.records import seconds_of
-
-INTERRUPTED = 130
-PATIENCE = 5  # seconds that interrupted processes have to end by themselves
 
 
 def execute(
@@ -54,7 +50,8 @@ def execute(
         resources = replace(resources, threads=max(1, (os.cpu_count() or 1) // jobs))
     queue = Queue(list(runs), folder, archive, max(1, jobs))
     if jobs:
-        _in_processes(queue, resources, keep_state)
+        with stopping():  # so that a kill reaches the processes too, as Ctrl-C does
+            _in_processes(queue, resources, keep_state)
     else:
         for config in queue.take():
             code = make_run(config, queue.place(config), resources, keep_state=keep_state)
@@ -74,8 +71,9 @@ class Queue:
     problems: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Count the runs."""
+        """Count the runs, and how long those like them took."""
         self.total = len(self.waiting)
+        self.times = Times(self.archive)
 
     def take(self) -> Any:
         """Yield the waiting runs in order."""
@@ -98,6 +96,7 @@ class Queue:
         if records:
             for record in records:
                 self.archive.add(record)
+                self.times.add(record)
             seconds = seconds_of(records[0])
             scores = ", ".join(f"{r['head']} {r['aa']:.2f} %" for r in records)
             said = f"AA {scores} in {duration(seconds)}"
@@ -108,7 +107,7 @@ class Queue:
                 self.waiting.clear()
         else:
             said = f"another process has it, see {folder / 'lock'}"
-        left = time_left([*self.waiting, *running], self.archive, jobs=self.jobs)
+        left = time_left([*self.waiting, *running], self.times, jobs=self.jobs)
         line = f"[{self.ended}/{self.total}] {describe(config)}: {said}; left: {left}"
         print(f"{time.strftime('%H:%M')} {line}", file=sys.stderr, flush=True)
 
@@ -119,7 +118,6 @@ def _in_processes(queue: Queue, resources: Resources, keep_state: bool) -> None:
     running: dict[Any, RunConfig] = {}
     show = queue.jobs == 1  # two progress bars would overwrite each other
     waiting = queue.take()
-    previous = _interrupt_on_termination()
     try:
         while queue.waiting or running:
             while queue.waiting and len(running) < queue.jobs:
@@ -140,16 +138,6 @@ def _in_processes(queue: Queue, resources: Resources, keep_state: bool) -> None:
             process.terminate()  # a run is left as after any kill: it can go on
             process.join()
         raise
-    finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
-
-
-def _interrupt_on_termination() -> Any:
-    """Make a ``kill`` stop the processes too, as Ctrl-C does; gives the handler replaced."""
-    if threading.current_thread() is not threading.main_thread():
-        return None  # only the main thread may set handlers
-    return signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _process_context() -> Any:
@@ -169,7 +157,6 @@ def _process_context() -> Any:
 def _child(
     config: RunConfig, folder: Path, resources: Resources, keep_state: bool, show: bool
 ) -> None:
-    try:
+    serve_parent()
+    with lost_terminal_survived():
         sys.exit(make_run(config, folder, resources, keep_state=keep_state, show=show))
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)

@@ -10,6 +10,7 @@ from avalanche_ham.heads import HEADS
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import RunConfig
 from avalanche_ham.runs.identity import Digests, Identity, identity_of
+from avalanche_ham.runs.records import Record
 
 LIKENESS = (  # what an estimate is taken from, the most alike first
     ("method", "benchmark", "preset", "backbone", "n_tasks"),
@@ -107,7 +108,7 @@ def together(runs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
 
 
 class Times:
-    """How long runs will take, guessed from finished ones; built once, in one pass.
+    """How long runs will take, guessed from finished ones; built in one pass, then kept up.
 
     Training is taken as proportional to the tasks where a task has a fixed number of steps,
     as constant where it has epochs. Evaluation after task t covers t of T tasks: (T + 1) / 2
@@ -117,19 +118,23 @@ class Times:
     def __init__(self, archive: Archive) -> None:
         self.known: dict[tuple, list[float]] = {}  # sums: per task, constant, last evaluation, one
         for record in archive.all_records():
-            parts_of = (record["train_seconds"], record["feed_seconds"], record["drift_seconds"])
-            training = sum(sum(part) for part in parts_of)
-            fixed = record["hyperparameters"].get("steps") is None
-            constant = fixed or len(record["train_seconds"]) == 1
-            parts = (
-                0.0 if constant else training / record["n_tasks"],
-                training if constant else 0.0,
-                record["eval_seconds"][-1],
-                1.0,
-            )
-            for keys in LIKENESS:
-                sums = self.known.setdefault(tuple(record.get(k) for k in keys), [0.0] * 4)
-                sums[:] = [a + b for a, b in zip(sums, parts)]
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        """Take one more finished run into account."""
+        parts_of = (record["train_seconds"], record["feed_seconds"], record["drift_seconds"])
+        training = sum(sum(part) for part in parts_of)
+        fixed = record["hyperparameters"].get("steps") is None
+        constant = fixed or len(record["train_seconds"]) == 1
+        parts = (
+            0.0 if constant else training / record["n_tasks"],
+            training if constant else 0.0,
+            record["eval_seconds"][-1],
+            1.0,
+        )
+        for keys in LIKENESS:
+            sums = self.known.setdefault(tuple(record.get(k) for k in keys), [0.0] * 4)
+            sums[:] = [a + b for a, b in zip(sums, parts)]
 
     def estimate(self, config: RunConfig) -> float | None:
         """Guess a run's seconds from those most like it, None if nothing finished is."""
@@ -142,13 +147,13 @@ class Times:
         return None
 
 
-def time_left(runs: Sequence[RunConfig], archive: Archive, *, jobs: int) -> str:
+def time_left(runs: Sequence[RunConfig], known: Archive | Times, *, jobs: int) -> str:
     """Say how long runs will take with so many processes.
 
     Runs that resemble nothing finished count as much as the mean of the others, and their
     number is said.
     """
-    times = Times(archive)
+    times = known if isinstance(known, Times) else Times(known)
     guesses = [times.estimate(config) for config in runs]
     known = [guess for guess in guesses if guess is not None]
     if not runs:

@@ -48,6 +48,25 @@ def same_place(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return {**one, **when} == {**other, **when}
 
 
+def moved(there: dict[str, Any], here: dict[str, Any]) -> str:
+    """Say where two descriptions differ, in words; empty if in nothing but when."""
+    pairs = {key: (there[key], here[key]) for key in here if key in there}
+    found, present = pairs.pop("versions", ({}, {}))
+    pairs |= {name: (found.get(name), version) for name, version in present.items()}
+    when = ("date", "first_task")
+    return ", ".join(
+        f"{key} ({_word(a)} there, {_word(b)} here)"
+        for key, (a, b) in pairs.items()
+        if a != b and key not in when
+    )
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "unknown" if value is None else str(value)
+
+
 @cache
 def versions() -> dict[str, str]:
     """List the versions that a result may depend on."""

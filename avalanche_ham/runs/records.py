@@ -56,6 +56,7 @@ class Record(TypedDict):
         selection: ``test`` images, or ``holdout`` training images for choosing settings.
         segments: where and with what it was computed, if a run was continued elsewhere.
         right: which test image of the last row was right, see ``runs.packed.unpack``.
+        stem_cache: whether a frozen stem's stored outputs took the images' place.
         feed_seconds: of feeding readouts; ``drift_seconds`` of following the drift.
         memory_bytes: of stored images, or of a frozen stem's outputs in their place.
         probed: what else was measured beside ``a_t``, such as ``trimmed``: the same after TIES'
@@ -111,6 +112,7 @@ class Record(TypedDict):
     peak_memory_mb: Annotated[float, Field(ge=0)]
     groups: Any
     hierarchy: dict[str, Any] | None
+    stem_cache: NotRequired[bool]
     right_picks: NotRequired[list[Fraction] | None]
     probed: NotRequired[dict[str, float]]
 

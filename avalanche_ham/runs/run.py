@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -24,7 +25,7 @@ from avalanche_ham.runs.config import Resources, Settings, asked_size
 from avalanche_ham.runs.identity import Digests, difference, identity_entries
 from avalanche_ham.runs.packed import pack
 from avalanche_ham.runs.progress import Progress
-from avalanche_ham.runs.provenance import provenance, same_place
+from avalanche_ham.runs.provenance import moved, provenance, same_place
 from avalanche_ham.runs.record import state_of_head
 from avalanche_ham.runs.saving import load_tree, save_tree
 from avalanche_ham.runs.settings import build_strategy, readout_settings
@@ -74,7 +75,8 @@ class Run:
             self.benchmark.class_order_hash,
         )
         self.encoder = model.encoder
-        self.benchmark = self._shortened(self.benchmark)
+        images, self.benchmark = self.benchmark, self._shortened(self.benchmark)
+        self.stem_cache = self.benchmark is not images
         self.progress = Progress(settings.n_tasks, title=settings.method, show=show)
         self.strategy = self._strategy(model, device)
         self.measured: dict[str, Any] = {key: [] for key in PER_TASK}
@@ -208,9 +210,14 @@ class Run:
             measured["stored_parameters"][head].append(count_stored(state_of_head(tree, head)))
             measured["right"][head] = pack(row.right)
 
+    def _place(self) -> dict[str, Any]:
+        """Describe what this process computes with, as far as numbers may depend on it."""
+        here = provenance(self.strategy.device, self.strategy.precision)
+        return {**here, "stem_cache": self.stem_cache}
+
     def _note_place(self) -> None:
         """Note where this task was computed, unless it was where the one before was."""
-        here = provenance(self.strategy.device, self.strategy.precision)
+        here = self._place()
         segments, first = self.measured["segments"], self.tasks_done()
         if not segments or not same_place(here, segments[-1]):
             segments.append({**here, "first_task": first})
@@ -245,6 +252,10 @@ class Run:
         self.measured |= tree["measured"]
         self.strategy.load_state_tree(tree["strategy"])
         self.progress.skip(self.tasks_done())
+        other = moved(self.measured["segments"][-1], self._place())
+        if other:
+            words = "accuracies may differ from those of a run in one place"
+            print(f"{self.settings.method}: going on with other {other}: {words}", file=sys.stderr)
 
 
 def _silent_evaluator() -> Any:

@@ -155,4 +155,6 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys):
 
     monkeypatch.setattr("avalanche_ham.cli.main._dispatch", interrupted)
     assert main([]) == 130
-    assert "--resume" in capsys.readouterr().err
+    assert capsys.readouterr().err == "ham: stopped; the same command goes on\n"
+    assert main(["run"]) == 130
+    assert capsys.readouterr().err == "ham: stopped; the same command with --resume goes on\n"

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import psutil
 import pytest
+from killed_run import execute_runs
 from toys import SMOKE
 
 from avalanche_ham.runs import execute as execute_module
@@ -196,12 +197,30 @@ def test_a_kill_of_the_command_ends_the_processes_that_it_started(tmp_path):
             time.sleep(0.05)
         workers = [_worker(folder) for folder in folders]
         table.send_signal(signal.SIGTERM)
-        assert table.wait(timeout=60) == 130
+        assert table.wait(timeout=60) == 143
         assert "the same command goes on" in table.stderr.read()
     assert not psutil.wait_procs(workers, timeout=5)[1]
     for folder in folders:
         assert RunLock(folder).acquire()
         assert not (folder / "records.jsonl").exists()  # ended, not finished
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_killed_command_leaves_no_process_and_no_lock(tmp_path, jobs):
+    slow = [replace(SMOKE, seed=seed, options={"rank": 2, "steps": 10**6}) for seed in range(jobs)]
+    context = multiprocessing.get_context("spawn")
+    parent = context.Process(target=execute_runs, args=(slow, tmp_path, jobs))
+    parent.start()
+    workers = [_worker(tmp_path / identity_of(config).slug) for config in slow]
+    parent.kill()
+    parent.join()
+    alive = psutil.wait_procs(workers, timeout=10)[1]
+    for process in alive:
+        process.kill()
+    assert not alive
+    for config in slow:
+        assert RunLock(tmp_path / identity_of(config).slug).acquire()
 
 
 def _worker(folder):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
+from made_up_records import made_up
 from toys import SMOKE
 
 from avalanche_ham.errors import DataError
@@ -14,9 +16,10 @@ from avalanche_ham.reporting.layout import fill, lay_out, needs_of, runs_of
 from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.reporting.table import Column, Line, Table
 from avalanche_ham.reporting.tables import TABLES
-from avalanche_ham.runs.archive import read_archive
+from avalanche_ham.runs.archive import Archive, read_archive
 from avalanche_ham.runs.at_hand import AtHand
 from avalanche_ham.runs.config import Resources
+from avalanche_ham.runs.execute import Queue
 from avalanche_ham.runs.identity import identity_in, identity_of
 from avalanche_ham.runs.plan import (
     Times,
@@ -192,3 +195,20 @@ def test_a_folder_that_is_not_there_is_an_error_only_when_reading(tmp_path):
     with pytest.raises(DataError):
         read_archive(tmp_path / "nothing")
     assert not read_archive(tmp_path / "nothing", must_exist=False).records
+
+
+def test_the_estimate_reads_ten_thousand_records_once_and_within_a_second(monkeypatch, tmp_path):
+    record, archive = made_up(SMOKE), Archive()
+    for seed in range(10_000):
+        archive.records[identity_of(SMOKE)._replace(seed=seed)].append({**record, "seed": seed})
+    start = time.process_time()
+    queue = Queue([], tmp_path, archive, jobs=1)
+    for seed in range(10_000):
+        queue.times.add({**record, "seed": 10_000 + seed})
+        time_left([SMOKE], queue.times, jobs=1)
+    assert time.process_time() - start < 1
+    monkeypatch.setattr(Archive, "all_records", lambda self: pytest.fail("read again"))
+    monkeypatch.setattr("avalanche_ham.runs.execute.outcome", lambda folder: ([record], None))
+    queue.report(SMOKE, 0, running=[SMOKE])
+    seconds = sum(record["train_seconds"]) + 1.5 * record["eval_seconds"][-1]
+    assert queue.times.estimate(SMOKE) == pytest.approx(seconds)
