@@ -1,6 +1,6 @@
 const page = JSON.parse(document.getElementById("data").textContent);
 const at = (id) => document.getElementById(id);
-const names = Object.keys(page.controls);
+const names = page.controls;
 const body = at("numbers").tBodies[0];
 const views = [];
 
@@ -39,7 +39,9 @@ function sort(heading) {
   body.append(...[...body.rows].sort((a, b) => (down ? order(b, a) : order(a, b))));
 }
 
-for (const name of [...names, "everywhere"]) at(name).addEventListener("input", update);
+for (const name of ["chosen", "search", "metric", "cost", "curve", "everywhere"]) {
+  at(name).addEventListener("input", update);
+}
 at("site").addEventListener("input", () => {
   choose(page.datasets.rows.find((row) => row.site === at("site").value).key);
 });
@@ -52,7 +54,8 @@ Promise.all(Object.entries(page.charts).map(async ([name, spec]) => {
   const params = names.map((control) => ({ name: control, value: at(control).value }));
   const datasets = Object.fromEntries(page.uses[name].map((used) => [used, page.datasets[used]]));
   const whole = { ...spec, params, datasets };
-  const { view } = await vegaEmbed(at(name), whole, { renderer: "svg", actions: false });
+  const options = { renderer: "svg", actions: false, logLevel: 1 }; // errors
+  const { view } = await vegaEmbed(at(name), whole, options);
   view.addEventListener("click", (event, item) => item?.datum?.key && choose(item.datum.key));
   views.push(view);
 })).then(() => { document.body.dataset.ready = performance.now(); });

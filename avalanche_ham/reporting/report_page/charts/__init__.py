@@ -46,15 +46,17 @@ CONFIG: Spec = {
 def charts() -> dict[str, Spec]:
     """Give the charts by the name of their place on the page."""
     found = {
-        "methods": methods(),
-        "lengths": lengths(),
-        "matrix": matrix(),
-        "curves": curves(),
-        "cosines": cosines(),
-        "alphas": alphas(),
-        "costs": costs(),
+        "methods": (methods(), "mean and interval of each method"),
+        "lengths": (lengths(), "each method over the number of tasks"),
+        "matrix": (matrix(), "accuracy on each task after each task"),
+        "curves": (curves(), "each method after each task"),
+        "cosines": (cosines(), "cosine of each new adapter with the groups, and the group joined"),
+        "alphas": (alphas(), "alpha of each group and new adapter after each task"),
+        "costs": (costs(), "accuracy of each method over its cost"),
     }
-    return {name: {**_common(), **spec} for name, spec in found.items()}
+    return {
+        name: {**_common(), "description": words, **spec} for name, (spec, words) in found.items()
+    }
 
 
 def data_names(spec: Any) -> list[str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from avalanche_ham.reporting.report_page.charts.parts import (
-    CHOSEN,
-    COLOUR,
     FOUND,
     HERE,
     Spec,
@@ -16,7 +14,7 @@ from avalanche_ham.reporting.report_page.charts.parts import (
 
 def curves() -> Spec:
     """Draw forgetting or accuracy after each task, a line per method."""
-    y = {"field": "value", "type": "quantitative", "title": None}
+    told = tooltip(["label", "task", "value"])
     return {
         "height": 380,
         "data": {"name": "curves"},
@@ -29,25 +27,23 @@ def curves() -> Spec:
         ],
         "encoding": {
             "x": task_axis(),
-            "y": y,
+            "y": {"field": "value", "type": "quantitative", "title": None},
             "detail": {"field": "key"},
         },
         "layer": [
             {
-                "mark": {"type": "line", "strokeWidth": 1.2},
-                "encoding": {"color": {"value": "var(--other)"}, "opacity": {"value": 0.55}},
+                "mark": {"type": "line", "color": "var(--other)", "opacity": 0.4, "point": True},
+                "encoding": told,
             },
             {
                 "transform": [{"filter": "datum.key === chosen"}],
-                "mark": {"type": "line", "strokeWidth": 3, "color": "var(--accent)"},
-            },
-            {
-                "mark": {"type": "circle", "size": 40},
-                "encoding": {
-                    "color": COLOUR,
-                    "opacity": {"condition": {"test": CHOSEN["test"], "value": 1}, "value": 0.25},
-                    **tooltip(["label", "task", "value"]),
+                "mark": {
+                    "type": "line",
+                    "strokeWidth": 3,
+                    "color": "var(--accent)",
+                    "point": {"size": 50},
                 },
+                "encoding": told,
             },
         ],
     }

@@ -12,6 +12,9 @@ from avalanche_ham.reporting.report_page.charts.parts import (
     tooltip,
 )
 
+# seen on every colour, in light and dark
+DOT = {"type": "point", "size": 50, "filled": True, "fill": "black", "stroke": "white"}
+
 
 def cosines() -> Spec:
     """Draw how alike each new adapter was to the groups, and which one it joined."""
@@ -47,7 +50,7 @@ def cosines() -> Spec:
                     {"flatten": ["member"], "as": ["group"]},
                     {"window": [{"op": "row_number", "as": "task"}]},
                 ],
-                "mark": {"type": "point", "size": 60, "color": "var(--ink)", "strokeWidth": 2},
+                "mark": DOT,
                 "encoding": tooltip(["task", ("group", "joined group")]),
             },
         ],
