@@ -38,7 +38,7 @@ class SEMAStrategy(ContinualStrategy):
         descriptor_width: width of the descriptors' code, at least 1.
         expandable: the number of blocks, counted from the last, that may expand; all blocks
             where there are fewer; at least 0.
-        threshold: mean |z| above which inputs are new, at least 0 (1 for ImageNet-A, VTAB).
+        threshold: mean ``|z|`` above which inputs are new, at least 0 (1 for ImageNet-A, VTAB).
         detect_batch_size: images per detection batch, at least 1.
         descriptor_steps: optimiser steps of each descriptor phase, at least 1; None takes as many
             steps or epochs as the functional phase.
