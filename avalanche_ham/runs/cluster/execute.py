@@ -7,9 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from avalanche_ham.errors import HamError
+from avalanche_ham.locks import waited_for
 from avalanche_ham.runs.archive import FAILURE, Archive
 from avalanche_ham.runs.cluster.job import Job
 from avalanche_ham.runs.cluster.notes import JobNote, read_note, write_note
@@ -20,7 +19,6 @@ from avalanche_ham.runs.execute import Queue
 from avalanche_ham.runs.one_run import outcome
 
 POLL = 10  # seconds between two questions to the queue
-TURN = 120  # seconds to wait while someone else submits
 Submitted = tuple[Job, JobNote]
 
 
@@ -58,11 +56,8 @@ def execute_on_cluster(
     queue = Queue(list(runs), folder, archive, request.parallel or len(runs))
     jobs = [Job(config, queue.place(config), resources, keep_state) for config in queue.take()]
     (folder / LOGS).mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / LOGS / "lock", timeout=TURN):
-            pending = _submit_missing(jobs, folder, request)
-    except Timeout as error:
-        raise HamError(f"cluster: {folder / LOGS} is locked by another submission") from error
+    with waited_for(folder / LOGS, "submits jobs"):
+        pending = _submit_missing(jobs, folder, request)
     if not detach:
         _wait(pending, queue)
     return queue.problems
