@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from avalanche_ham.cli.report_options import check_file
-from avalanche_ham.runs.files import write_atomically
+from avalanche_ham.files import write_whole
 
 
 def report(records: Path, out: Path) -> Path:
@@ -19,5 +19,5 @@ def report(records: Path, out: Path) -> Path:
 
     text = report_page(records)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, text.encode())
+    write_whole(out, text.encode())
     return out

@@ -93,12 +93,12 @@ def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> tupl
         return [], "" if args.dry_run else _left(plan, archive, args.request, 0)
     resources = replace(args.resources, probes=args.resources.probes or bool(needs))
     options: dict[str, Any] = {"resources": resources, "keep_state": args.keep_state}
-    place = together(plan.missing), args.records, archive
+    what = together(plan.missing), args.records, archive
     if args.request is None:
-        problems = execute(*place, **options, jobs=args.jobs)
+        problems = execute(*what, **options, jobs=args.jobs)
     else:
         options |= {"request": args.request, "detach": args.detach}
-        problems = execute_on_cluster(*place, **options)
+        problems = execute_on_cluster(*what, **options)
     found = read_archive(args.records, must_exist=False)
     archive.records, archive.failures = found.records, found.failures
     return problems, _left(plan, archive, args.request, len(problems))

@@ -7,20 +7,19 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from avalanche_ham.errors import HamError
+from avalanche_ham.locks import waited_for
 from avalanche_ham.runs.archive import FAILURE, Archive
 from avalanche_ham.runs.cluster.job import Job
 from avalanche_ham.runs.cluster.notes import JobNote, read_note, write_note
 from avalanche_ham.runs.cluster.request import Request
-from avalanche_ham.runs.cluster.slurm import LOGS, State, ask, counted, submit
+from avalanche_ham.runs.cluster.slurm import LARGEST, LOGS, State, ask, counted, submit
 from avalanche_ham.runs.config import Resources, RunConfig
 from avalanche_ham.runs.execute import Queue
 from avalanche_ham.runs.one_run import outcome
 
 POLL = 10  # seconds between two questions to the queue
-TURN = 120  # seconds to wait while someone else submits
+Submitted = tuple[Job, JobNote]
 
 
 def execute_on_cluster(
@@ -56,35 +55,33 @@ def execute_on_cluster(
     folder = folder.absolute()
     queue = Queue(list(runs), folder, archive, request.parallel or len(runs))
     jobs = [Job(config, queue.place(config), resources, keep_state) for config in queue.take()]
-    notes = _submit_missing(jobs, folder, request)
+    (folder / LOGS).mkdir(parents=True, exist_ok=True)
+    with waited_for(folder / LOGS, "submits jobs"):
+        pending = _submit_missing(jobs, folder, request)
     if not detach:
-        _wait(list(zip(jobs, notes)), queue)
+        _wait(pending, queue)
     return queue.problems
 
 
-def _submit_missing(jobs: Sequence[Job], folder: Path, request: Request) -> list[JobNote]:
-    """Submit, while nobody else does, what nobody has submitted; gives the notes of all."""
-    (folder / LOGS).mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / LOGS / "lock", timeout=TURN):
-            notes = {i: note for i, job in enumerate(jobs) if (note := read_note(job.folder))}
-            states = ask({note.name for note in notes.values()})
-            notes = {i: note for i, note in notes.items() if _alive(note, states)}
-            new = [i for i in range(len(jobs)) if i not in notes]
-            if notes:
-                _say(f"{len(notes)} of the runs are in the queue already")
-            if new:
-                for i in new:  # what an earlier start left there says nothing of this one
-                    (jobs[i].folder / FAILURE).unlink(missing_ok=True)
-                made = submit([jobs[i] for i in new], folder, request)
-                for i, note in zip(new, made):
-                    write_note(jobs[i].folder, jobs[i].config, note)
-                    notes[i] = note
-                ids = ", ".join(dict.fromkeys(note.id.split("_")[0] for note in made))
-                _say(f"{len(new)} jobs submitted: {ids}")
-    except Timeout as error:
-        raise HamError(f"cluster: {folder / LOGS} is locked by another submission") from error
-    return [notes[i] for i in range(len(jobs))]
+def _submit_missing(jobs: Sequence[Job], folder: Path, request: Request) -> list[Submitted]:
+    """Submit the jobs whose runs have no job that runs or waits; gives all with their notes."""
+    known = [(job, note) for job in jobs if (note := read_note(job.folder))]
+    states = ask({note.name for _, note in known})
+    there = [(job, note) for job, note in known if _alive(note, states)]
+    if there:
+        _say(f"{len(there)} of the runs are in the queue already")
+    taken = {job.folder for job, _ in there}
+    new = [job for job in jobs if job.folder not in taken]
+    for start in range(0, len(new), LARGEST):
+        part = new[start : start + LARGEST]
+        for job in part:  # what an earlier job left there says nothing of this one
+            (job.folder / FAILURE).unlink(missing_ok=True)
+        notes = submit(part, folder, request)
+        for job, note in zip(part, notes):
+            write_note(job.folder, job.config, note)
+        _say(f"{len(part)} jobs submitted: {notes[0].id.split('_')[0]}")
+        there += zip(part, notes)
+    return there
 
 
 def _alive(note: JobNote, states: Mapping[tuple[str, str], State]) -> bool:
@@ -92,7 +89,7 @@ def _alive(note: JobNote, states: Mapping[tuple[str, str], State]) -> bool:
     return state is not None and state.alive
 
 
-def _wait(pending: list[tuple[Job, JobNote]], queue: Queue) -> None:
+def _wait(pending: list[Submitted], queue: Queue) -> None:
     """Report each run when its job has left the queue, or has left a result."""
     said, suspects = "", set[str]()
     while pending:
@@ -102,8 +99,8 @@ def _wait(pending: list[tuple[Job, JobNote]], queue: Queue) -> None:
         except HamError as error:  # a controller that restarts comes back
             _say(f"{error}; waiting on")
             continue
-        left: list[tuple[Job, JobNote]] = []
-        ended: list[tuple[Job, JobNote]] = []
+        left: list[Submitted] = []
+        ended: list[Submitted] = []
         for job, note in pending:
             done = outcome(job.folder) != ([], None)
             gone = not _alive(note, states)

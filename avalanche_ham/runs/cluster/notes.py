@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from avalanche_ham.files import read_regular, write_whole
 from avalanche_ham.runs.config import RunConfig, resolve_config
-from avalanche_ham.runs.files import write_atomically
 from avalanche_ham.runs.identity import Identity, identity_entries, identity_in
 
 JOB = "job.json"
+LARGEST = 2**20  # bytes
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def write_note(folder: Path, config: RunConfig, note: JobNote) -> None:
     """Leave a note in a run's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = {"identity": identity_entries(resolve_config(config)), **asdict(note)}
-    write_atomically(folder / JOB, (json.dumps(entries, indent=2) + "\n").encode())
+    write_whole(folder / JOB, (json.dumps(entries, indent=2) + "\n").encode())
 
 
 def read_note(folder: Path) -> JobNote | None:
@@ -56,7 +57,7 @@ def read_notes(folder: Path) -> dict[Identity, tuple[Path, JobNote]]:
 
 def _read(path: Path) -> tuple[list[Identity], JobNote] | None:
     try:
-        entries = json.loads(path.read_bytes())
+        entries = json.loads(read_regular(path, limit=LARGEST))
         whose = entries.pop("identity")
         heads = whose["head"].split(",")
         return [identity_in(whose, head).asked for head in heads], JobNote(**entries)

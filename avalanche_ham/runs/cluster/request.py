@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from avalanche_ham.errors import HamError, OptionError, check_range
+from avalanche_ham.errors import HamError, OptionError, check_range, check_whole
 
 RESERVED = {  # keys of sbatch that submission sets, and what to say instead
     "partition": "--partition",
@@ -59,7 +59,7 @@ class Request:
         _match("gpus", self.gpus, r"([\w.-]+:)?[1-9]\d*", "a number or TYPE:NUMBER")
         _match("mem", self.mem, r"\d+[KMGT]?", "a number with K, M, G or T behind")
         if self.parallel is not None:
-            check_range("parallel", self.parallel, 1, 1_000_000)
+            check_whole("parallel", self.parallel, 1, 1_000_000)
         for key in self.extra:
             if key in RESERVED:
                 other = RESERVED[key]

@@ -47,21 +47,16 @@ class State(NamedTuple):
 
 
 def submit(jobs: Sequence[Job], folder: Path, request: Request) -> list[JobNote]:
-    """Submit jobs as arrays of at most ``LARGEST``; gives a note for each.
+    """Submit jobs as one array; gives a note for each.
 
     Args:
-        jobs: one or more.
+        jobs: one to ``LARGEST``.
         folder: of all records, seen by every node.
         request: what each job asks for.
 
     Raises:
         HamError: if submitit or Slurm is not there, or refuses.
     """
-    parts = (jobs[i : i + LARGEST] for i in range(0, len(jobs), LARGEST))
-    return [note for part in parts for note in _submit_array(part, folder, request)]
-
-
-def _submit_array(jobs: Sequence[Job], folder: Path, request: Request) -> list[JobNote]:
     try:
         import submitit
     except ImportError as error:
