@@ -155,13 +155,13 @@ def time_left(runs: Sequence[RunConfig], known: Archive | Times, *, jobs: int) -
     """
     times = known if isinstance(known, Times) else Times(known)
     guesses = [times.estimate(config) for config in runs]
-    known = [guess for guess in guesses if guess is not None]
+    told = [guess for guess in guesses if guess is not None]
     if not runs:
         return "nothing"
-    if not known:
+    if not told:
         return "an unknown time (no finished run resembles them)"
-    seconds = sum(known) / len(known) * len(runs) / max(1, min(jobs, len(runs)))
-    unknown = len(guesses) - len(known)
+    seconds = sum(told) / len(told) * len(runs) / max(1, min(jobs, len(runs)))
+    unknown = len(guesses) - len(told)
     tail = f" ({unknown} of {len(runs)} resemble no finished run)" if unknown else ""
     return f"about {duration(seconds)}{tail}"
 
