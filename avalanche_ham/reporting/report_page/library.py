@@ -16,4 +16,4 @@ def library() -> str:
     except ImportError as error:
         words = "report: needs vl-convert-python; pip install 'avalanche-ham[report]'"
         raise HamError(words) from error
-    return vl_convert.javascript_bundle()
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
