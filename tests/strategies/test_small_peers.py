@@ -8,6 +8,7 @@ import pytest
 import torch
 from avalanche.evaluation.metrics import accuracy_metrics
 from avalanche.training.plugins import EWCPlugin, ReplayPlugin
+from sampling import some_of
 from streams import classic, logits
 from toys import differing, make, silent, state_of
 
@@ -24,7 +25,7 @@ def quick(method: str, n_classes: int, **options):
     return build_strategy(method, values, model=model, evaluator=silent())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", some_of(METHODS, "moe_lora", "pm"))
 def test_it_beats_chance_on_two_tasks(benchmark, method):
     evaluator = silent(accuracy_metrics(stream=True))
     options = {"steps": 30, "lr": 5e-3, "batch_size": 24}

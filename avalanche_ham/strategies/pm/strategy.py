@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from avalanche_ham.adapters import LowRank, Update, dense, low_rank_branches
+from avalanche_ham.adapters import Update, dense, low_rank_branches
 from avalanche_ham.adapters.branch import check_branches
-from avalanche_ham.adapters.low_rank import on_device
+from avalanche_ham.adapters.low_rank import on_device, scaled
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import check_range
 from avalanche_ham.strategies._base import ContinualStrategy
@@ -88,7 +88,7 @@ class PMStrategy(ContinualStrategy):
         importance = {n: h + kept[n] if n in kept else h for n, h in fisher.items()}
         pull = {n: fisher[n] * d + pull.get(n, 0.0) for n, d in deltas.items()}
         alpha = merging_scale(deltas, importance, pull)
-        taken = {name: LowRank(pair.a, alpha * pair.b) for name, pair in change.items()}
+        taken = scaled(change, alpha)
         self.adapters.add(taken, scale=1.0, to=0 if self.adapters.n_terms else None)
         self.memory["update"] = self.adapters.term(0)
         self.memory["importance"] = importance
