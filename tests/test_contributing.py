@@ -112,7 +112,7 @@ def test_a_users_data_set_stands_in_every_table_and_figure(page, kind, name, tmp
     words += ["--records", str(tmp_path / "runs"), "--run", "--dry-run"]
     assert ham([*words, "--methods", "ham,lora"]) == 0  # no table has more tasks than classes
     assert re.search(r"[1-9]\d* runs missing", capsys.readouterr().out)
-    of_ham = kind == "table" and name in ("3", "4", "5", "6", "7", "extra")
+    of_ham = kind == "table" and name in ("3", "4", "5", "6", "7", "extra", "ham_plus_parts")
     there = ["--records", str(page["folder"] / "runs"), "--methods", "lora,ncm", "--tasks", "2"]
     out = tmp_path / "out"
     assert ham([*words[:-4], "--head", "linear,diagonal_lda", *there, "--out", str(out)]) == 0

@@ -17,6 +17,7 @@ NAMES = sorted(path.name for path in FOLDER.glob("*.ipynb"))
 STEPS = "01_ham_step_by_step.ipynb"
 RESULTS = "02_reading_the_results.ipynb"
 OWN_DATA = "03_bring_your_own_data.ipynb"
+DRIFT = "04_following_the_drift.ipynb"
 MACHINE_PATH = re.compile(r"/(home|root|tmp|usr|Users|work)/|site-packages|[A-Z]:\\\\")
 
 
@@ -131,3 +132,12 @@ def test_own_data_is_learnt_and_its_adapter_is_the_same_in_peft(notebook):
     differences = re.findall(r"(\w+): largest difference to HAM (\S+),", text)
     assert [name for name, _ in differences] == ["own", "embedded"]
     assert all(float(difference) < 1e-4 for _, difference in differences)
+
+
+@pytest.mark.parametrize("notebook", AS_COMMITTED_AND_NOW)
+def test_following_the_drift_regains_most_of_what_was_lost(notebook):
+    text, _ = shown(notebook(DRIFT))
+    stays, follows, anew = map(float, re.findall(r": ([\d.]+) % after five tasks", text))
+    assert stays < follows - 10 and follows - stays > anew - follows
+    near = re.findall(r"means off by ([\d.]+) where", text)
+    assert float(near[1]) < float(near[0]) and "the rest stays: True" in text

@@ -35,7 +35,9 @@ def _lengths(benchmark: str) -> tuple[int, ...]:
 def _methods(setup: Setup, place: Place) -> Iterator[Line]:
     """List the methods, each once, HAM and HAM+ last; ``frozen`` stands for its readouts."""
     ours = ("ham", "ham_plus")
-    rivals = (n for n, row in METHODS.items() if row.head is None and n not in (*ours, "joint"))
+    left_out = {*ours, *(n for n, row in METHODS.items() if row.fixed.get("regulariser") == "er")}
+    rivals = (n for n, row in METHODS.items() if row.head is None and n not in left_out)
+    rivals = (n for n in rivals if not Line(n, n).is_bound)
     for name in setup.chosen(*rivals, *ours):
         line = Line(LABELS.get(name, name), name)
         itself = name == "ham_plus" and place.head == HEAD

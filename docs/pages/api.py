@@ -15,6 +15,7 @@ FOLDERS = {  # whose ``__all__`` is what is public
     "avalanche_ham.merging": "Merging",
     "avalanche_ham.plugins": "Plugins",
     "avalanche_ham.heads": "Heads",
+    "avalanche_ham.heads.drift": "Heads that follow the drift",
     "avalanche_ham.penalties": "Penalties",
     "avalanche_ham.backbones": "Backbones",
     "avalanche_ham.benchmarks": "Benchmarks",

@@ -41,7 +41,8 @@ def pages() -> dict[str, str]:
 
 
 def _class(path: str) -> str:
-    return f"{{py:class}}`~{path}`"
+    role = "func" if path.rpartition(".")[2].islower() else "class"
+    return f"{{py:{role}}}`~{path}`"
 
 
 def _heads() -> str:

@@ -28,7 +28,8 @@ def test_every_method_stands_under_every_head_and_ham_plus_last(own):
         labels = [row.label for row in block.rows]
         assert labels[-2:] == ["HAM", "HAM+"] and len(labels) == len({*labels})
     methods = {run.method for run in runs_of(lay_out(TABLES["ham_plus"], setup))}
-    assert methods == {name for name, row in METHODS.items() if row.head is None} - {"joint"}
+    others = {"joint", "lora_er", "pam_er"}  # a bound, and those that store images
+    assert methods == {name for name, row in METHODS.items() if row.head is None} - others
 
 
 def test_it_takes_place_on_three_data_sets_where_50_tasks_are_cifar_100_s(own):
