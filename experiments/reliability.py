@@ -41,7 +41,6 @@ WRONG = {
 
 def inputs(folder: Path, number: int) -> Iterator[Outcome]:
     """Give odd input to the commands."""
-    folder.mkdir()
     given = list(commands(folder))
     for words in given[:: max(1, len(given) // number)]:
         out, records = folder.with_name("out"), folder.with_name("records")
@@ -62,10 +61,9 @@ def inputs(folder: Path, number: int) -> Iterator[Outcome]:
 
 def campaign(name: str, start: Path, folder: Path, number: int, seed: int) -> Iterator[Outcome]:
     """Run one of ``NUMBERS``."""
+    folder.mkdir()
     if name == "inputs":
         return inputs(folder, number)
-    if name != "flips":
-        folder.mkdir()
     return getattr(campaigns, name)(start, folder, number, seed)
 
 

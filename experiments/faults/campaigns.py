@@ -125,7 +125,6 @@ def flips(start: Path, folder: Path, number: int, seed: int) -> Iterator[Outcome
     source = random.Random(seed)
     states = sorted((start / "made" / "state").iterdir())
     caches = sorted((start / "cache").rglob("*.rows"))
-    folder.mkdir()
     wholes = {path: path.read_bytes() for path in (*states, *caches)}
     rows = {path: _rows(path) for path in caches}
     spoiled = Path(shutil.copytree(start / "made" / "state", folder / "state"))
