@@ -66,11 +66,10 @@ class StorageError(HamError):
 
 def check_sequence(option: str, value: Any) -> tuple[Any, ...]:
     """Give the items of a sequence, a set or an array; raise OptionError for anything else."""
-    if hasattr(value, "tolist"):  # an array or tensor
-        value = value.tolist()
-    if not isinstance(value, (Sequence, Set)) or isinstance(value, (str, bytes)):
+    items = value.tolist() if hasattr(value, "tolist") else value  # of an array or tensor
+    if not isinstance(items, (Sequence, Set)) or isinstance(items, (str, bytes)):
         raise OptionError(option, "a list of values", value)
-    return tuple(value)
+    return tuple(items)
 
 
 def check_text(option: str, value: object) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from avalanche_ham.runs.archive import read_archive
-from avalanche_ham.runs.execute import execute
 from avalanche_ham.runs.runner import Resources, Run, RunConfig, run
 from avalanche_ham.strategies._base import ContinualStrategy
 
@@ -64,9 +61,3 @@ def run_and_die_at_call(config: RunConfig, name: str, count: int, out: str) -> N
     torch.set_num_threads(1)
     die_at_call(os, name, count)
     run(config, RESOURCES, out=Path(out), show=False)
-
-
-def execute_runs(runs: list[RunConfig], folder: Path, jobs: int) -> None:
-    """Make runs in processes, as ``ham table --run --jobs`` does."""
-    archive = read_archive(folder, must_exist=False)
-    execute(runs, folder, archive, resources=replace(RESOURCES, threads=1), jobs=jobs)

@@ -110,5 +110,5 @@ for _name, _path in modules().items():
 def test_tests_lie_where_the_package_has_the_module_of_their_name(path):
     """A subject of several modules has a name of its own, in the folder of its main one."""
     folder = str(path.parent.relative_to(TESTS))
-    assert folder == "experiments" or (ROOT / folder).is_dir()
+    assert folder in ("experiments", "stress") or (ROOT / folder).is_dir()
     assert folder in PLACES.get(path.stem.removeprefix("test_"), {folder})

@@ -147,13 +147,13 @@ class Times:
         return None
 
 
-def time_left(runs: Sequence[RunConfig], known: Archive | Times, *, jobs: int) -> str:
+def time_left(runs: Sequence[RunConfig], finished: Archive | Times, *, jobs: int) -> str:
     """Say how long runs will take with so many processes.
 
     Runs that resemble nothing finished count as much as the mean of the others, and their
     number is said.
     """
-    times = known if isinstance(known, Times) else Times(known)
+    times = finished if isinstance(finished, Times) else Times(finished)
     guesses = [times.estimate(config) for config in runs]
     told = [guess for guess in guesses if guess is not None]
     if not runs:

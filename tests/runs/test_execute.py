@@ -14,7 +14,6 @@ from dataclasses import replace
 
 import psutil
 import pytest
-from killed_run import execute_runs
 from toys import SMOKE
 
 from avalanche_ham.runs import execute as execute_module
@@ -205,12 +204,12 @@ def test_a_kill_of_the_command_ends_the_processes_that_it_started(tmp_path):
         assert not (folder / "records.jsonl").exists()  # ended, not finished
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_killed_command_leaves_no_process_and_no_lock(tmp_path, jobs):
+def test_a_killed_command_leaves_no_process_and_no_lock(tmp_path, monkeypatch, jobs):
     slow = [replace(SMOKE, seed=seed, options={"rank": 2, "steps": 10**6}) for seed in range(jobs)]
-    context = multiprocessing.get_context("spawn")
-    parent = context.Process(target=execute_runs, args=(slow, tmp_path, jobs))
+    context = multiprocessing.get_context("fork")
+    monkeypatch.setattr(execute_module, "_process_context", lambda: context)
+    parent = context.Process(target=_execute, args=(slow, tmp_path), kwargs={"jobs": jobs})
     parent.start()
     workers = [_worker(tmp_path / identity_of(config).slug) for config in slow]
     parent.kill()

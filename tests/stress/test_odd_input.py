@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from odd_input import commands
+from faults.odd_input import commands
 
 from avalanche_ham.cli.main import main
 

@@ -1,0 +1,1 @@
+"""Errors, kills, flipped bytes and odd input, put where they hurt."""
