@@ -1,11 +1,17 @@
-"""The README's Python blocks run as printed, one after the other."""
+"""The README's Python blocks and the way to one's own images run as printed."""
 
 from __future__ import annotations
 
+import csv
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from photos import CLASSES, draw_photos
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -31,3 +37,46 @@ def test_the_python_blocks_run_as_printed(backbone, capsys, monkeypatch, tmp_pat
     assert namespace["grouping"].memory["groups"] == [0]
     exec(compile(blocks[3], "README.md, block 4", "exec"), namespace)
     assert namespace["readout"].predict(namespace["features"]).shape == (100,)
+
+
+def own_images() -> list[str]:
+    """The commands of the section on images of one's own."""
+    section = README.read_text().partition("## Your own images\n")[2].partition("\n## ")[0]
+    return [line.strip() for line in section.splitlines() if line.startswith("    ")]
+
+
+@pytest.mark.parametrize("installed", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_from_installing_to_predictions_on_images_of_ones_own(installed, tmp_path, monkeypatch):
+    """As printed by an installed package; in passing, by this one with the preset smoke."""
+    install, *commands = own_images()
+    assert install == "pip install ." and len(commands) <= 3
+    monkeypatch.setenv("AVALANCHE_HAM_CACHE", str(tmp_path / "cache"))
+    home = draw_photos(tmp_path / "home" / "photos").parent
+    (home / "photos" / "test").rename(home / "new_photos")
+    (home / "photos" / "test").symlink_to(home / "new_photos")
+    path = str(README.parent)
+    if installed:
+        path = str(tmp_path / "site")
+        source = tmp_path / "source"  # a build leaves its folders beside the sources
+        source.mkdir()
+        wanted = ("avalanche_ham", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+        subprocess.run(["cp", "-r", *(README.parent / name for name in wanted), source], check=True)
+        offline = ["--no-deps", "--no-build-isolation", "--target", path]
+        pip = [sys.executable, "-m", *shlex.split(install), *offline]
+        subprocess.run(pip, cwd=source, check=True)
+    for command in commands:
+        program, *words = shlex.split(command)
+        assert program == "ham"
+        if not installed and words[0] == "run":
+            words += ["--preset", "smoke"]
+        subprocess.run(
+            [sys.executable, "-m", "avalanche_ham", *words],
+            cwd=home,
+            env={**os.environ, "PYTHONPATH": path},
+            check=True,
+        )
+    rows = list(csv.DictReader((home / "predictions.csv").read_text().splitlines()))
+    assert len(rows) == 24 * 3 and {row["class"] for row in rows} <= {*CLASSES}
+    firsts = [row for row in rows if row["rank"] == "1"]
+    right = sum(Path(row["image"]).parent.name == row["class"] for row in firsts)
+    assert right > 12 or not installed  # chance is 6; random weights are hardly better

@@ -1,4 +1,4 @@
-"""The command ``ham``: demo, run, table, figure, headroom, report, collect, list, export."""
+"""The command ``ham``: demo, run, predict, export, table, figure, headroom, report, ..."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from avalanche_ham.process import Stopped, lost_terminal_survived, stopping
 
 OWN_PARSERS = {  # commands whose options are not known before their first words are read
     "run": ("run:run_method", "one method on one benchmark"),
+    "predict": ("predict:predict_images", "the classes of images of one's own, by a finished run"),
     "table": (
         "reports:table",
         "a table of the paper, from records; makes what is missing with --run",

@@ -31,7 +31,7 @@ def load_strategy(folder: Path) -> Any:
     Raises:
         StateError: if the folder holds no complete state.
     """
-    tree = _saved(folder)
+    tree = saved_run(folder)
     identity = tree["identity"]
     size = identity["image_size"]
     heads = split_heads(identity["head"])
@@ -60,7 +60,12 @@ def load_strategy(folder: Path) -> Any:
     return strategy
 
 
-def _saved(folder: Path) -> dict[str, Any]:
+def saved_run(folder: Path) -> dict[str, Any]:
+    """Read the state that a run has committed, its identity beside it.
+
+    Raises:
+        StateError: if the folder holds no complete state of a run.
+    """
     try:
         tree = load_tree(folder / "state")
     except StateError as error:
@@ -95,7 +100,7 @@ def export(folder: str | Path, to: str | Path, *, kind: str = "merged") -> list[
         raise HamError(f"to: {to} is a link; name the folder itself")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise HamError(f"to: {to} is not empty")
-    identity = _saved(folder)["identity"]
+    identity = saved_run(folder)["identity"]
     strategy = load_strategy(folder)
     updates = _updates(strategy, kind)
     to.parent.mkdir(parents=True, exist_ok=True)

@@ -231,6 +231,8 @@ class Run:
                 "identity": self.identity(),
                 "weights": self.settings.weights,
                 "n_classes": self.benchmark.n_classes,
+                "class_names": list(self.benchmark.class_names),
+                "image_side": max(c.images.image_shape[-1] for c in self.benchmark.chosen.values()),
                 "options": sorted(self.settings.options),
                 "measured": self.measured,
                 "strategy": self.strategy.state_tree(),
