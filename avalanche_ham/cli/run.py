@@ -14,6 +14,7 @@ from avalanche_ham.cli.config_file import STYLES, expand, write_config
 from avalanche_ham.cli.parser import DATA_ROOT, OneLineParser, check_place, flag
 from avalanche_ham.errors import OptionError, UnknownNameError
 from avalanche_ham.heads.registry import HEADS, split_heads
+from avalanche_ham.runs.config import TRACKERS
 from avalanche_ham.runs.option import Option, as_word
 from avalanche_ham.runs.options import benchmark_options, options_of, readout_options
 from avalanche_ham.runs.presets import PRESETS, preset_values
@@ -38,6 +39,7 @@ OF_PLACE = (
     Option("device", TEXT, "auto", "auto, cpu, cuda, cuda:1 ... or mps"),
     Option("threads", WHOLE, None, "torch threads, at least 1 and at most 1024", optional=True),
     Option("out", TEXT, None, "folder for records.jsonl and state/", optional=True),
+    Option("track", TEXT, None, "who is told how it goes", optional=True, choices=TRACKERS),
 )
 SWITCHES = {
     "download": "fetch a missing data set",
@@ -64,7 +66,13 @@ def run_method(words: list[str]) -> int:
         raise OptionError("resume", "given together with --out", "no --out")
     check_place("out", out)
     if args["print_config"] is not None:
-        idle = {*idle_options(args["method"], values.strategy), "print_config", "out", "resume"}
+        idle = {
+            *idle_options(args["method"], values.strategy),
+            "print_config",
+            "out",
+            "resume",
+            "track",
+        }
         args["backbone"] = args["backbone"] or preset["backbone"]
         args["head"] = ",".join(_heads(args))
         shown = {**args, **values.strategy, **values.data, **values.readouts}
@@ -78,7 +86,7 @@ def _run(args: Mapping[str, Any], asked: dict[str, Any], out: Path | None) -> in
 
     named = {option.name: args[option.name] for option in OF_RUN if option.name != "tasks"}
     config = RunConfig(n_tasks=args["tasks"], options=asked, **named)
-    names = ("data_root", "device", "threads", "download", "probes")
+    names = ("data_root", "device", "threads", "download", "probes", "track")
     resources = Resources(**{name: args[name] for name in names})
     try:
         records = run_heads(config, resources, out=out, resume=args["resume"])

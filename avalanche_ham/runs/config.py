@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 FOLDER = "image_folder"
+TRACKERS = ("wandb", "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,7 @@ class Resources:
             the next one (``fwt``), as some presets do anyway.
         final_only: evaluate after the last task only and measure nothing else, for runs that
             choose settings on held-out images (option ``holdout``).
+        track: one of ``TRACKERS`` that is told how the run goes, or None.
     """
 
     data_root: str = "~/.cache/avalanche_ham"
@@ -170,6 +172,7 @@ class Resources:
     stem_cache: bool = True
     probes: bool = False
     final_only: bool = False
+    track: str | None = None
 
     def __post_init__(self) -> None:
         """Check the number of threads: with many more the system ends the process.

@@ -14,6 +14,7 @@ from avalanche_ham.runs.lock import locked
 from avalanche_ham.runs.record import make_record
 from avalanche_ham.runs.records import RECORDS, Record, write_records
 from avalanche_ham.runs.run import Run
+from avalanche_ham.runs.tracking import check_tracker, tracking
 
 __all__ = ["Resources", "Run", "RunConfig", "run", "run_heads"]
 
@@ -54,6 +55,7 @@ def run_heads(
         StorageError: if ``out`` cannot be written; it says how many tasks are safe.
     """
     out = None if out is None else check_path("out", out)
+    check_tracker(resources.track, out)
     config, resources = at_its_place(config, resources)
     current = Run(resolve_config(config), resources, show=show)
     with nullcontext() if out is None or not lock else locked(out):
@@ -70,13 +72,14 @@ def _finish(
     current: Run, out: Path | None, after_task: Callable[[Run], None] | None
 ) -> list[Record]:
     """Do the tasks that are left, commit each, and write the records."""
-    with current.progress:
+    with current.progress, tracking(current, out) as tell:
         while current.tasks_done() < current.settings.n_tasks:
             safe = current.tasks_done()
             current.next_task()
             if out is not None:
                 with storing(out, safe, current.settings.n_tasks):
                     current.commit(out / STATE)
+            tell()
             if after_task is not None:
                 after_task(current)
     records = [make_record(current, head) for head in current.settings.heads]
