@@ -61,8 +61,8 @@ def pages() -> dict[str, str]:
     for title, paths in NAMES.items():
         module = "avalanche_ham." + title.lower()
         made[title] = _page(title, module, paths)
-    files = {f"api/{title.lower()}.md": text for title, text in made.items()}
-    names = "\n".join(title.lower() for title in made)
+    files = {f"api/{title.lower().replace(' ', '_')}.md": text for title, text in made.items()}
+    names = "\n".join(title.lower().replace(" ", "_") for title in made)
     text = f"""# Interface
 
 What is public, from the docstrings. `from avalanche_ham import` gives the names that most programs

@@ -66,9 +66,8 @@ def _summary(name: str, row: Method) -> str:
         lines.append(f"This row fixes {_values(row.fixed)}.")
     if row.defaults:
         lines.append(f"Its own defaults: {_values(row.defaults)}.")
-    head = row.head or row.default_head
-    only = "It is nothing but its readout" if row.head else "Head by default"
-    lines.append(f"{only}: `{head}`. Version of its numbers: {row.numbers}.")
+    head = f"Its only head: `{row.head}`" if row.head else f"Head by default: `{row.default_head}`"
+    lines.append(f"{head}. Version of its numbers: {row.numbers}.")
     return "\n".join(lines)
 
 
@@ -77,10 +76,10 @@ def _values(values: object) -> str:
 
 
 def _equation(name: str, row: Method) -> Path | None:
-    """Find the formula of a method, or of the module of its class, which several share."""
+    """Find the formula of a method, or of the module of its class or of its penalty."""
     module = row.path.rpartition(".")[0].split(".")
     module = module[:-1] if module[-1] == "strategy" else module
-    for known in (name, module[-1]):
+    for known in (name, module[-1], row.fixed.get("regulariser")):
         if (EQUATIONS / f"{known}.md").exists():
             return EQUATIONS / f"{known}.md"
     return None
