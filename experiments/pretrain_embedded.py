@@ -39,7 +39,9 @@ def main(arguments: list[str] | None = None) -> None:
     timm.layers.set_fused_attn(options.device != "cpu")  # its CPU backward is slow
     device = torch.device(options.device)
     train_set, test_set = open_folder(options.data)
-    images, test_images = (np.load(x.path, mmap_mode="r") for x in (train_set, test_set))
+    images, test_images = (
+        np.stack([image.numpy() for image, _ in part]) for part in (train_set, test_set)
+    )
     labels, test_labels = torch.tensor(train_set.targets), torch.tensor(test_set.targets)
     cache = options.cache or options.out / "cache"
     vit = create(options)

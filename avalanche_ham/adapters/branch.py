@@ -56,8 +56,8 @@ class LowRankBranch(nn.Module):
                 allowed = f"None where a layer has {sizes}, no fused qkv"
                 raise OptionError("slots", allowed, slots)
         limit = min(in_features, out_features)
-        check_whole("rank", rank, 1)
-        if rank > limit:
+        check_whole("rank", rank)
+        if not 1 <= rank <= limit:
             raise OptionError("rank", f"between 1 and {limit}, the layer's size", rank)
         self.slots = None if slots is None else tuple(slots)
         self.shared_input = shared_input

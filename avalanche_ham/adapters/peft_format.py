@@ -123,7 +123,7 @@ def load_peft(folder: str | Path) -> dict[str, LowRank]:
     if not isinstance(config, dict) or not _is_plain_lora(config):
         raise DataError(f"{folder}: only plain LoRA can be imported")
     update = {}
-    for key in [key for key in tensors if ".lora_A" in key]:
+    for key in sorted(key for key in tensors if ".lora_A" in key):
         name, _, tail = key.removeprefix(PREFIX).partition(".lora_A")
         a, b = tensors.pop(key), tensors.pop(f"{PREFIX}{name}.lora_B{tail}", None)
         if b is None or a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:

@@ -47,7 +47,7 @@ def test_the_home_folder_may_be_written_as_a_tilde(write_folder, tmp_path, monke
 
 def test_an_unknown_name_lists_the_known_ones_and_the_nearest():
     with pytest.raises(UnknownNameError, match="cifar100, .*did you mean 'cifar100'"):
-        create_benchmark("cifar1000", data_root="", n_tasks=1, seed=1)
+        create_benchmark("cifar1000", data_root=".", n_tasks=1, seed=1)
 
 
 def test_errors_of_the_options_pass_through(tmp_path):

@@ -25,7 +25,7 @@ RANKED = [
 @pytest.mark.parametrize("method", RANKED)
 def test_a_rank_that_does_not_fit_is_refused_before_any_run(method):
     last = RunConfig(method, preset="smoke", n_tasks=2, options={"rank": 49})
-    with pytest.raises(HamError, match=f"rank must be between 1 and 48.*got 49 .{method}, "):
+    with pytest.raises(HamError, match=f"rank must be .*48.*got 49 .{method}, "):
         check_runs([FINE, last])
 
 
