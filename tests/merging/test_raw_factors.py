@@ -25,7 +25,7 @@ def two():
         (Tall(0.1), 0.5, lambda u, v: reference.tall_of_two(u, v, 0.1)),
         (MagMax(), 1.0, lambda u, v: torch.where(u.abs() > v.abs(), u, v)),
     ],
-    ids=repr,
+    ids=["mean", "ties 0.9", "ties 0.5", "tall", "magmax"],
 )
 def test_the_rules_of_two_are_their_closed_forms(two, rule, scale, closed):
     found = merge_raw_factors(two, rule, scale=scale)
