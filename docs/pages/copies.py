@@ -11,8 +11,13 @@ PAGES = {  # file of the repository -> file below docs/generated
     "CHANGELOG.md": "changelog.md",
     "SECURITY.md": "security.md",
     "experiments/README.md": "results.md",
-    "experiments/SPEED.md": "speed.md",
     "avalanche_ham/backbones/EMBEDDED.md": "embedded.md",
+}
+REPORTS = Path(__file__).parents[2] / "experiments"
+PAGES |= {
+    f"experiments/{path.name}": f"report_{path.stem.lower()}.md"
+    for path in sorted(REPORTS.glob("*.md"))
+    if path.stem != "README"
 }
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
