@@ -14,7 +14,7 @@ from avalanche_ham.runs.archive import read_archive
 from avalanche_ham.runs.one_run import PROGRESS
 
 pytestmark = pytest.mark.stress
-TASKS, PAUSE = 10, 15
+TASKS, PAUSE = 10, 20  # digits has ten classes; seconds
 TABLE = [
     "1", "--preset", "smoke", "--benchmark", "digits", "--tasks", str(TASKS), "--methods",
     "lora,ham", "--head", "linear", "--seeds", "1,2", "--device", "cpu", "--threads", "1",
@@ -75,6 +75,12 @@ def _done(records):
     return [int(path.read_text() or 0) for path in records.glob(f"*/{PROGRESS}")]
 
 
+def _spare_the_wait():
+    """Let jobs that are queued again start now, not after Slurm's two minutes."""
+    for number in _states():
+        _slurm("scontrol", "update", f"JobId={number}", "StartTime=now")
+
+
 def _all_run_and_have_done(records, number):
     counts, states = _done(records), _states().values()
     return len(counts) == 4 and min(counts) >= number and set(states) == {"RUNNING"}
@@ -90,8 +96,9 @@ def test_whatever_befalls_the_jobs_records_are_those_of_a_local_run(cluster, pau
 
         cluster("kill-node")
         _until(lambda: set(_states().values()) == {"PENDING"})
-        before = min(_done(records))
+        before = max(_done(records))
         cluster("start-node")
+        _spare_the_wait()
         _until(lambda: _all_run_and_have_done(records, before + 1))
 
         ids = sorted(_states())
@@ -108,6 +115,7 @@ def test_whatever_befalls_the_jobs_records_are_those_of_a_local_run(cluster, pau
         _until(lambda: set(_states().values()) == {"PENDING"}, 60)
         assert min(_done(records)) > 0 and max(_done(records)) < TASKS
         assert "slurm: 0 running, 4 waiting" in _table(records)[0]
+        _spare_the_wait()
         ends = [process.communicate(timeout=1000) for process in two]
     finally:
         for process in two:
@@ -118,7 +126,7 @@ def test_whatever_befalls_the_jobs_records_are_those_of_a_local_run(cluster, pau
     assert words.count("4 of the runs are in the queue already") == 1
     (log,) = records.glob(f"slurm/*/{first}_0_log.out")
     assert len(re.findall("Starting with JobEnvironment", log.read_text())) == 3
-    assert log.read_text().count("Caught signal SIGUSR2") == 1
+    assert "Caught signal SIGUSR2" in log.read_text()
 
     local = tmp_path / "local"
     _table(local, "--run", "--jobs", "0")
