@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import importlib
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from avalanche_ham.cli.codes import BAD_INPUT, CLOSED, FAILED, INTERRUPTED
 from avalanche_ham.cli.parser import OneLineParser, check_place, flag
-from avalanche_ham.errors import DivergedError, HamError, StorageError
+from avalanche_ham.errors import DivergedError, HamError, OptionError, StorageError
 from avalanche_ham.process import Stopped, lost_terminal_survived, stopping
 
 OWN_PARSERS = {  # commands whose options are not known before their first words are read
@@ -113,9 +114,11 @@ def _parser() -> OneLineParser:
     page = commands.add_parser("report", help="all records of a folder as one page to look at")
     page.add_argument("--records", type=Path, required=True, help="folder, or one file")
     page.add_argument("--out", type=Path, required=True, metavar="FILE", help="such as report.html")
-    export = commands.add_parser("export", help="write a run's adapters for peft")
+    export = commands.add_parser("export", help="a run's adapters for peft, or its model as ONNX")
     export.add_argument("run", type=Path, metavar="OUT", help="folder of a run")
     export.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new folder")
+    export.add_argument("--format", default="peft", choices=("peft", "onnx"))
+    export.add_argument("--head", help="onnx: one of the run's heads; default: its first")
     export.add_argument("--what", default="merged", help="merged, groups or tasks")
     return parser
 
@@ -146,13 +149,27 @@ def _dispatch(words: list[str]) -> int:
         print(report(args.records, args.out))
     elif args.command == "export":
         check_place("to", args.to)
-        from avalanche_ham.runs.export import export as run_export
-
-        for folder in run_export(args.run, args.to, kind=args.what):
-            print(folder)
+        _export(args)
     else:
         parser.print_help()
     return 0
+
+
+def _export(args: argparse.Namespace) -> None:
+    if args.format == "peft":
+        if args.head is not None:
+            raise OptionError("head", "left out with --format peft, which writes all", args.head)
+        from avalanche_ham.runs.export import export
+
+        folders = export(args.run, args.to, kind=args.what)
+    else:
+        if args.what != "merged":
+            raise OptionError("what", "merged with --format onnx", args.what)
+        from avalanche_ham.runs.onnx_format import export_onnx
+
+        folders = export_onnx(args.run, args.to, head=args.head)
+    for folder in folders:
+        print(folder)
 
 
 def _list(what: str) -> None:

@@ -104,7 +104,7 @@ class IncrementalHead(DynamicModule):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features ``(N, d)`` to logits ``(N, n_classes)``; unseen classes get -1e4."""
-        full = features.new_full((len(features), self.n_classes), UNSEEN)
+        full = features.new_full((features.shape[0], self.n_classes), UNSEEN)
         if not len(self.tasks):
             return full
         rows, offsets = torch.cat(self._open(self.weights)), torch.cat(self._open(self.biases))

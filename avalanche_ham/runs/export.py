@@ -96,10 +96,7 @@ def export(folder: str | Path, to: str | Path, *, kind: str = "merged") -> list[
     if kind not in KINDS:
         raise UnknownNameError("what", kind, KINDS)
     folder, to = check_path("folder", folder), check_path("to", to)
-    if to.is_symlink():
-        raise HamError(f"to: {to} is a link; name the folder itself")
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise HamError(f"to: {to} is not empty")
+    check_target(to)
     identity = saved_run(folder)["identity"]
     strategy = load_strategy(folder)
     updates = _updates(strategy, kind)
@@ -110,6 +107,14 @@ def export(folder: str | Path, to: str | Path, *, kind: str = "merged") -> list[
         write_whole(place / "head.safetensors", save(_head(strategy.model)))
         write_whole(place / "run.json", (json.dumps(identity, indent=2) + "\n").encode())
     return [to / name for name in updates]
+
+
+def check_target(to: Path) -> None:
+    """Raise HamError if an export's folder is a link or holds files already."""
+    if to.is_symlink():
+        raise HamError(f"to: {to} is a link; name the folder itself")
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise HamError(f"to: {to} is not empty")
 
 
 def _updates(strategy: Any, kind: str) -> dict[str, Any]:
