@@ -60,6 +60,7 @@ def test_a_missing_package_is_named_with_its_extra(ham, tmp_path, monkeypatch, c
     assert not (tmp_path / "to").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", HEADS.split(","))
 def test_onnxruntime_gives_the_same_scores_for_batches_of_any_size(ham, head, tmp_path):
     runtime = pytest.importorskip("onnxruntime")
