@@ -55,13 +55,18 @@ def nothing(weight: Tensor) -> LowRank:
     return LowRank(weight.new_zeros(0, inputs), weight.new_zeros(outputs, 0))
 
 
-def on_device(tree: Any, device: torch.device | str) -> Any:
-    """Move every tensor of a nested dict of updates or tensors; other leaves stay."""
+def moved(tree: Any, place: torch.device | Tensor) -> Any:
+    """Move the tensors of a nested dict of updates or tensors; what else stands there stays.
+
+    Args:
+        tree: such as a strategy's ``memory``.
+        place: a device, or a tensor, whose precision is taken too.
+    """
     if isinstance(tree, dict):
-        return {name: on_device(node, device) for name, node in tree.items()}
+        return {name: moved(node, place) for name, node in tree.items()}
     if isinstance(tree, LowRank):
-        return LowRank(tree.a.to(device), tree.b.to(device))
-    return tree.to(device) if isinstance(tree, Tensor) else tree
+        return LowRank(tree.a.to(place), tree.b.to(place))
+    return tree.to(place) if isinstance(tree, Tensor) else tree
 
 
 def scaled(update: Update, factor: float) -> dict[str, LowRank | Tensor]:

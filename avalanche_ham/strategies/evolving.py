@@ -10,7 +10,7 @@ from torch import Tensor
 
 from avalanche_ham.adapters import LowRank, Update, low_rank_branches
 from avalanche_ham.adapters.branch import check_branches
-from avalanche_ham.adapters.low_rank import on_device
+from avalanche_ham.adapters.low_rank import moved
 from avalanche_ham.adapters.slots import each_matrix, split_slots
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import UnknownNameError, check_range
@@ -89,6 +89,7 @@ class EvolvingStrategy(ContinualStrategy):
     def begin_task(self, experience: Any) -> None:
         """Clone the global LoRA; penalties look at it before a fresh one takes its place."""
         self.adapters.open(self.make_branch, train_scales=False)
+        self.memory = moved(self.memory, self.adapters.scales)  # the model may have been cast
         fresh = self.adapters.current()
         self.adapters.assign(self.memory["global"])
         if self.regulariser is not None:
@@ -172,7 +173,7 @@ class EvolvingStrategy(ContinualStrategy):
 
     def refresh(self) -> None:
         """Bring the saved LoRA to where the model is."""
-        self.memory = on_device(self.memory, self.device)
+        self.memory = moved(self.memory, self.device)
 
 
 def misaligned_share(

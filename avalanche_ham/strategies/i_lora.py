@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from avalanche_ham.adapters import LowRank, Update, low_rank_branches
-from avalanche_ham.adapters.low_rank import on_device
+from avalanche_ham.adapters.low_rank import moved
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import check_range
 from avalanche_ham.seeding import forked
@@ -96,4 +96,4 @@ class ILoRAStrategy(ContinualStrategy):
     def refresh(self) -> None:
         """Open the fast LoRA, for the saved one to be loaded into; bring the slow one here."""
         self._open(self.adapters, self.seed)
-        self.memory = on_device(self.memory, self.device)
+        self.memory = moved(self.memory, self.device)

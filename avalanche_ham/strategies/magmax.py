@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from avalanche_ham.adapters import LowRank, Update, low_rank_branches
-from avalanche_ham.adapters.low_rank import dense, on_device
+from avalanche_ham.adapters.low_rank import dense, moved
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import UnknownNameError, check_range
 from avalanche_ham.merging.magmax import larger
@@ -80,7 +80,7 @@ class MagMaxStrategy(ContinualStrategy):
     def largest(self) -> dict[str, LowRank | Tensor]:
         """Give the maximum over the checkpoints so far and the weights as they are now."""
         newest = {name: self.vector(name, pair) for name, pair in self.adapters.current().items()}
-        known = self.memory["largest"]
+        known = moved(self.memory["largest"], self.adapters.scales)  # the model may have been cast
         return {name: _each(larger, known.get(name, tau), tau) for name, tau in newest.items()}
 
     def vector(self, name: str, pair: LowRank) -> LowRank | Tensor:
@@ -88,7 +88,7 @@ class MagMaxStrategy(ContinualStrategy):
         if self.space == "delta":
             return dense(pair)
         if self.space == "change":
-            return pair._replace(a=pair.a - self.memory["start"][name])
+            return pair._replace(a=pair.a - self.memory["start"][name].to(pair.a))
         return pair
 
     def inference_update(self) -> Update | None:
@@ -98,13 +98,13 @@ class MagMaxStrategy(ContinualStrategy):
             weight = DELTA_WEIGHT if self.space == "delta" else 1.0
         update = {n: _each(lambda t: weight * t, tau) for n, tau in self.largest().items()}
         for name, start in self.memory["start"].items():
-            update[name] = update[name]._replace(a=start + update[name].a)  # type: ignore[union-attr]
+            update[name] = update[name]._replace(a=update[name].a + start.to(update[name].a))  # type: ignore[union-attr]
         return update
 
     def refresh(self) -> None:
         """Open the LoRA for the saved one to be loaded into; bring the maximum to its device."""
         self._open(self.adapters, self.seed)
-        self.memory = on_device(self.memory, self.device)
+        self.memory = moved(self.memory, self.device)
 
 
 def _each(function: Callable[..., Tensor], *changes: LowRank | Tensor) -> LowRank | Tensor:

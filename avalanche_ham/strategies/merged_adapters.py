@@ -8,7 +8,7 @@ from typing import Any
 
 from avalanche_ham.adapters import Update, low_rank_branches
 from avalanche_ham.adapters.branch import check_branches
-from avalanche_ham.adapters.low_rank import on_device
+from avalanche_ham.adapters.low_rank import moved
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.merging import Linear, MergeRule, UpdateMerger, damped_weight
 from avalanche_ham.merging.rule import check_weights_rule
@@ -93,4 +93,4 @@ class MergedAdaptersStrategy(ContinualStrategy):
         self.merger = UpdateMerger(self.merge_rule, space=self.space, slots=self.slots)
         self._merged = None
         for update in self.memory["adapters"]:
-            self._add(on_device(update, self.device))
+            self._add(moved(update, self.device))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from avalanche_ham.adapters import Update, low_rank_branches
 from avalanche_ham.adapters.branch import check_branches
-from avalanche_ham.adapters.low_rank import on_device
+from avalanche_ham.adapters.low_rank import moved
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import UnknownNameError, check_range
 from avalanche_ham.penalties.orthogonality import REDUCTIONS, orthogonality
@@ -105,7 +105,7 @@ class OLoRAStrategy(ContinualStrategy):
         """Add up the stored adapters again, in order of arrival."""
         self._old = {}
         for update in self.memory["adapters"]:
-            self._take(on_device(update, self.device))
+            self._take(moved(update, self.device))
 
     def _take(self, update: Any) -> None:
         self.adapters.add(update, scale=self.scale, to=0 if self.adapters.n_terms else None)

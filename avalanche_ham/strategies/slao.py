@@ -9,7 +9,7 @@ from torch import Tensor
 
 from avalanche_ham.adapters import LowRank, Update, low_rank_branches
 from avalanche_ham.adapters.branch import check_branches
-from avalanche_ham.adapters.low_rank import on_device
+from avalanche_ham.adapters.low_rank import moved
 from avalanche_ham.adapters.orthonormal import orthonormal_rows
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import OptionError, UnknownNameError
@@ -87,6 +87,7 @@ class SLAOStrategy(ContinualStrategy):
     def begin_task(self, experience: Any) -> None:
         """Open a LoRA, in the second task and later at the orthonormal start."""
         self.adapters.open(self.make_branch, train_scales=False)
+        self.memory = moved(self.memory, self.adapters.scales)  # the model may have been cast
         if self.task == 0:
             return
         if self.init != "random":
@@ -129,4 +130,4 @@ class SLAOStrategy(ContinualStrategy):
 
     def refresh(self) -> None:
         """Bring the saved factors to where the model is."""
-        self.memory = on_device(self.memory, self.device)
+        self.memory = moved(self.memory, self.device)

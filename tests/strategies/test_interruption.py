@@ -35,6 +35,9 @@ METHODS = (
     "i_lora",
     "moe_lora",
     "pm",
+    "slao",
+    "pam_lwf",
+    "magmax",
 )
 
 

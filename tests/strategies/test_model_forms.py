@@ -14,10 +14,15 @@ from avalanche_ham.errors import HamError
 from avalanche_ham.heads import create_readout
 from avalanche_ham.runs.settings import build_strategy, resolve
 
-METHODS = ["ham", "lora", "sema", "inflora", "l2p", "dual_prompt", "coda_prompt", "sd_lora"]
+METHODS = [
+    "ham", "lora", "sema", "inflora", "l2p", "dual_prompt", "coda_prompt", "sd_lora", "slao", "pam",
+    "magmax",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("method", ["ham", "lora", "inflora", "sema", "l2p"])
+@pytest.mark.parametrize(
+    "method", ["ham", "lora", "inflora", "sema", "l2p", "slao", "pam_lwf", "magmax"]
+)
 def test_what_was_learned_moves_with_the_model(benchmark, method):
     strategy = make(method)
     strategy.train(benchmark.train_stream[0], eval_streams=[])

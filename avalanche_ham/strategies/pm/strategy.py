@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Subset
 
 from avalanche_ham.adapters import Update, dense, low_rank_branches
 from avalanche_ham.adapters.branch import check_branches
-from avalanche_ham.adapters.low_rank import on_device, scaled
+from avalanche_ham.adapters.low_rank import moved, scaled
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import check_range
 from avalanche_ham.strategies._base import ContinualStrategy
@@ -106,7 +106,7 @@ class PMStrategy(ContinualStrategy):
 
     def refresh(self) -> None:
         """Rebuild the merged change from what was saved; bring the sums to where the model is."""
-        self.memory = on_device(self.memory, self.device)
+        self.memory = moved(self.memory, self.device)
         if self.memory["update"]:
             self.adapters.add(self.memory["update"], scale=1.0)
 
