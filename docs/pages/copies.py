@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -40,17 +41,29 @@ def copy(root: Path, folder: Path) -> set[Path]:
         (folder / name).write_text(text, "utf-8")
         written.add(folder / name)
     for notebook in sorted((root / "notebooks").glob("*.ipynb")):
-        written.add(_copied(notebook, folder / "notebooks" / notebook.name))
+        written.add(_copy_notebook(notebook, folder / "notebooks" / notebook.name, root))
     return written
 
 
-def linked(text: str, source: Path, root: Path) -> tuple[str, list[Path]]:
+def _copy_notebook(source: Path, target: Path, root: Path) -> Path:
+    notebook = json.loads(source.read_text("utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            text, _ = linked("".join(cell["source"]), source, root, up="../")
+            cell["source"] = text
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(notebook), "utf-8")
+    return target
+
+
+def linked(text: str, source: Path, root: Path, up: str = "") -> tuple[str, list[Path]]:
     """Mend the links of a page: to a page of this site, or the plain name of a file.
 
     Args:
         text: the page.
         source: the file that it comes from.
         root: the repository.
+        up: the way to ``docs/generated`` from where the page will be.
 
     Returns:
         The page as it is in ``docs/generated``, and the pictures that it shows.
@@ -70,7 +83,7 @@ def linked(text: str, source: Path, root: Path) -> tuple[str, list[Path]]:
         if place is None:
             plain = words.strip("`")
             return f"`{plain}`" if plain == path else f"{words} (`{file.relative_to(root)}`)"
-        return f"[{words}]({place}{'#' + anchor if anchor else ''})"
+        return f"[{words}]({up}{place}{'#' + anchor if anchor else ''})"
 
     parts = re.split(r"(^```.*?^```)", text, flags=re.MULTILINE | re.DOTALL)
     return "".join(p if p.startswith("```") else LINK.sub(mended, p) for p in parts), pictures
