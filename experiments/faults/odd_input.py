@@ -54,7 +54,7 @@ NAMES = (
     "%s%n",
     "'",
 )
-FINE = {("seed", "٣"), ("keep", "1")}
+FINE = {("seed", "٣"), ("keep", "1"), ("similarity-threshold", "-1")}  # any cosine is enough
 
 
 def words() -> Iterator[tuple[str, ...]]:

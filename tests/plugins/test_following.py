@@ -72,7 +72,7 @@ def test_every_method_s_old_classes_move_from_its_evaluation_before_to_that_afte
     strategy = make(method, head=",".join(FOLLOWING))
     mine, moved = trained_beside_a_hand(strategy, benchmark.train_stream[:3])
     assert_alike(strategy.model.readouts, mine)
-    assert moved > 1e-3 or method == "frozen"
+    assert moved > 1e-3 or method in ("frozen", "fsa")  # whose features stay
 
 
 def test_it_works_with_plain_naive_that_trains_the_whole_network(benchmark):

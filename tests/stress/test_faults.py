@@ -14,6 +14,10 @@ BARS = {"kills": 300, "errors": 200, "flips": 10_000}
 SAMPLE = {"kills": 9, "errors": 8, "flips": 500}
 
 
+# the children are forked with the tests' filters, and a cache that is made again says so
+pytestmark = pytest.mark.filterwarnings("default")
+
+
 def all_is_well(name: str, number: int, start, folder) -> None:
     place = folder / name
     place.mkdir()
