@@ -82,7 +82,8 @@ class ILoRAStrategy(ContinualStrategy):
 
     def begin_task(self, experience: Any) -> None:
         """Let the slow LoRA start as a copy of the fast one, in the first task."""
-        self.memory["slow"] = self.memory["slow"] or self.adapters.current()
+        slow = moved(self.memory["slow"], self.adapters.scales)  # the model may have been cast
+        self.memory["slow"] = slow or self.adapters.current()
 
     def after_step(self) -> None:
         """Let the slow LoRA follow."""

@@ -16,12 +16,12 @@ from avalanche_ham.runs.settings import build_strategy, resolve
 
 METHODS = [
     "ham", "lora", "sema", "inflora", "l2p", "dual_prompt", "coda_prompt", "sd_lora", "slao", "pam",
-    "magmax",
+    "magmax", "i_lora", "pm",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "method", ["ham", "lora", "inflora", "sema", "l2p", "slao", "pam_lwf", "magmax"]
+    "method", ["ham", "lora", "inflora", "sema", "l2p", "slao", "pam_lwf", "magmax", "i_lora", "pm"]
 )
 def test_what_was_learned_moves_with_the_model(benchmark, method):
     strategy = make(method)
