@@ -114,11 +114,13 @@ def _parser() -> OneLineParser:
     page = commands.add_parser("report", help="all records of a folder as one page to look at")
     page.add_argument("--records", type=Path, required=True, help="folder, or one file")
     page.add_argument("--out", type=Path, required=True, metavar="FILE", help="such as report.html")
-    export = commands.add_parser("export", help="a run's adapters for peft, or its model as ONNX")
+    export = commands.add_parser(
+        "export", help="a run as peft adapters, or as a model for timm or ONNX"
+    )
     export.add_argument("run", type=Path, metavar="OUT", help="folder of a run")
     export.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new folder")
-    export.add_argument("--format", default="peft", choices=("peft", "onnx"))
-    export.add_argument("--head", help="onnx: one of the run's heads; default: its first")
+    export.add_argument("--format", default="peft", choices=("peft", "timm", "onnx"))
+    export.add_argument("--head", help="timm, onnx: one of the run's heads; default: its first")
     export.add_argument("--what", default="merged", help="merged, groups or tasks")
     return parser
 
@@ -164,10 +166,11 @@ def _export(args: argparse.Namespace) -> None:
         folders = export(args.run, args.to, kind=args.what)
     else:
         if args.what != "merged":
-            raise OptionError("what", "merged with --format onnx", args.what)
-        from avalanche_ham.runs.onnx_format import export_onnx
-
-        folders = export_onnx(args.run, args.to, head=args.head)
+            raise OptionError("what", f"merged with --format {args.format}", args.what)
+        write = {"timm": "timm_format:export_timm", "onnx": "onnx_format:export_onnx"}
+        module, _, function = write[args.format].partition(":")
+        exporter = getattr(importlib.import_module(f"avalanche_ham.runs.{module}"), function)
+        folders = exporter(args.run, args.to, head=args.head)
     for folder in folders:
         print(folder)
 

@@ -37,7 +37,9 @@ def predict_images(words: Sequence[str]) -> int:
 
 def _parser() -> OneLineParser:
     parser = OneLineParser(prog="ham predict", description=__doc__)
-    parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a run, with its state")
+    parser.add_argument(
+        "folder", type=Path, metavar="RUN", help="folder of a run, or of ham export (timm, onnx)"
+    )
     parser.add_argument(
         "images",
         nargs="+",

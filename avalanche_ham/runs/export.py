@@ -18,6 +18,7 @@ from avalanche_ham.backbones.names import own_size
 from avalanche_ham.errors import HamError, NoMatchError, StateError, UnknownNameError, check_path
 from avalanche_ham.files import whole_folder, write_whole
 from avalanche_ham.heads import split_heads
+from avalanche_ham.runs.model_card import write_card
 from avalanche_ham.runs.options import readout_options
 from avalanche_ham.runs.saving import MAIN, load_tree
 from avalanche_ham.runs.settings import build_strategy, readout_settings
@@ -84,7 +85,8 @@ def export(folder: str | Path, to: str | Path, *, kind: str = "merged") -> list[
     ``merged`` writes the update that evaluation uses into ``to`` itself, ``groups`` one
     folder per HAM group, scaled by its alpha, ``tasks`` one per task's pruned adapter.
 
-    The folder ``to`` appears when all of it is written.
+    ``class_names.json`` lists the names of the head's classes by label, ``README.md`` is a model
+    card. The folder ``to`` appears when all of it is written.
 
     Raises:
         UnknownNameError: if the kind is none of these.
@@ -97,7 +99,8 @@ def export(folder: str | Path, to: str | Path, *, kind: str = "merged") -> list[
         raise UnknownNameError("what", kind, KINDS)
     folder, to = check_path("folder", folder), check_path("to", to)
     check_target(to)
-    identity = saved_run(folder)["identity"]
+    tree = saved_run(folder)
+    identity = tree["identity"]
     strategy = load_strategy(folder)
     updates = _updates(strategy, kind)
     to.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +108,9 @@ def export(folder: str | Path, to: str | Path, *, kind: str = "merged") -> list[
         for name, update in updates.items():
             save_peft(strategy.model.adaptable, update, place / name, backbone=identity["backbone"])
         write_whole(place / "head.safetensors", save(_head(strategy.model)))
-        write_whole(place / "run.json", (json.dumps(identity, indent=2) + "\n").encode())
+        for name, value in (("run", identity), ("class_names", tree.get("class_names", []))):
+            write_whole(place / f"{name}.json", (json.dumps(value, indent=2) + "\n").encode())
+        write_card(place, folder, tree, kind="peft", heads=split_heads(identity["head"]))
     return [to / name for name in updates]
 
 

@@ -25,16 +25,24 @@ class Folded(nn.Module):
         head: of all classes of the benchmark.
         seen: labels of the classes that are given, in order.
         names: of these classes.
+        name: of the head.
         side: of the images in pixels.
     """
 
     seen: Tensor
 
     def __init__(
-        self, encoder: VitEncoder, head: nn.Module, seen: Tensor, names: list[str], side: int
+        self,
+        encoder: VitEncoder,
+        head: nn.Module,
+        seen: Tensor,
+        names: list[str],
+        side: int,
+        name: str,
     ) -> None:
         super().__init__()
-        self.encoder, self.head, self.names, self.side = encoder, head, names, side
+        self.encoder, self.head, self.names = encoder, head, names
+        self.side, self.name = side, name
         self.register_buffer("seen", seen)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -68,9 +76,15 @@ def fold(folder: Path, *, head: str | None = None) -> Folded:
     seen = seen_classes(model)
     encoder = VitEncoder(_with_update(model.encoder.vit, strategy))
     readout = model.readout
-    chosen = model.head if readout is None or not readout.is_fed else readout
-    labels = seen.tolist()
-    folded = Folded(encoder, copy.deepcopy(chosen), seen, [names[i] for i in labels], side)
+    fed = readout is not None and readout.is_fed
+    folded = Folded(
+        encoder,
+        copy.deepcopy(readout if fed else model.head),
+        seen,
+        [names[label] for label in seen.tolist()],
+        side,
+        model.predictor if fed else "linear",
+    )
     return folded.cpu().float().eval().requires_grad_(False)
 
 

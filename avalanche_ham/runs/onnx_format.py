@@ -13,12 +13,13 @@ from avalanche_ham.errors import HamError, check_path
 from avalanche_ham.files import whole_folder, write_whole
 from avalanche_ham.runs.export import check_target, saved_run
 from avalanche_ham.runs.folded import fold
+from avalanche_ham.runs.model_card import write_card
 
 NEEDED = ("onnx", "onnxscript")
 
 
 def export_onnx(folder: str | Path, to: str | Path, *, head: str | None = None) -> list[Path]:
-    """Write ``model.onnx`` and ``run.json`` to a new folder.
+    """Write ``model.onnx``, a model card and ``run.json`` to a new folder.
 
     The model maps ``images``, uint8 ``(batch, 3, side, side)`` with a batch of any size, to
     ``scores``, float32 ``(batch, classes)``. Its metadata hold ``class_names``, a list in JSON.
@@ -35,7 +36,7 @@ def export_onnx(folder: str | Path, to: str | Path, *, head: str | None = None) 
         raise HamError(f"export: {missing[0]} is missing; pip install 'avalanche-ham[onnx]'")
     folder, to = check_path("folder", folder), check_path("to", to)
     check_target(to)
-    identity = saved_run(folder)["identity"]
+    tree = saved_run(folder)
     network = fold(folder, head=head)
     images = torch.zeros(2, 3, network.side, network.side, dtype=torch.uint8)
     with torch.no_grad(), warnings.catch_warnings():
@@ -56,5 +57,6 @@ def export_onnx(folder: str | Path, to: str | Path, *, head: str | None = None) 
     to.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(to) as place:
         write_whole(place / "model.onnx", data)
-        write_whole(place / "run.json", (json.dumps(identity, indent=2) + "\n").encode())
+        write_whole(place / "run.json", (json.dumps(tree["identity"], indent=2) + "\n").encode())
+        write_card(place, folder, tree, kind="onnx", heads=[network.name])
     return [to]

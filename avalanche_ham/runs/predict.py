@@ -19,7 +19,8 @@ from tqdm import tqdm
 from avalanche_ham.benchmarks._decoding import decode
 from avalanche_ham.benchmarks._image_files import image_names
 from avalanche_ham.errors import DataError, check_path, check_whole
-from avalanche_ham.runs.classifier import Classifier, run_classifier
+from avalanche_ham.runs.classifier import Classifier
+from avalanche_ham.runs.exported import classifier_in
 
 COLUMNS = ("image", "rank", "class", "score")
 
@@ -50,28 +51,28 @@ def predict(
     batch_size: int = 64,
     show: bool = False,
 ) -> list[Prediction]:
-    """Classify image files by a finished run, as its evaluation did.
+    """Classify image files by a run or an exported model, as the run's evaluation did.
 
     Each file becomes an upright RGB square as the training images did: the shorter side is
     resized and the centre kept.
 
     Args:
-        folder: of the run, with its state.
+        folder: of the run, with its state, or of ``ham export``, as ``timm`` or ``onnx``.
         images: files, folders (with all that lies below) and patterns such as ``photos/*.jpg``.
         top: how many classes to give of each image, at least 1; all where there are fewer.
-        head, device: see ``run_classifier``.
+        head, device: see ``classifier_in``.
         batch_size: images at a time, at least 1.
         show: print a progress bar to standard error.
 
     Raises:
         DataError: if there is no image, or one cannot be read.
-        StateError: if the folder holds no complete state of a run.
+        StateError: if the folder holds no complete state of a run and no exported model.
         HamError: for an option outside its range, or a method that has to be told the task.
     """
     check_whole("top", top, 1)
     check_whole("batch_size", batch_size, 1)
     paths = find_images(images)
-    with run_classifier(check_path("folder", folder), head=head, device=device) as classifier:
+    with classifier_in(check_path("folder", folder), head=head, device=device) as classifier:
         with tqdm(total=len(paths), unit="image", disable=not show) as bar:
             found: list[Prediction] = []
             for batch in _batches(paths, batch_size):

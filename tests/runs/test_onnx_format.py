@@ -11,6 +11,7 @@ from avalanche_ham.cli.main import main
 from avalanche_ham.errors import HamError
 from avalanche_ham.runs import onnx_format
 from avalanche_ham.runs.classifier import run_classifier
+from avalanche_ham.runs.exported import classifier_in
 from avalanche_ham.runs.folded import fold
 from avalanche_ham.runs.runner import Resources, RunConfig, run
 
@@ -67,7 +68,7 @@ def test_onnxruntime_gives_the_same_scores_for_batches_of_any_size(ham, head, tm
     pytest.importorskip("onnxscript")
     to = tmp_path / "to"
     assert main(["export", str(ham), "--to", str(to), "--format", "onnx", "--head", head]) == 0
-    assert sorted(path.name for path in to.iterdir()) == ["model.onnx", "run.json"]
+    assert sorted(path.name for path in to.iterdir()) == ["README.md", "model.onnx", "run.json"]
     session = runtime.InferenceSession(to / "model.onnx")
     names = json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
     with run_classifier(ham, head=head, device="cpu") as classifier:
@@ -77,3 +78,6 @@ def test_onnxruntime_gives_the_same_scores_for_batches_of_any_size(ham, head, tm
             (scores,) = session.run(["scores"], {"images": images.numpy()})
             expected = classifier.scores(images)
             torch.testing.assert_close(torch.from_numpy(scores), expected, atol=1e-4, rtol=1e-4)
+    with classifier_in(to, device="cpu") as exported:
+        assert exported.names == classifier.names
+        torch.testing.assert_close(exported.scores(images), expected, atol=1e-4, rtol=1e-4)
