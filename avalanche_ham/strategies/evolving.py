@@ -14,7 +14,7 @@ from avalanche_ham.adapters.low_rank import moved
 from avalanche_ham.adapters.slots import each_matrix, split_slots
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import UnknownNameError, check_range
-from avalanche_ham.merging import Linear, MergeRule
+from avalanche_ham.merging import Linear, MergeRule, damped_weight
 from avalanche_ham.merging.raw_factors import merge_raw_factors
 from avalanche_ham.merging.rule import check_weights_rule
 from avalanche_ham.merging.sign_alignment import SignAlignment, misaligned
@@ -46,6 +46,9 @@ class EvolvingStrategy(ContinualStrategy):
         merge_rule: how the global LoRA and the clone merge, matrix by matrix.
         weights_rule: weight of both in the merge, one of ``one`` (1) or ``mean`` (1/2).
         merges: False puts the clone in the global LoRA's place instead of merging.
+        damping: weight of the clone's distance from the global LoRA as it is merged, from the
+            second task on: a number in (0, 1], where 1 merges the whole clone, or one of ``sqrt``
+            (1 / root of t) or ``inverse`` (1/t) in task t.
         start: what a task starts from, one of ``global`` or ``fresh`` (a new LoRA).
         alignment: of signs during training; None lets them be.
         pull: weight of the squared distance of all factors to the global ones in the loss, at
@@ -67,6 +70,7 @@ class EvolvingStrategy(ContinualStrategy):
         merge_rule: MergeRule = Linear(),
         weights_rule: str = "mean",
         merges: bool = True,
+        damping: float | str = 1.0,
         start: str = "global",
         alignment: SignAlignment | None = None,
         pull: float = 0.0,
@@ -74,6 +78,7 @@ class EvolvingStrategy(ContinualStrategy):
         **kwargs: Any,
     ) -> None:
         check_weights_rule(weights_rule)
+        damped_weight(damping, 1)  # says now if there is no such damping
         check_range("pull", pull, 0.0, float("inf"))
         if start not in STARTS:
             raise UnknownNameError("start", start, STARTS)
@@ -81,6 +86,7 @@ class EvolvingStrategy(ContinualStrategy):
         check_branches(model.attach_adapters(targets).layers, self.make_branch)
         self.slots = None if slots is None else tuple(slots)
         self.merge_rule, self.weights_rule, self.merges = merge_rule, weights_rule, merges
+        self.damping = damping
         self.start, self.alignment, self.pull = start, alignment, pull
         self.regulariser = regulariser
         super().__init__(model=model, **kwargs)
@@ -155,9 +161,15 @@ class EvolvingStrategy(ContinualStrategy):
 
     def merged(self, clone: dict[str, LowRank]) -> dict[str, LowRank]:
         """Give the global LoRA as it is once a clone is merged."""
-        if not (self.merges and self.memory["global"]):
+        known = self.memory["global"]
+        if not known:
             return clone
-        both = [self.memory["global"], clone]
+        weight = damped_weight(self.damping, self.task + 1)
+        if weight != 1:
+            clone = {name: interpolated(known[name], pair, weight) for name, pair in clone.items()}
+        if not self.merges:
+            return clone
+        both = [known, clone]
         scale = 1.0 if self.weights_rule == "one" else 0.5
         return merge_raw_factors(both, self.merge_rule, scale=scale, slots=self.slots)
 
@@ -174,6 +186,11 @@ class EvolvingStrategy(ContinualStrategy):
     def refresh(self) -> None:
         """Bring the saved LoRA to where the model is."""
         self.memory = moved(self.memory, self.device)
+
+
+def interpolated(known: LowRank, clone: LowRank, weight: float) -> LowRank:
+    """Go the share ``weight`` of the way from a pair of factors to another, factor by factor."""
+    return LowRank(*(torch.lerp(g, m, weight) for g, m in zip(known, clone)))
 
 
 def misaligned_share(

@@ -67,6 +67,27 @@ def test_each_task_starts_from_the_global_lora_and_is_merged_into_it(benchmark, 
     assert strategy.adapters.n_terms == 0 and not strategy.adapters.is_open
 
 
+@pytest.mark.parametrize("damping", [0.3, "sqrt", "inverse"])
+@pytest.mark.parametrize(("method", "share"), [("average", 0.5), ("pam", 0.5)])
+def test_a_damped_clone_is_merged_from_part_of_its_way(benchmark, method, share, damping):
+    strategy, _, ends = watched(method, benchmark, damping=damping)
+    known = ends[0]  # the first task is taken whole
+    weights = {0.3: [0.3, 0.3], "sqrt": [2**-0.5, 3**-0.5], "inverse": [1 / 2, 1 / 3]}[damping]
+    for end, weight in zip(ends[1:], weights):
+        known = pairwise(known, end, lambda g, m: g + share * weight * (m - g))
+    for name, pair in strategy.inference_update().items():
+        torch.testing.assert_close(pair.a, known[name].a)
+        torch.testing.assert_close(pair.b, known[name].b)
+
+
+def test_damping_of_one_is_none_at_all_and_others_are_refused(benchmark):
+    plain, damped = (watched("tall_pam", benchmark, **o)[0] for o in ({}, {"damping": 1.0}))
+    assert same(plain.inference_update(), damped.inference_update())
+    for value in (0, 1.5, "half"):
+        with pytest.raises((OptionError, UnknownNameError), match="damping"):
+            make("average", {"damping": value})
+
+
 def by_hand(strategy, share: float, restart: str):
     """Look at the factors before and after each alignment and compare with the definition."""
     checked = []
