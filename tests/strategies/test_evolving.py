@@ -74,7 +74,7 @@ def test_a_damped_clone_is_merged_from_part_of_its_way(benchmark, method, share,
     known = ends[0]  # the first task is taken whole
     weights = {0.3: [0.3, 0.3], "sqrt": [2**-0.5, 3**-0.5], "inverse": [1 / 2, 1 / 3]}[damping]
     for end, weight in zip(ends[1:], weights):
-        known = pairwise(known, end, lambda g, m: g + share * weight * (m - g))
+        known = pairwise(known, end, lambda g, m, w=share * weight: g + w * (m - g))
     for name, pair in strategy.inference_update().items():
         torch.testing.assert_close(pair.a, known[name].a)
         torch.testing.assert_close(pair.b, known[name].b)
