@@ -24,7 +24,7 @@ from faults.odd_input import commands
 
 from avalanche_ham.cli.main import main as ham
 
-NUMBERS = {"kills": 300, "errors": 200, "flips": 10_000, "inputs": 250}
+NUMBERS = {"kills": 300, "errors": 210, "flips": 10_000, "inputs": 250}
 WORDS = {
     "kills": "kill -9 at a random call or moment, then the same command again",
     "errors": "a call that fails (ENOSPC, EIO, EMFILE, EINTR), then the same command again",

@@ -1,4 +1,4 @@
-"""docs/backbones.md says what is so: a handful of its rows by default, all of them when slow."""
+"""docs/backbones.md says what is so: a handful of its rows by default, all of them in the campaigns."""
 
 from __future__ import annotations
 
@@ -47,18 +47,24 @@ def test_other_families_are_refused_by_name_as_the_page_says(committed):
         assert rows[family] in committed
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_the_whole_page_is_what_the_script_writes(committed):
     from backbone_table import page
 
     assert page() == committed
 
 
-@pytest.mark.slow
-def test_every_name_that_is_accepted_has_timms_features_and_a_known_image_size():
+@pytest.mark.parametrize(
+    "every",
+    [
+        pytest.param(12, marks=pytest.mark.slow),
+        pytest.param(1, marks=pytest.mark.stress),
+    ],
+)
+def test_every_name_that_is_accepted_has_timms_features_and_a_known_image_size(every):
     names = [name for family in FAMILIES for name in timm.list_models(module=family)]
     differ = []
-    for name in names:
+    for name in names[::every]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             vit = timm.create_model(name, depth=1, num_classes=0).eval()

@@ -24,6 +24,8 @@ def said(table: str, name: str, method: str) -> str:
         ("EWCPlugin, online", "lora"),
         ("EWCPlugin, separate", "ham"),
         ("MASPlugin", "l2p"),
+        ("EWCPlugin, separate", "slao"),
+        ("ReplayPlugin", "pam"),
         ("ReplayPlugin", "ham"),
         ("MIRPlugin", "inflora"),
         ("LRSchedulerPlugin", "ham"),
@@ -42,7 +44,7 @@ def test_a_few_metrics_are_as_the_page_says(experiments, name):
     assert metric_cell(name, "ham") == said("Metrics", name, "ham")
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_the_whole_page_is_what_the_script_writes(experiments):
     pytest.importorskip("quadprog", reason="GEMPlugin's solver, which a plain install brings")
     from plugin_matrix import PAGE, page

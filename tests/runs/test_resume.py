@@ -108,8 +108,10 @@ def whole_run(method: str):
 def test_every_method_is_killed_at_every_write_and_resumed(tmp_path, method, call, count):
     config, expected = whole_run(method)
     code = until_it_dies(run_and_die_at_call, config, call, count, str(tmp_path))
-    ended = (tmp_path / "records.jsonl").exists()
-    assert code == (0 if ended else -signal.SIGKILL)
+    if code != 0:  # a run that makes fewer such calls ends by itself
+        assert code == -signal.SIGKILL
+    else:
+        assert (tmp_path / "records.jsonl").exists()
     assert_same(finish(config, out=tmp_path, resume=True), expected)
 
 
