@@ -1,4 +1,4 @@
-"""docs/backbones.md says what is so: a handful of its rows by default, all of them in the campaigns."""
+"""docs/backbones.md says what is so: some of its rows by default, all of them in the campaigns."""
 
 from __future__ import annotations
 
