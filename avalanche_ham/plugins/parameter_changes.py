@@ -49,7 +49,9 @@ class ParameterChangesPlugin(SupervisedPlugin, supports_distributed=True):
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Drop what the user's plugins know of parameters that are gone."""
-        parameters = dict(strategy.model.named_parameters())
+        # scalars of which none is left are gone, too: RWalk asks each value for its maximum
+        named = strategy.model.named_parameters()
+        parameters = {name: parameter for name, parameter in named if parameter.numel()}
         for plugin in strategy.plugins:
             _keep_up(vars(plugin), parameters)
 

@@ -110,7 +110,8 @@ def export(folder: str | Path, to: str | Path, *, kind: str = "merged") -> list[
         write_whole(place / "head.safetensors", save(_head(strategy.model)))
         for name, value in (("run", identity), ("class_names", tree.get("class_names", []))):
             write_whole(place / f"{name}.json", (json.dumps(value, indent=2) + "\n").encode())
-        write_card(place, folder, tree, kind="peft", heads=split_heads(identity["head"]))
+        heads, classes = split_heads(identity["head"]), len(strategy.model.head.classes)
+        write_card(place, folder, tree, kind="peft", heads=heads, classes=classes)
     return [to / name for name in updates]
 
 

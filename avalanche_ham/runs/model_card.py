@@ -36,7 +36,13 @@ model = peft.PeftModel.from_pretrained(backbone, "FOLDER")
 
 
 def write_card(
-    place: Path, folder: Path, tree: dict[str, Any], *, kind: str, heads: Sequence[str]
+    place: Path,
+    folder: Path,
+    tree: dict[str, Any],
+    *,
+    kind: str,
+    heads: Sequence[str],
+    classes: int,
 ) -> None:
     """Write ``README.md``, which huggingface_hub reads as a model card.
 
@@ -46,11 +52,12 @@ def write_card(
         tree: the run's state.
         kind: ``timm``, ``onnx`` or ``peft``.
         heads: those that were exported.
+        classes: number of those it can tell.
     """
     path = folder / RECORDS
     records = read_records(path) if path.exists() else []
     chosen = [record for record in records if record["head"] in heads]
-    identity, text = tree["identity"], _text(tree, chosen, kind)
+    identity, text = tree["identity"], _text(tree, chosen, kind, classes)
     backbone = identity["backbone"]
     data = ModelCardData(
         model_name=f"{identity['method']}-{identity['benchmark']}-{identity['n_tasks']}tasks",
@@ -83,8 +90,8 @@ def _results(record: Record) -> list[EvalResult]:
     ]
 
 
-def _text(tree: dict[str, Any], records: Sequence[Record], kind: str) -> str:
-    identity, names = tree["identity"], tree.get("class_names", [])
+def _text(tree: dict[str, Any], records: Sequence[Record], kind: str, classes: int) -> str:
+    identity = tree["identity"]
     method, data, backbone = (identity[key] for key in ("method", "benchmark", "backbone"))
     rows = [
         f"| {r['head']} | {_number(r['aa'])} | {_number(r['fm'])} | {sum(r['test_images'])} |"
@@ -97,7 +104,7 @@ def _text(tree: dict[str, Any], records: Sequence[Record], kind: str) -> str:
     lines = [
         f"# {method} on {data}, {identity['n_tasks']} tasks",
         "",
-        f"`{backbone}` that has learned {len(names)} classes of {data} in {identity['n_tasks']} "
+        f"`{backbone}` that has learned {classes} classes of {data} in {identity['n_tasks']} "
         f"tasks, one after the other, by `{method}` ({METHODS[method].source}), as made by "
         f"avalanche_ham {avalanche_ham.__version__}.",
         "",

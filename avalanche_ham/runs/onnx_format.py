@@ -58,5 +58,7 @@ def export_onnx(folder: str | Path, to: str | Path, *, head: str | None = None) 
     with whole_folder(to) as place:
         write_whole(place / "model.onnx", data)
         write_whole(place / "run.json", (json.dumps(tree["identity"], indent=2) + "\n").encode())
-        write_card(place, folder, tree, kind="onnx", heads=[network.name])
+        write_card(
+            place, folder, tree, kind="onnx", heads=[network.name], classes=len(network.names)
+        )
     return [to]

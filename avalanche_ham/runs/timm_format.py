@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from timm.models import save_for_hf
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from avalanche_ham.backbones.names import BACKBONES
 from avalanche_ham.errors import HamError, NoMatchError, check_path
@@ -32,7 +33,8 @@ def export_timm(folder: str | Path, to: str | Path, *, head: str | None = None) 
         head: one of the run's heads; None takes its first.
 
     Raises:
-        NoMatchError: if the head is no linear layer on the features (``ridge``), or as ``fold``.
+        NoMatchError: if the head is no linear layer on the features (``ridge``, ``lda_drift``), or
+            as ``fold``.
         HamError: if the backbone is none of timm's, ``to`` is a link or not empty, or as ``fold``.
     """
     folder, to = check_path("folder", folder), check_path("to", to)
@@ -55,7 +57,9 @@ def export_timm(folder: str | Path, to: str | Path, *, head: str | None = None) 
             },
             safe_serialization=True,
         )
-        write_card(place, folder, tree, kind="timm", heads=[network.name])
+        write_card(
+            place, folder, tree, kind="timm", heads=[network.name], classes=len(network.names)
+        )
     return [to]
 
 
@@ -96,8 +100,23 @@ def linear_layer(network: Folded) -> tuple[Tensor, Tensor]:
         return torch.cat(list(head.weights))[rows], torch.cat(list(head.biases))[rows]  # type: ignore
     parts = head.solution()  # type: ignore[operator]
     if parts.keys() >= {"weights", "bias"}:
-        return parts["weights"].T[network.seen], parts["bias"][network.seen]
-    if "means" in parts:  # cosines, but for the length of the feature, which all classes share
-        weight = parts["means"][network.seen]
-        return weight, torch.zeros_like(weight[:, 0])
-    raise NoMatchError(f"format: the head {network.name} is no linear layer; onnx takes it")
+        layer = parts["weights"].T[network.seen], parts["bias"][network.seen]
+    elif "means" in parts:
+        layer = parts["means"][network.seen], torch.zeros(len(network.seen))
+    else:
+        layer = None
+    if layer is None or not _agree(network, *layer):
+        raise NoMatchError(f"format: the head {network.name} is no linear layer; onnx takes it")
+    return layer
+
+
+def _agree(network: Folded, weight: Tensor, bias: Tensor) -> bool:
+    """Whether a layer gives the head's scores, or those times a length that all classes share."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(64, weight.shape[1], generator=generator)
+    with torch.no_grad():
+        scores = network.head(features)[:, network.seen]
+        found = F.linear(features, weight, bias)
+        if not bias.any():  # cosines
+            scores, found = F.normalize(scores, dim=1), F.normalize(found, dim=1)
+    return torch.allclose(found, scores, rtol=1e-3, atol=1e-3 * float(scores.abs().max()))

@@ -19,7 +19,7 @@ from avalanche_ham.runs.exported import classifier_in
 from avalanche_ham.runs.records import read_records
 from avalanche_ham.runs.runner import Resources, RunConfig, run
 
-HEADS = "linear,ncm,lda,ridge"
+HEADS = "linear,ncm,lda,ridge,ncm_drift,lda_drift"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def scores_of(folder, images, **options):
         return classifier.names, classifier.scores(images)
 
 
-@pytest.mark.parametrize("head", ["linear", "lda", "ncm"])
+@pytest.mark.parametrize("head", ["linear", "lda", "ncm", "ncm_drift"])
 def test_the_folder_scores_as_the_run_did(trained, head, images, tmp_path):
     words = ["export", str(trained), "--to", str(tmp_path / "to"), "--format", "timm"]
     assert main([*words, "--head", head]) == 0
@@ -60,7 +60,9 @@ def test_the_folder_scores_as_the_run_did(trained, head, images, tmp_path):
     with run_classifier(trained, head=head, device="cpu") as classifier:
         expected = classifier.scores(images)
     assert names == classifier.names and len(names) == 10
-    if head == "ncm":  # cosines, which timm's classifier multiplies by the feature's length
+    if head.startswith(
+        "ncm"
+    ):  # cosines, which timm's classifier multiplies by the feature's length
         found, expected = (s / s.norm(dim=1, keepdim=True) for s in (found, expected))
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
@@ -89,13 +91,14 @@ def test_the_card_gives_what_the_record_holds(trained, tmp_path):
     assert values == {"accuracy": round(record["aa"], 2), "forgetting": round(record["fm"], 2)}
     assert {r.dataset_type for r in card.data.eval_results} == {"digits"}
     assert card.data.base_model == "timm/test_vit" and card.data.library_name == "timm"
+    assert "has learned 10 classes of digits in 2 tasks" in card.text
     assert f"| lda | {record['aa']:.2f} | {record['fm']:.2f} |" in card.text
 
 
 def test_every_format_has_a_card_of_its_heads(trained, tmp_path):
     export(trained, tmp_path / "to")
     card = ModelCard.load(tmp_path / "to" / "README.md")
-    assert card.data.library_name == "peft" and len(card.data.eval_results) == 8
+    assert card.data.library_name == "peft" and len(card.data.eval_results) == 12
     assert 'create_backbone("test_vit", image_size=32)' in card.text
     names = json.loads((tmp_path / "to" / "class_names.json").read_text())
     with run_classifier(trained, device="cpu") as classifier:
@@ -104,8 +107,9 @@ def test_every_format_has_a_card_of_its_heads(trained, tmp_path):
 
 def test_what_timm_cannot_hold_is_one_line(trained, tmp_path, capsys):
     words = ["export", str(trained), "--to", str(tmp_path / "to"), "--format", "timm"]
-    assert main([*words, "--head", "ridge"]) == 2
-    assert "the head ridge is no linear layer; onnx takes it" in capsys.readouterr().err
+    for head in ("ridge", "lda_drift"):  # the latter looks at features of length 1
+        assert main([*words, "--head", head]) == 2
+        assert f"the head {head} is no linear layer; onnx takes it" in capsys.readouterr().err
     run(RunConfig(preset="smoke", n_tasks=2), Resources(device="cpu"), out=tmp_path / "tiny")
     assert main([words[0], str(tmp_path / "tiny"), *words[2:]]) == 2
     assert "tiny is none of timm's networks" in capsys.readouterr().err
