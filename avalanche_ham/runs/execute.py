@@ -15,7 +15,7 @@ from typing import Any
 from avalanche_ham.process import PATIENCE, lost_terminal_survived, serve_parent, stopping
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import Resources, RunConfig
-from avalanche_ham.runs.one_run import NO_DISK, make_run, note_failure, outcome
+from avalanche_ham.runs.one_run import NO_DISK, make_run, outcome
 from avalanche_ham.runs.plan import Times, describe, duration, time_left
 from avalanche_ham.runs.records import seconds_of
 
@@ -90,8 +90,8 @@ class Queue:
         """Say how a run ended, by its record, its note of failure, ``why`` or its exit code."""
         self.ended += 1
         folder = self.place(config)
-        if code < 0:  # killed, so it could not leave a note
-            note_failure(config, folder, f"the process was ended by signal {-code}")
+        if code < 0:  # no failure of the method, so no note of one: the next command goes on
+            why = f"its process was ended by signal {-code}; the same command goes on with it"
         records, error = outcome(folder)
         if records:
             for record in records:

@@ -87,15 +87,13 @@ def tidy_after_kill(folder: Path, *, keep_state: bool) -> None:
         lock.release()
 
 
-def note_failure(config: RunConfig, folder: Path, error: Exception | str) -> None:
+def note_failure(config: RunConfig, folder: Path, error: Exception) -> None:
     """Write why a run failed, or say it where nothing can be written.
 
     Bad input and a full disk are marked: they are no result, and the run is tried again.
     """
     is_input = isinstance(error, (HamError, OSError)) and not isinstance(error, DivergedError)
-    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    trace = traceback.format_exception(error) if isinstance(error, Exception) else []
-    cause = " ".join(text.split())[:500]
+    cause = " ".join(f"{type(error).__name__}: {error}".split())[:500]
     try:
         write_failure(
             folder,
@@ -103,7 +101,7 @@ def note_failure(config: RunConfig, folder: Path, error: Exception | str) -> Non
             error=cause,
             tasks_done=tasks_done(folder),
             bad_input=is_input,
-            traceback="".join(trace),
+            traceback="".join(traceback.format_exception(error)),
         )
     except OSError as why:
         print(f"ham: {cause}; {folder} cannot take a note of it: {why}", file=sys.stderr)
