@@ -49,11 +49,11 @@ class ParameterChangesPlugin(SupervisedPlugin, supports_distributed=True):
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Drop what the user's plugins know of parameters that are gone."""
-        # scalars of which none is left are gone, too: RWalk asks each value for its maximum
-        named = strategy.model.named_parameters()
-        parameters = {name: parameter for name, parameter in named if parameter.numel()}
+        parameters = dict(strategy.model.named_parameters())
+        some = {name: parameter for name, parameter in parameters.items() if parameter.numel()}
         for plugin in strategy.plugins:
-            _keep_up(vars(plugin), parameters)
+            # RWalk asks each value for its maximum, which scalars do not have when none is left
+            _keep_up(vars(plugin), some if isinstance(plugin, RWalkPlugin) else parameters)
 
 
 def _keep_up(node: Any, parameters: Mapping[str, nn.Parameter]) -> None:
