@@ -9,18 +9,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
 from avalanche_ham.backbones.encoder import VitEncoder
-from avalanche_ham.errors import HamError, OptionError, StateError
+from avalanche_ham.backbones.vit import create_backbone
+from avalanche_ham.errors import HamError, OptionError, StateError, check_whole
 from avalanche_ham.files import read_regular
 from avalanche_ham.runs.classifier import Classifier, run_classifier
 from avalanche_ham.runs.config import Resources
 from avalanche_ham.runs.timm_format import SIDE
+
+LARGEST_SIDE = 2**12  # pixels of the images that an exported model takes
 
 
 @contextmanager
@@ -51,7 +53,7 @@ def classifier_in(
         raise OptionError("head", "left out for an exported model, which has one", head)
     try:
         classifier = kinds[kind](folder, Resources(device=device).torch_device())
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
         if isinstance(error, HamError):
             raise
         line = " ".join(str(error).split())[:200]
@@ -62,8 +64,12 @@ def classifier_in(
 def _timm(folder: Path, device: torch.device) -> Classifier:
     config = json.loads(read_regular(folder / "config.json", limit=2**24))
     names, given = config["label_names"], config["pretrained_cfg"]
-    arguments = {**config.get("model_args", {}), "num_classes": len(names)}
-    vit: Any = timm.create_model(config["architecture"], pretrained=False, **arguments)
+    size, side = given["input_size"][-1], config[SIDE]
+    for name, value in (("input_size", size), (SIDE, side)):
+        check_whole(name, value, 1, LARGEST_SIDE)
+    # by name only: timm would fetch an architecture such as "hf-hub:..." from the network
+    vit: Any = create_backbone(config["architecture"], pretrained=False, image_size=size)
+    vit.reset_classifier(len(names))
     vit.pretrained_cfg = {**vit.pretrained_cfg, **given}  # with the mean and deviation
     vit.load_state_dict(load(read_regular(folder / "model.safetensors")))
     encoder = VitEncoder(vit.eval().requires_grad_(False)).to(device)
@@ -73,7 +79,7 @@ def _timm(folder: Path, device: torch.device) -> Classifier:
         found: Tensor = vit.head(encoder(images.to(device)).features)
         return found.cpu()
 
-    return Classifier(tuple(names), int(config[SIDE]), scores)
+    return Classifier(tuple(names), side, scores)
 
 
 def _onnx(folder: Path, device: torch.device) -> Classifier:

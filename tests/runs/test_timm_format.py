@@ -120,9 +120,22 @@ def test_damaged_and_other_folders_are_named(trained, images, tmp_path):
     main(["export", str(trained), "--to", str(tmp_path / "to"), "--format", "timm"])
     with pytest.raises(HamError, match="head must be left out for an exported model"):
         scores_of(tmp_path / "to", images, head="lda")
+    whole = json.loads((tmp_path / "to" / "config.json").read_text())
     for text in ("", "[]", "{}", '{"label_names": 3, "pretrained_cfg": 1}', "\xff"):
         (tmp_path / "to" / "config.json").write_text(text, encoding="latin-1")
         with pytest.raises(HamError, match="cannot be read as an exported model"):
+            scores_of(tmp_path / "to", images)
+    for change in (
+        {"architecture": "hf-hub:nobody/nothing"},
+        {"architecture": "resnet18"},
+        {"image_side": 10**9},
+        {"pretrained_cfg": {"input_size": [3, 10**9, 10**9]}},
+        {"pretrained_cfg": {"input_size": []}},
+        {"label_names": ["one"]},
+    ):
+        config = {**whole, **change}
+        (tmp_path / "to" / "config.json").write_text(json.dumps(config))
+        with pytest.raises(HamError):
             scores_of(tmp_path / "to", images)
     export(trained, tmp_path / "lora")
     with pytest.raises(HamError, match="adapters without their backbone"):
