@@ -1,6 +1,6 @@
 """Put faults into every command and say what became of them: the numbers of RELIABILITY.md.
 
-python experiments/reliability.py                 # all of it, an hour on one core
+python experiments/reliability.py                 # all of it, half an hour on one core
 python experiments/reliability.py --share 0.05    # a sample
 """
 
