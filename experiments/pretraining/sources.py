@@ -19,7 +19,7 @@ from avalanche_ham.backbones.hybrid import STEM_CHANNELS, STEM_STRIDE, fold_batc
 def generator(*seeds: int) -> torch.Generator:
     """A CPU generator that depends on all ``seeds``, so that nothing need be stored to resume."""
     state = np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> 1))
+    return torch.Generator().manual_seed(int(state) >> 1)
 
 
 class ImageSource:
