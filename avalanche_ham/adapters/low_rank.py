@@ -69,6 +69,22 @@ def moved(tree: Any, place: torch.device | Tensor) -> Any:
     return tree.to(place) if isinstance(tree, Tensor) else tree
 
 
+def interpolated(
+    start: Mapping[str, LowRank], end: Mapping[str, LowRank], share: float
+) -> dict[str, LowRank]:
+    """Go a share of the way from one update to another, factor by factor.
+
+    Args:
+        start: layer name -> factors.
+        end: likewise, of the same shapes; its layers are those of the result.
+        share: in [0, 1]; 1 gives ``end``.
+    """
+    return {
+        name: LowRank(*(torch.lerp(s, e, share) for s, e in zip(start[name], pair, strict=True)))
+        for name, pair in end.items()
+    }
+
+
 def scaled(update: Update, factor: float) -> dict[str, LowRank | Tensor]:
     """Multiply an update by a number; of factors, B takes it."""
     found: dict[str, LowRank | Tensor] = {}

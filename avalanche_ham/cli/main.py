@@ -167,10 +167,11 @@ def _export(args: argparse.Namespace) -> None:
     else:
         if args.what != "merged":
             raise OptionError("what", f"merged with --format {args.format}", args.what)
-        write = {"timm": "timm_format:export_timm", "onnx": "onnx_format:export_onnx"}
-        module, _, function = write[args.format].partition(":")
-        exporter = getattr(importlib.import_module(f"avalanche_ham.runs.{module}"), function)
-        folders = exporter(args.run, args.to, head=args.head)
+        if args.format == "timm":
+            from avalanche_ham.runs.timm_format import export_timm as write
+        else:
+            from avalanche_ham.runs.onnx_format import export_onnx as write
+        folders = write(args.run, args.to, head=args.head)
     for folder in folders:
         print(folder)
 

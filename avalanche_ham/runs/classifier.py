@@ -13,7 +13,7 @@ from torch import Tensor
 
 from avalanche_ham.errors import HamError, StateError, UnknownNameError
 from avalanche_ham.runs.config import Resources
-from avalanche_ham.runs.export import load_strategy, saved_run
+from avalanche_ham.runs.export import saved_run, strategy_of
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ def run_classifier(
         HamError: if the method has to be told the task of each image.
     """
     place = Resources(device=device).torch_device()
-    names, side = labels_of(folder)
-    strategy = load_strategy(folder)
+    tree = saved_run(folder)
+    names, side = labels_of(tree)
+    strategy = strategy_of(tree)
     model = strategy.model
     if strategy.knows_task:
         raise HamError("predict: this method has to be told the task of each image")
@@ -69,15 +70,14 @@ def run_classifier(
         yield Classifier(tuple(names[label] for label in seen.tolist()), side, scores)
 
 
-def labels_of(folder: Path) -> tuple[list[str], int]:
+def labels_of(tree: dict[str, Any]) -> tuple[list[str], int]:
     """Give the names of a run's classes, and the side in pixels of the images it was made with.
 
     Raises:
         StateError: if the state holds none, as those of earlier versions.
     """
-    tree = saved_run(folder)
     if "class_names" not in tree:
-        raise StateError(f"{folder} was made before runs kept class names; please make it again")
+        raise StateError("the run was made before runs kept class names; please make it again")
     return tree["class_names"], tree["image_side"]
 
 

@@ -26,8 +26,10 @@ def command_of(identity: Mapping[str, Any], *, local_weights: bool = False) -> s
             given[name] = identity[name]
     usual = identity_entries(resolve_config(RunConfig(**given)))["hyperparameters"]
     values = identity["hyperparameters"].items()
-    given |= {name: value for name, value in values if value != usual.get(name)}
-    flags = {"tasks" if name == "n_tasks" else name: as_word(v) for name, v in given.items()}
-    words = [f"--{name.replace('_', '-')}={shlex.quote(word)}" for name, word in flags.items()]
+    named = {"tasks" if name == "n_tasks" else name: value for name, value in given.items()}
+    # apart, because InfLoRA has an option n_tasks
+    own = {name: value for name, value in values if value != usual.get(name)}
+    flags = [*named.items(), *own.items()]
+    words = [f"--{name.replace('_', '-')}={shlex.quote(as_word(value))}" for name, value in flags]
     places = ["--data-root DATA", *(["--weights FILE"] if local_weights else []), "--out RUN"]
     return " ".join(["ham run", *words, *places])

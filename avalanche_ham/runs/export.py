@@ -32,7 +32,11 @@ def load_strategy(folder: Path) -> Any:
     Raises:
         StateError: if the folder holds no complete state.
     """
-    tree = saved_run(folder)
+    return strategy_of(saved_run(folder))
+
+
+def strategy_of(tree: dict[str, Any]) -> Any:
+    """Rebuild the strategy of a state that ``saved_run`` has read."""
     identity = tree["identity"]
     size = identity["image_size"]
     heads = split_heads(identity["head"])
@@ -101,7 +105,7 @@ def export(folder: str | Path, to: str | Path, *, kind: str = "merged") -> list[
     check_target(to)
     tree = saved_run(folder)
     identity = tree["identity"]
-    strategy = load_strategy(folder)
+    strategy = strategy_of(tree)
     updates = _updates(strategy, kind)
     to.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(to) as place:

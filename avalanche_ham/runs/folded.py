@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from avalanche_ham.adapters.peft_format import plain_copy
 from avalanche_ham.backbones.encoder import VitEncoder
 from avalanche_ham.errors import HamError, NoMatchError
 from avalanche_ham.runs.classifier import choose_head, labels_of, seen_classes
-from avalanche_ham.runs.export import load_strategy
+from avalanche_ham.runs.export import strategy_of
 
 
 class Folded(nn.Module):
@@ -51,21 +50,21 @@ class Folded(nn.Module):
         return scores
 
 
-def fold(folder: Path, *, head: str | None = None) -> Folded:
+def fold(tree: dict[str, Any], *, head: str | None = None) -> Folded:
     """Fold what a run has learned into the weights of a plain network.
 
     Args:
-        folder: of the run, with its state.
+        tree: the run's state, from ``saved_run``.
         head: one of the run's heads; None takes its first.
 
     Raises:
         NoMatchError: if the method changes more of the network than weights.
-        StateError: if the folder holds no complete state of a run.
+        StateError: if the state holds no names of classes, as those of earlier versions.
         UnknownNameError: if the run has no such head.
         HamError: if the method is told the task of each image, or a branch has no weight.
     """
-    names, side = labels_of(folder)
-    strategy = load_strategy(folder)
+    names, side = labels_of(tree)
+    strategy = strategy_of(tree)
     model = strategy.model
     if strategy.knows_task:
         raise HamError("export: this method has to be told the task of each image")

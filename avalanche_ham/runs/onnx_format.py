@@ -37,7 +37,7 @@ def export_onnx(folder: str | Path, to: str | Path, *, head: str | None = None) 
     folder, to = check_path("folder", folder), check_path("to", to)
     check_target(to)
     tree = saved_run(folder)
-    network = fold(folder, head=head)
+    network = fold(tree, head=head)
     images = torch.zeros(2, 3, network.side, network.side, dtype=torch.uint8)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own

@@ -43,7 +43,7 @@ def export_timm(folder: str | Path, to: str | Path, *, head: str | None = None) 
     backbone = tree["identity"]["backbone"]
     if backbone in BACKBONES:
         raise HamError(f"format: {backbone} is none of timm's networks; onnx takes it")
-    network = fold(folder, head=head)
+    network = fold(tree, head=head)
     vit = _with_classifier(network, backbone)
     to.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(to) as place:

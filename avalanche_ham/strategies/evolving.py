@@ -10,7 +10,7 @@ from torch import Tensor
 
 from avalanche_ham.adapters import LowRank, Update, low_rank_branches
 from avalanche_ham.adapters.branch import check_branches
-from avalanche_ham.adapters.low_rank import moved
+from avalanche_ham.adapters.low_rank import interpolated, moved
 from avalanche_ham.adapters.slots import each_matrix, split_slots
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import UnknownNameError, check_range
@@ -164,9 +164,7 @@ class EvolvingStrategy(ContinualStrategy):
         known = self.memory["global"]
         if not known:
             return clone
-        weight = damped_weight(self.damping, self.task + 1)
-        if weight != 1:
-            clone = {name: interpolated(known[name], pair, weight) for name, pair in clone.items()}
+        clone = interpolated(known, clone, damped_weight(self.damping, self.task + 1))
         if not self.merges:
             return clone
         both = [known, clone]
@@ -186,11 +184,6 @@ class EvolvingStrategy(ContinualStrategy):
     def refresh(self) -> None:
         """Bring the saved LoRA to where the model is."""
         self.memory = moved(self.memory, self.device)
-
-
-def interpolated(known: LowRank, clone: LowRank, weight: float) -> LowRank:
-    """Go the share ``weight`` of the way from a pair of factors to another, factor by factor."""
-    return LowRank(*(torch.lerp(g, m, weight) for g, m in zip(known, clone)))
 
 
 def misaligned_share(

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from avalanche_ham.adapters import LowRank, Update, low_rank_branches
-from avalanche_ham.adapters.low_rank import moved
+from avalanche_ham.adapters.low_rank import interpolated, moved
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import check_range
 from avalanche_ham.seeding import forked
@@ -27,10 +25,7 @@ def follow_slowly(slow: Factors, fast: Factors, decay: float) -> Factors:
         slow, fast: layer -> factors of equal shapes.
         decay: lambda, in [0, 1].
     """
-    return {
-        name: LowRank(*(torch.lerp(s, f, 1 - decay) for s, f in zip(slow[name], pair, strict=True)))
-        for name, pair in fast.items()
-    }
+    return interpolated(slow, fast, 1 - decay)
 
 
 class ILoRAStrategy(ContinualStrategy):

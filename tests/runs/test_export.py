@@ -179,7 +179,7 @@ def test_a_branch_without_a_weight_is_named(tmp_path, monkeypatch):
     strategy.adapters.clear()
     strategy.adapters.open(lambda name, layer: Router(layer.in_features, layer.out_features))
     strategy.inference_update = lambda: None
-    monkeypatch.setattr("avalanche_ham.runs.export.load_strategy", lambda folder: strategy)
+    monkeypatch.setattr("avalanche_ham.runs.export.strategy_of", lambda tree: strategy)
     with pytest.raises(HamError, match=r"branch of blocks.0.attn.qkv is a Router, which depends"):
         export(folder, tmp_path / "to")
     assert not (tmp_path / "to").exists()

@@ -11,6 +11,7 @@ from avalanche_ham.cli.main import main
 from avalanche_ham.errors import HamError
 from avalanche_ham.runs import onnx_format
 from avalanche_ham.runs.classifier import run_classifier
+from avalanche_ham.runs.export import saved_run
 from avalanche_ham.runs.exported import classifier_in
 from avalanche_ham.runs.folded import fold
 from avalanche_ham.runs.runner import Resources, RunConfig, run
@@ -37,7 +38,7 @@ def images_of(count, side=8):
 
 @pytest.mark.parametrize("head", HEADS.split(","))
 def test_the_folded_network_scores_as_the_evaluation_did(ham, head):
-    network = fold(ham, head=head)
+    network = fold(saved_run(ham), head=head)
     with run_classifier(ham, head=head, device="cpu") as classifier, torch.no_grad():
         images = images_of(5, network.side)
         assert tuple(network.names) == classifier.names and len(network.names) == 10
@@ -47,7 +48,7 @@ def test_the_folded_network_scores_as_the_evaluation_did(ham, head):
 @pytest.mark.parametrize("method, message", [("dual_prompt", "Prompt"), ("sema", "Expanding")])
 def test_what_cannot_be_folded_is_one_line(method, message, tmp_path):
     with pytest.raises(HamError, match=message):
-        fold(trained(tmp_path / "run", method, options={}))
+        fold(saved_run(trained(tmp_path / "run", method, options={})))
 
 
 def test_a_missing_package_is_named_with_its_extra(ham, tmp_path, monkeypatch, capsys):
