@@ -92,7 +92,7 @@ def _reason(path: str, error: Exception) -> str:
         return f"cannot be read ({error.strerror}{cure})"
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return f"is too large for Pillow ({words}); make it smaller first"
-    if "MAX_TEXT" in words:
+    if "MAX_TEXT" in words or "Data Too Large" in words:  # as older versions of Pillow say it
         return f"has more text beside its pixels than Pillow reads ({words}); save it without"
     if isinstance(error, UnidentifiedImageError):
         return _foreign(path)

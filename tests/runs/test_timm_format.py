@@ -71,7 +71,7 @@ def test_timm_itself_loads_it_by_one_call(trained, images, tmp_path):
     main(["export", str(trained), "--to", str(tmp_path / "to"), "--format", "timm"])
     model = timm.create_model(f"local-dir:{tmp_path / 'to'}", pretrained=True).eval()
     config = timm.data.resolve_model_data_config(model)
-    assert config["input_size"] == (3, 32, 32) and model.num_classes == 10
+    assert tuple(config["input_size"]) == (3, 32, 32) and model.num_classes == 10
     mean, std = (torch.tensor(config[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
     large = torch.nn.functional.interpolate(images.float(), 32, mode="nearest").byte()
     with run_classifier(trained, device="cpu") as classifier, torch.no_grad():
