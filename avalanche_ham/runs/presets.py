@@ -89,8 +89,24 @@ _RATES = {
     ),
     1e-3: ("coda_prompt",),
 }
+# On the instrument: experiments/study_rates.py, held-out training images of CIFAR-100, 20 tasks,
+# seed 1; beside each AA (%) under the trained and the ridge head (error 1.1). An option of the
+# method's own stays at its default unless another value gains more than that error.
+_STUDY: dict[str, dict[str, Any]] = {
+    "ham": {"lr": 6e-4},  # 42.4 / 57.6; keep 1: 42.6 / 57.8
+    "ham_plus": {"lr": 6e-4},  # as HAM
+    "lora": {"lr": 6e-4},  # 38.9 / 52.8
+    "linear": {"lr": 6e-3},  # 31.2 / 55.1
+    "inflora": {"lr": 2e-3},  # 39.8 / 57.5; threshold 0.9: 40.0 / 56.4
+    "sd_lora": {"lr": 6e-4},  # 40.1 / 57.3
+    "sd_lora_code": {"lr": 6e-4},  # as SD-LoRA, with the next two
+    "sd_lora_rr": {"lr": 6e-4},
+    "sd_lora_kd": {"lr": 6e-4},
+    "frozen": {"head_lr": 6e-3},  # 25.4 / 42.0
+}
 METHOD_OVERRIDES: dict[tuple[str, str], dict[str, Any]] = {
-    ("cpu", method): {"lr": rate} for rate, methods in _RATES.items() for method in methods
+    **{("cpu", method): {"lr": rate} for rate, methods in _RATES.items() for method in methods},
+    **{("study", method): values for method, values in _STUDY.items()},
 }
 
 
