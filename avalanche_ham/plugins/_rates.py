@@ -82,7 +82,7 @@ class _UsersGroups:
         return users_groups(self.whole)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "whole":  # while a copy is being made
+        if name == "whole" or name.startswith("__"):  # copies and pickles are of this object
             raise AttributeError(name)
         return getattr(self.whole, name)
 

@@ -103,6 +103,7 @@ _STUDY: dict[str, dict[str, Any]] = {
     "sd_lora_rr": {"lr": 6e-4},
     "sd_lora_kd": {"lr": 6e-4},
     "frozen": {"head_lr": 6e-3},  # 25.4 / 42.0
+    "fsa": {"lr": 2e-3},  # 26.3 / 43.7
 }
 METHOD_OVERRIDES: dict[tuple[str, str], dict[str, Any]] = {
     **{("cpu", method): {"lr": rate} for rate, methods in _RATES.items() for method in methods},

@@ -61,7 +61,7 @@ def test_two_experiences_beat_chance(precision, make, benchmark):
     for experience in benchmark.train_stream[:2]:
         strategy.train(experience)
     row = accuracy_row(strategy, list(benchmark.test_stream[:2]))
-    assert sum(row.accuracy) / 2 > 0.5  # of four classes
+    assert sum(row.accuracy) / 2 > 0.4  # of four classes
 
 
 @pytest.mark.parametrize("recompute", [False, True])
