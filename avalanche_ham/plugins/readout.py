@@ -50,7 +50,7 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
     def look(self, strategy: Any) -> None:
         """Keep the features of the experience's images, if a readout will follow their drift."""
         self.drift_seconds = 0.0
-        moves = getattr(strategy, "adapts", True)  # else the features stay as they are
+        moves = getattr(strategy, "moves_features", True)  # else the features stay as they are
         if moves and any(r.follows and r.is_fed for r in strategy.model.readouts.values()):
             start = time.perf_counter()
             with preserved():

@@ -6,6 +6,7 @@ import functools
 import sys
 import time
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from avalanche_ham.runs.record import state_of_head
 from avalanche_ham.runs.saving import load_tree, save_tree
 from avalanche_ham.runs.settings import build_strategy, readout_settings
 from avalanche_ham.runs.stem_cache import find_stem, past_stem
+from avalanche_ham.runs.untouched import kept_accuracies, untouched_file
 from avalanche_ham.state import count_stored
 
 PER_TASK = (
@@ -166,14 +168,24 @@ class Run:
 
     def _probe_transfer(self, index: int) -> None:
         """Measure the features on the next task before it is trained; on all at the start."""
-        pairs = list(zip(self.benchmark.train_stream, self.benchmark.test_stream, strict=True))
-        if index == 0:
-            key, tasks = "untouched", pairs[1:]
-        else:
-            key, tasks = "before", [pairs[index]]
+        if index:
+            self.measured["before"] += self._class_means([index])
+            return
+        later = range(1, self.settings.n_tasks)
+        if self.digests.weights is None or self.strategy.model.encoder is not self.encoder:
+            self.measured["untouched"] += self._class_means(later)  # prompts start at random
+            return
+        place = (self.stem_cache, self.strategy.precision, self.strategy.device.type)
+        path = untouched_file((*self.digests, asked_size(self.settings), *place))
+        self.measured["untouched"] += kept_accuracies(
+            path, len(later), lambda: self._class_means(later)
+        )
+
+    def _class_means(self, tasks: Iterable[int]) -> list[float]:
+        """Measure how well class means tell a task's classes apart, for each of some tasks."""
+        train, test = self.benchmark.train_stream, self.benchmark.test_stream
         with self.strategy.evaluation_weights():
-            found = [class_mean_accuracy(self.strategy, *pair) for pair in tasks]
-        self.measured[key] += found
+            return [class_mean_accuracy(self.strategy, train[t], test[t]) for t in tasks]
 
     def _probe(self, experience: Any) -> None:
         """Measure the just-trained, un-merged model on its own task (linear head)."""

@@ -44,6 +44,11 @@ class FirstTasks:
         return self.adapt_tasks is None or self.task < self.adapt_tasks
 
     @property
+    def moves_features(self) -> bool:
+        """Whether features after this experience can be others than before it."""
+        return self.adapts
+
+    @property
     def groups_of_head(self) -> list[dict[str, Any]]:
         """What trains after the first tasks: the head's new rows, nothing if nobody asks it."""
         group = self.head_group()

@@ -63,6 +63,11 @@ class SequentialStrategy(ContinualStrategy):
         if self.trains == "lora":
             self._open(self.adapters, self.seed)
 
+    @property
+    def moves_features(self) -> bool:
+        """Whether the encoder trains."""
+        return self.adapts and self.trains in ("network", "lora")
+
     def begin_task(self, experience: Any) -> None:
         """Let the penalty look at the model as it is before the task."""
         if self.regulariser is not None:

@@ -133,6 +133,16 @@ def test_the_first_task_and_heads_that_do_not_follow_take_no_pass(benchmark):
     assert [None if f is None else tuple(f.shape) for f in seen] == [None, (24, 48), None, None]
 
 
+@pytest.mark.parametrize(("method", "looks"), [("frozen", 0), ("ncm", 0), ("lora", 2), ("fsa", 0)])
+def test_features_that_stay_are_not_looked_at(method, looks, benchmark):
+    seen = []
+    begun = Watch(before_training_exp=lambda s: seen.append(s.readouts._before is not None))
+    strategy = make(method, head="lda_drift,linear", plugins=[begun])
+    for experience in benchmark.train_stream[:3]:
+        strategy.train(experience, eval_streams=[])
+    assert sum(seen) == looks
+
+
 def test_it_looks_ahead_of_new_parameters_and_draws_no_random_number(benchmark):
     """An adapter more would change the mean of adapters; training is the same to the bit."""
     states = []
