@@ -33,7 +33,10 @@ class AccuracyRow:
 
 
 def evaluate(
-    strategy: Any, experiences: Sequence[Any], heads: Sequence[str]
+    strategy: Any,
+    experiences: Sequence[Any],
+    heads: Sequence[str],
+    kept: list[Tensor] | None = None,
 ) -> dict[str, AccuracyRow]:
     """Evaluate under the weights that evaluation uses, entered and left here.
 
@@ -41,7 +44,7 @@ def evaluate(
     """
     if not strategy.knows_task:
         with strategy.evaluation_weights():
-            return accuracy_rows(strategy, experiences, heads)
+            return accuracy_rows(strategy, experiences, heads, kept)
     parts = []
     for experience in experiences:
         with strategy.evaluation_weights(experience):
@@ -65,12 +68,22 @@ def accuracy_row(strategy: Any, experiences: Sequence[Any]) -> AccuracyRow:
 
 @torch.no_grad()
 def accuracy_rows(
-    strategy: Any, experiences: Sequence[Any], heads: Sequence[str]
+    strategy: Any,
+    experiences: Sequence[Any],
+    heads: Sequence[str],
+    kept: list[Tensor] | None = None,
 ) -> dict[str, AccuracyRow]:
     """Evaluate several heads on the same features: see ``accuracy_row``.
 
     One loader over all images, one forward pass each, counts bucketed by experience on the
     device: no loader is started per task and nothing is synchronised per batch.
+
+    Args:
+        strategy: see ``accuracy_row``.
+        experiences: see there.
+        heads: names.
+        kept: features ``(N, d)`` of the first whole batches, from an evaluation of the same encoder
+            on no more of the same experiences; those of further whole batches are appended.
 
     Raises:
         DivergedError: if features are not finite: what the last step of a training did is seen
@@ -90,13 +103,18 @@ def accuracy_rows(
     with preserved():  # even a loader that does not shuffle draws a random number
         batches = iter(DataLoader(ConcatDataset(data), batch_size=strategy.eval_mb_size))
     try:
-        for batch in batches:
+        for place, batch in enumerate(batches):
             images = batch[0].to(device, non_blocking=True)
             targets = batch[1].to(device, non_blocking=True)
             rows = slice(start, start + len(images))
             owner, start = tasks[rows], rows.stop
-            with strategy.autocast():
-                features = model.encode(images).features
+            if kept is not None and place < len(kept):
+                features = kept[place]
+            else:
+                with strategy.autocast():
+                    features = model.encode(images).features
+                if kept is not None and len(images) == strategy.eval_mb_size:
+                    kept.append(features)
             sound &= features.isfinite().all()
             for index, head in enumerate(heads):
                 with strategy.autocast():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from avalanche_ham.backbones.digest import weights_digest
 from avalanche_ham.backbones.model import create_model
@@ -84,6 +85,7 @@ class Run:
         self.measured: dict[str, Any] = {key: [] for key in PER_TASK}
         self.measured |= {key: {head: [] for head in settings.heads} for key in PER_HEAD}
         self.measured["right"] = {}
+        self._test_features: list[Tensor] = []  # of whole batches, while features stay
 
     def _strategy(self, model: Any, device: torch.device) -> Any:
         values = dict(self.settings.options)
@@ -156,12 +158,15 @@ class Run:
         if self.probes and not joint:
             self._probe_transfer(index)
             strategy.probe = lambda s: self._probe(tests[index])
+        if strategy.moves_features:
+            self._test_features = []
         start = time.perf_counter()
         strategy.train(experience, eval_streams=[])
         trained = time.perf_counter()
         rows = {}
         if index == self.settings.n_tasks - 1 or not self.resources.final_only:
-            rows = evaluate(strategy, list(tests[: index + 1]), self.settings.heads)
+            seen, heads = list(tests[: index + 1]), self.settings.heads
+            rows = evaluate(strategy, seen, heads, self._test_features)
         self._note(rows, trained - start, time.perf_counter() - trained)
         first = rows.get(self.settings.heads[0])
         self.progress.task_done(index + 1, None if first is None else first.accuracy)
