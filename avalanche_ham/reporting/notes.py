@@ -18,6 +18,7 @@ from avalanche_ham.runs.identity import identity_of
 from avalanche_ham.runs.plan import describe, make_plan, time_taken
 from avalanche_ham.runs.presets import METHOD_OVERRIDES, preset_values
 from avalanche_ham.runs.records import Record
+from avalanche_ham.strategies.registry import get_method
 
 SEEN = (
     "Tiny-ImageNet: the embedded backbone saw these very images and labels in pre-training, "
@@ -75,14 +76,23 @@ def _about(runs: list[RunConfig], setup: Setup, archive: Archive) -> Iterator[st
 def _rates(runs: list[RunConfig]) -> Iterator[str]:
     """Say which methods have learning rates of their own in the preset."""
     names: dict[float, set[str]] = defaultdict(set)
+    common: dict[float, set[str]] = defaultdict(set)  # of methods whose grid is not there
     for config in runs:
+        if get_method(config.method).head is not None:  # nothing trains
+            continue
         own = METHOD_OVERRIDES.get((config.preset, config.method), {})
         values = preset_values(config.preset, config.benchmark, config.method)
-        if own.get("lr") == values.get("lr") and "lr" in own.keys() - config.options:
+        if own.get("lr") == values["lr"] and "lr" in own.keys() - config.options:
             names[own["lr"]].add(config.method)
+        elif config.preset == "study" and not own and "lr" not in config.options:
+            common[values["lr"]].add(config.method)
     if names:
         words = "; ".join(f"{k:g} for {', '.join(sorted(names[k]))}" for k in sorted(names))
         yield f"learning rate from one grid for all methods (held-out images): {words}"
+    for rate in sorted(common):
+        yield f"learning rate {rate:g}, the preset's, not yet from the grid: " + ", ".join(
+            sorted(common[rate])
+        )
 
 
 def _precision(runs: list[RunConfig], archive: Archive) -> Iterator[str]:

@@ -160,3 +160,15 @@ def test_rates_of_single_methods_are_told(with_setup, monkeypatch):
     other = with_setup(seeds=(1,), methods=("ham",), heads=("linear",), options={"lr": 1e-3})
     notes = fill_with_notes(lay_out(TABLES["1"], other), other, Archive()).notes
     assert not any("one grid" in note for note in notes)
+
+
+def test_methods_without_a_grid_are_told(with_setup):
+    names = ("ham", "ties", "frozen", "ridge")
+    setup = with_setup(seeds=(1,), methods=names, heads=("linear",), preset="study")
+    notes = fill_with_notes(lay_out(TABLES["1"], setup), setup, Archive()).notes
+    assert any(note.endswith("not yet from the grid: ties") for note in notes)
+    other = with_setup(
+        seeds=(1,), methods=names, heads=("linear",), preset="study", options={"lr": 1e-3}
+    )
+    notes = fill_with_notes(lay_out(TABLES["1"], other), other, Archive()).notes
+    assert not any("grid" in note for note in notes)
