@@ -14,7 +14,9 @@ from avalanche_ham.seeding import preserved
 
 
 @torch.no_grad()
-def class_mean_accuracy(strategy: Any, train: Any, test: Any) -> float:
+def class_mean_accuracy(
+    strategy: Any, train: Any, test: Any, known: tuple[Tensor, Tensor] | None = None
+) -> float:
     """Tell a task's test images apart by the class means of its training images.
 
     In class-incremental learning the rows of an unseen task's head are untrained, so forward
@@ -24,6 +26,7 @@ def class_mean_accuracy(strategy: Any, train: Any, test: Any) -> float:
     Args:
         strategy: gives encoder, device, precision and batch size.
         train, test: the experiences of one task.
+        known: features ``(n, d)`` and class ids ``(n,)`` of the training images, if at hand.
 
     Returns:
         The fraction of test images classified rightly, in [0, 1].
@@ -31,7 +34,8 @@ def class_mean_accuracy(strategy: Any, train: Any, test: Any) -> float:
     model = strategy.model
     was_training = model.training
     model.eval()
-    features, targets = _encode(strategy, train)
+    features, targets = known or _encode(strategy, train)
+    features = features.float()
     probe = NearestClassMean(features.shape[1], model.head.n_classes).to(features.device)
     probe.feed(features, targets)
     features, targets = _encode(strategy, test)

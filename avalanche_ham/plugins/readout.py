@@ -36,7 +36,9 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
         self.merging = merging or FinalMergingPlugin(None, update=lambda: None)
         self.seconds = 0.0  # of feeding, in the latest experience
         self.drift_seconds = 0.0  # of following, in the latest experience
+        self.ahead_seconds = 0.0  # of these, before the experience's training began
         self._before: Tensor | None = None  # features (n, d) of its images before it trains
+        self._ahead: tuple[Any, Tensor, float] | None = None  # experience, features, seconds
 
     def before_training(self, strategy: Any, **kwargs: Any) -> None:
         """Forget the features of an experience whose training was interrupted."""
@@ -47,16 +49,31 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
         if self._before is None:
             self.look(strategy)
 
+    def look_ahead(self, strategy: Any, experience: Any) -> tuple[Tensor, Tensor]:
+        """Pass the images of the experience that trains next, so that ``look`` need not.
+
+        Nothing may change in between.
+
+        Returns:
+            Features ``(n, d)`` and class ids ``(n,)``.
+        """
+        features, targets, seconds = self._passed(strategy, experience)
+        self._ahead = (experience, features.cpu(), seconds)
+        return features, targets
+
     def look(self, strategy: Any) -> None:
         """Keep the features of the experience's images, if a readout will follow their drift."""
-        self.drift_seconds = 0.0
+        ahead, self._ahead = self._ahead, None
+        self.drift_seconds = self.ahead_seconds = 0.0
         moves = getattr(strategy, "moves_features", True)  # else the features stay as they are
-        if moves and any(r.follows and r.is_fed for r in strategy.model.readouts.values()):
-            start = time.perf_counter()
-            with preserved():
-                parts = self._encoded(strategy)
-            self._before = torch.cat([features.cpu() for features, _ in parts])
-            self.drift_seconds = time.perf_counter() - start
+        if not moves or not any(r.follows and r.is_fed for r in strategy.model.readouts.values()):
+            return
+        if ahead is not None and ahead[0] is strategy.experience:
+            _, self._before, self.drift_seconds = ahead
+            self.ahead_seconds = self.drift_seconds
+        else:
+            features, _, self.drift_seconds = self._passed(strategy, strategy.experience)
+            self._before = features.cpu()
 
     @torch.no_grad()
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
@@ -65,7 +82,7 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
         self.seconds = 0.0
         if not readouts:
             return
-        parts = self._encoded(strategy)
+        parts = self._encoded(strategy, strategy.experience)
         following = self._follow(strategy, parts)
         for features, targets in parts:
             for readout in readouts:
@@ -87,16 +104,24 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
         self._before = None
         return time.perf_counter() - start
 
+    def _passed(self, strategy: Any, experience: Any) -> tuple[Tensor, Tensor, float]:
+        """Give features and targets of an experience's images, and the seconds that it took."""
+        start = time.perf_counter()
+        with preserved():
+            parts = self._encoded(strategy, experience)
+        features, targets = map(torch.cat, zip(*parts, strict=True))
+        return features, targets, time.perf_counter() - start
+
     @torch.no_grad()
-    def _encoded(self, strategy: Any) -> list[tuple[Tensor, Tensor]]:
-        """Give features and targets of the experience's images, batch by batch."""
+    def _encoded(self, strategy: Any, experience: Any) -> list[tuple[Tensor, Tensor]]:
+        """Give features and targets of an experience's images, batch by batch."""
         model, parts = strategy.model, []
         precision = getattr(strategy, "autocast", nullcontext)
         was_training = model.training
         model.eval()
         self.merging.before_eval(strategy)
         try:
-            data = strategy.experience.dataset.eval()
+            data = experience.dataset.eval()
             for batch in DataLoader(data, batch_size=strategy.eval_mb_size):
                 images, targets = batch[0].to(strategy.device), batch[1].to(strategy.device)
                 with precision():

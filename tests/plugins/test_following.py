@@ -209,3 +209,40 @@ def test_in_bf16_statistics_stay_finite_and_in_single_precision(benchmark):
     readout = strategy.model.readout
     assert readout.means.dtype == readout.scatter.dtype == torch.float32
     assert all(math.isfinite(float(t.sum())) for t in readout.state_dict().values())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_pass_made_ahead_takes_the_place_of_looking(precision, benchmark, monkeypatch):
+    strategy, other = (
+        make("ham", {"precision": precision}, head="lda_drift,linear") for _ in range(2)
+    )
+    encoded = {id(strategy): 0, id(other): 0}
+    original = plugin.ReadoutPlugin._encoded
+
+    def counted(self, strategy, experience):
+        encoded[id(strategy)] += 1
+        return original(self, strategy, experience)
+
+    monkeypatch.setattr(plugin.ReadoutPlugin, "_encoded", counted)
+    for experience in benchmark.train_stream[:3]:
+        with strategy.evaluation_weights():
+            features, targets = strategy.readouts.look_ahead(strategy, experience)
+        assert features.shape == (24, 48) and targets.shape == (24,)
+        for one in (strategy, other):
+            one.train(experience, eval_streams=[])
+        ahead = strategy.readouts.ahead_seconds
+        assert 0 <= ahead < strategy.readouts.drift_seconds or not ahead
+        assert other.readouts.ahead_seconds == 0
+    assert not differing(state_of(strategy.model), state_of(other.model))
+    assert encoded == {id(strategy): 3 + 3, id(other): 2 + 3}  # one ahead of the first is idle
+
+
+def test_a_pass_ahead_of_another_experience_is_not_used(benchmark):
+    strategy, other = (make("ham", head="lda_drift") for _ in range(2))
+    for one in (strategy, other):
+        one.train(benchmark.train_stream[0], eval_streams=[])
+    strategy.readouts.look_ahead(strategy, benchmark.train_stream[2])
+    for one in (strategy, other):
+        one.train(benchmark.train_stream[1], eval_streams=[])
+    assert not differing(state_of(strategy.model), state_of(other.model))
+    assert strategy.readouts._ahead is None
