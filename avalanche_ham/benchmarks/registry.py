@@ -148,7 +148,10 @@ def title_of(name: str) -> str:
 
 def is_image_folder(root: Path) -> bool:
     """Whether a folder holds ``train``, or folders of domains that do."""
-    return (root / "train").is_dir() or any(path.is_dir() for path in root.glob("*/train"))
+    try:
+        return (root / "train").is_dir() or any(path.is_dir() for path in root.glob("*/train"))
+    except ValueError:  # Python 3.13, where a name has a null character
+        return False
 
 
 def is_there(name: str, data_root: str | PathLike[str]) -> bool:

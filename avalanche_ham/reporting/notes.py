@@ -80,11 +80,13 @@ def _rates(runs: list[RunConfig]) -> Iterator[str]:
     for config in runs:
         if get_method(config.method).head is not None:  # nothing trains
             continue
-        own = METHOD_OVERRIDES.get((config.preset, config.method), {})
+        own = METHOD_OVERRIDES.get((config.preset, config.method))
         values = preset_values(config.preset, config.benchmark, config.method)
-        if own.get("lr") == values["lr"] and "lr" in own.keys() - config.options:
-            names[own["lr"]].add(config.method)
-        elif config.preset == "study" and not own and "lr" not in config.options:
+        if "lr" in config.options:
+            continue
+        if own and own.get("lr") == values["lr"]:
+            names[values["lr"]].add(config.method)
+        elif own is None and config.preset == "study":
             common[values["lr"]].add(config.method)
     if names:
         words = "; ".join(f"{k:g} for {', '.join(sorted(names[k]))}" for k in sorted(names))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from avalanche_ham.benchmarks.registry import title_of
+from avalanche_ham.heads import HEADS
 from avalanche_ham.reporting.aggregate import Summary
 from avalanche_ham.reporting.comparison import METHODS_TABLE
 from avalanche_ham.reporting.formats import NEAR, cell_words
@@ -40,6 +41,8 @@ def places() -> dict[str, list[Found]]:
     seeds: dict[tuple[str, str, int, str], set[int]] = defaultdict(set)
     methods: dict[tuple[str, str, int, str], set[str]] = defaultdict(set)
     for known in archive.records:
+        if known.head not in HEADS:  # a search's own
+            continue
         where = known.preset, known.benchmark, known.n_tasks, known.head
         seeds[where].add(known.seed)
         methods[where].add(known.method)
