@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import pytest
 from wandb_files import offline_runs
@@ -41,7 +42,10 @@ def go(out, track, *, config=CONFIG, resume=False, stop_after=None):
 def told(out, track):
     """Give each run's name and its history: number of tasks -> name -> number."""
     if track == "wandb":
-        runs = offline_runs(out)
+        runs, patience = offline_runs(out), time.monotonic() + 60
+        while not runs[-1].history and time.monotonic() < patience:  # another process writes it
+            time.sleep(0.2)
+            runs = offline_runs(out)
         history = {step.pop("_step"): step for step in runs[-1].history}
         assert len({run.key for run in runs}) == 1
         return runs[-1].key, {
