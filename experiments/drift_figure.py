@@ -21,9 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
+from avalanche_ham.evaluation.forward_transfer import features_of
 from avalanche_ham.files import write_whole
+from avalanche_ham.heads.drift import ncm_drift
 from avalanche_ham.reporting.style import End, look_of, name_ends, new_figure, save, styled
 from avalanche_ham.runs.config import Resources, RunConfig, resolve_config
 from avalanche_ham.runs.presets import PRESETS
@@ -34,23 +35,15 @@ MEASURES = {"stale": "means kept as they were", "followed": "means that follow"}
 HEAD = "lda_drift"
 
 
-@torch.no_grad()
 def class_means(run: Run, tasks: int) -> Tensor:
     """Give the true means ``(C, d)`` of the classes of the first tasks, others NaN."""
     strategy, model = run.strategy, run.strategy.model
-    readout = model.readouts[HEAD]
-    sums = torch.zeros_like(readout.means)
-    counts = torch.zeros(len(sums), device=sums.device)
+    means = ncm_drift(model.encoder.num_features, run.benchmark.n_classes).to(strategy.device)
     model.eval()
     with strategy.evaluation_weights():
         for experience in run.benchmark.train_stream[:tasks]:
-            for batch in DataLoader(experience.dataset.eval(), strategy.eval_mb_size):
-                images, targets = batch[0].to(strategy.device), batch[1].to(strategy.device)
-                with strategy.autocast():
-                    features = F.normalize(model.encode(images).features.float(), dim=1)
-                sums.index_add_(0, targets, features)
-                counts.index_add_(0, targets, torch.ones_like(targets, dtype=counts.dtype))
-    return sums / counts[:, None]
+            means.feed(*features_of(strategy, experience))
+    return means.sums / means.counts[:, None]
 
 
 def measured(run: Run) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import pytest
 import torch
+from timm.layers import trunc_normal_
 
 from avalanche_ham import create_model
 
@@ -17,6 +18,12 @@ from avalanche_ham import create_model
 def one_thread():
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="No loggers specified")
+
+
+@pytest.fixture
+def same_draws(monkeypatch):
+    """Heads start from timm's draws, which all versions share; torch's own have changed."""
+    monkeypatch.setattr("torch.nn.init.trunc_normal_", trunc_normal_)
 
 
 @pytest.fixture

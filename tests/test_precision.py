@@ -117,7 +117,7 @@ def test_the_accuracy_of_the_probe_for_forward_transfer(monkeypatch):
     place = {"to": lambda tensor: tensor}
     monkeypatch.setattr(
         forward_transfer,
-        "_encode",
+        "features_of",
         lambda strategy, k: (place["to"](features[k]), place["to"](targets[k])),
     )
 

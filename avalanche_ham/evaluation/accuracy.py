@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -40,7 +40,8 @@ def evaluate(
 ) -> dict[str, AccuracyRow]:
     """Evaluate under the weights that evaluation uses, entered and left here.
 
-    One pass, see ``accuracy_rows``; one for each experience where the method is told the task.
+    One pass, see ``accuracy_rows`` and its ``kept``; one for each experience where the method is
+    told the task.
     """
     if not strategy.knows_task:
         with strategy.evaluation_weights():
@@ -100,21 +101,10 @@ def accuracy_rows(
     right = torch.zeros(len(heads), sum(sizes), dtype=torch.bool, device=device)
     sound = torch.ones((), dtype=torch.bool, device=device)
     start = 0
-    with preserved():  # even a loader that does not shuffle draws a random number
-        batches = iter(DataLoader(ConcatDataset(data), batch_size=strategy.eval_mb_size))
     try:
-        for place, batch in enumerate(batches):
-            images = batch[0].to(device, non_blocking=True)
-            targets = batch[1].to(device, non_blocking=True)
-            rows = slice(start, start + len(images))
+        for features, targets in _encoded(strategy, ConcatDataset(data), kept):
+            rows = slice(start, start + len(targets))
             owner, start = tasks[rows], rows.stop
-            if kept is not None and place < len(kept):
-                features = kept[place]
-            else:
-                with strategy.autocast():
-                    features = model.encode(images).features
-                if kept is not None and len(images) == strategy.eval_mb_size:
-                    kept.append(features)
             sound &= features.isfinite().all()
             for index, head in enumerate(heads):
                 with strategy.autocast():
@@ -135,6 +125,25 @@ def accuracy_rows(
         head: AccuracyRow(_fractions(seen, sizes), _fractions(known, sizes), sizes, told)
         for head, (seen, known), told in zip(heads, counts.tolist(), right.tolist(), strict=True)
     }
+
+
+def _encoded(
+    strategy: Any, data: ConcatDataset, kept: list[Tensor] | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give features and class ids batch by batch; see ``accuracy_rows`` for ``kept``."""
+    device = strategy.device
+    with preserved():  # even a loader that does not shuffle draws a random number
+        batches = iter(DataLoader(data, batch_size=strategy.eval_mb_size))
+    for place, batch in enumerate(batches):
+        targets = batch[1].to(device, non_blocking=True)
+        if kept is not None and place < len(kept):
+            yield kept[place], targets
+            continue
+        with strategy.autocast():
+            features = strategy.model.encode(batch[0].to(device, non_blocking=True)).features
+        if kept is not None and len(targets) == strategy.eval_mb_size:
+            kept.append(features)
+        yield features, targets
 
 
 def _joined(rows: Sequence[AccuracyRow]) -> AccuracyRow:

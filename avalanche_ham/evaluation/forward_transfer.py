@@ -34,16 +34,25 @@ def class_mean_accuracy(
     model = strategy.model
     was_training = model.training
     model.eval()
-    features, targets = known or _encode(strategy, train)
+    features, targets = known or features_of(strategy, train)
     features = features.float()
     probe = NearestClassMean(features.shape[1], model.head.n_classes).to(features.device)
     probe.feed(features, targets)
-    features, targets = _encode(strategy, test)
+    features, targets = features_of(strategy, test)
     model.train(was_training)
     return float(in_float64(probe(features).argmax(1) == targets).mean())
 
 
-def _encode(strategy: Any, experience: Any) -> tuple[Tensor, Tensor]:
+@torch.no_grad()
+def features_of(strategy: Any, experience: Any) -> tuple[Tensor, Tensor]:
+    """Give features ``(n, d)``, fp32, and class ids ``(n,)`` of an experience's images.
+
+    Call it with the model in evaluation mode, under the weights that evaluation uses.
+
+    Args:
+        strategy: gives encoder, device, precision and batch size.
+        experience: its images are taken as they are in evaluation.
+    """
     features, targets = [], []
     with preserved():
         batches = iter(DataLoader(experience.dataset.eval(), strategy.eval_mb_size))

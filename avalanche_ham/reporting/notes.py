@@ -78,23 +78,20 @@ def _rates(runs: list[RunConfig]) -> Iterator[str]:
     names: dict[float, set[str]] = defaultdict(set)
     common: dict[float, set[str]] = defaultdict(set)  # of methods whose grid is not there
     for config in runs:
-        if get_method(config.method).head is not None:  # nothing trains
+        if "lr" in config.options or get_method(config.method).head:  # given, or nothing trains
             continue
         own = METHOD_OVERRIDES.get((config.preset, config.method))
-        values = preset_values(config.preset, config.benchmark, config.method)
-        if "lr" in config.options:
-            continue
-        if own and own.get("lr") == values["lr"]:
-            names[values["lr"]].add(config.method)
+        rate = preset_values(config.preset, config.benchmark, config.method)["lr"]
+        if own and own.get("lr") == rate:
+            names[rate].add(config.method)
         elif own is None and config.preset == "study":
-            common[values["lr"]].add(config.method)
+            common[rate].add(config.method)
     if names:
         words = "; ".join(f"{k:g} for {', '.join(sorted(names[k]))}" for k in sorted(names))
         yield f"learning rate from one grid for all methods (held-out images): {words}"
     for rate in sorted(common):
-        yield f"learning rate {rate:g}, the preset's, not yet from the grid: " + ", ".join(
-            sorted(common[rate])
-        )
+        words = ", ".join(sorted(common[rate]))
+        yield f"learning rate {rate:g}, the preset's, not yet from the grid: {words}"
 
 
 def _precision(runs: list[RunConfig], archive: Archive) -> Iterator[str]:

@@ -6,7 +6,6 @@ import functools
 import sys
 import time
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from avalanche_ham.benchmarks._image_cache import cache_folder
 from avalanche_ham.benchmarks.registry import entry_of
 from avalanche_ham.errors import OptionError, StateError
 from avalanche_ham.evaluation.accuracy import AccuracyRow, accuracy_rows, evaluate
-from avalanche_ham.evaluation.forward_transfer import class_mean_accuracy
 from avalanche_ham.evaluation.picks import right_picks
 from avalanche_ham.runs.config import Resources, Settings, asked_size
 from avalanche_ham.runs.identity import Digests, difference, identity_entries
@@ -32,7 +30,7 @@ from avalanche_ham.runs.record import state_of_head
 from avalanche_ham.runs.saving import load_tree, save_tree
 from avalanche_ham.runs.settings import build_strategy, readout_settings
 from avalanche_ham.runs.stem_cache import find_stem, past_stem
-from avalanche_ham.runs.untouched import kept_accuracies, untouched_file
+from avalanche_ham.runs.transfer import probe_transfer
 from avalanche_ham.state import count_stored
 
 PER_TASK = (
@@ -156,7 +154,7 @@ class Run:
         else:
             experience = self.benchmark.train_stream[index]
         if self.probes and not joint:
-            self._probe_transfer(index)
+            probe_transfer(self, index)
             strategy.probe = lambda s: self._probe(tests[index])
         if strategy.moves_features:
             self._test_features = []
@@ -170,31 +168,6 @@ class Run:
         self._note(rows, trained - start, time.perf_counter() - trained)
         first = rows.get(self.settings.heads[0])
         self.progress.task_done(index + 1, None if first is None else first.accuracy)
-
-    def _probe_transfer(self, index: int) -> None:
-        """Measure the features on the next task before it is trained; on all at the start."""
-        train, test = self.benchmark.train_stream, self.benchmark.test_stream
-        if index:  # what follows the drift looks at these training images too
-            with self.strategy.evaluation_weights():
-                known = self.strategy.readouts.look_ahead(self.strategy, train[index])
-                pair = train[index], test[index]
-                self.measured["before"].append(class_mean_accuracy(self.strategy, *pair, known))
-            return
-        later = range(1, self.settings.n_tasks)
-        if self.digests.weights is None or self.strategy.model.encoder is not self.encoder:
-            self.measured["untouched"] += self._class_means(later)  # prompts start at random
-            return
-        place = (self.stem_cache, self.strategy.precision, self.strategy.device.type)
-        path = untouched_file((*self.digests, asked_size(self.settings), *place))
-        self.measured["untouched"] += kept_accuracies(
-            path, len(later), lambda: self._class_means(later)
-        )
-
-    def _class_means(self, tasks: Iterable[int]) -> list[float]:
-        """Measure how well class means tell a task's classes apart, for each of some tasks."""
-        train, test = self.benchmark.train_stream, self.benchmark.test_stream
-        with self.strategy.evaluation_weights():
-            return [class_mean_accuracy(self.strategy, train[t], test[t]) for t in tasks]
 
     def _probe(self, experience: Any) -> None:
         """Measure the just-trained, un-merged model on its own task (linear head)."""

@@ -55,13 +55,13 @@ def adapters(strategy) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
-def test_two_experiences_beat_chance(precision, make, benchmark):
+def test_two_experiences_beat_chance(precision, make, benchmark, same_draws):
     budget = {"steps": 30, "descriptor_steps": 2, "train_mb_size": 24}
-    strategy = make(lr=1e-2, precision=precision, **budget)
+    strategy = make(lr=1e-2, precision=precision, seed=4, **budget)
     for experience in benchmark.train_stream[:2]:
         strategy.train(experience)
     row = accuracy_row(strategy, list(benchmark.test_stream[:2]))
-    assert sum(row.accuracy) / 2 > 0.4  # of four classes
+    assert sum(row.accuracy) / 2 > 0.5  # of four classes
 
 
 @pytest.mark.parametrize("recompute", [False, True])

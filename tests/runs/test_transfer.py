@@ -6,11 +6,15 @@ import json
 
 import pytest
 import timm
+import torch
 from safetensors.torch import save_file
+from toys import make
 
-from avalanche_ham.runs import run as module
+from avalanche_ham import create_model
+from avalanche_ham.runs import transfer as module
 from avalanche_ham.runs.runner import Resources, RunConfig, run
-from avalanche_ham.runs.untouched import kept_accuracies
+from avalanche_ham.runs.transfer import kept_accuracies
+from avalanche_ham.strategies.registry import METHODS
 
 PROBED = Resources(device="cpu", probes=True)
 
@@ -77,3 +81,17 @@ def test_a_damaged_file_is_measured_again_and_replaced(kept, tmp_path):
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path):
     (tmp_path / "file").write_text("")
     assert kept_accuracies(tmp_path / "file" / "kept.json", 1, lambda: [0.5]) == [0.5]
+
+
+@pytest.mark.parametrize("method", [name for name, row in METHODS.items() if row.head is None])
+def test_methods_that_share_them_start_as_the_untouched_backbone(method):
+    images = torch.randint(0, 256, (4, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    images = images.to(torch.uint8)
+    plain, strategy = create_model("tiny", n_classes=10), make(method)
+    shares = type(strategy.model.encoder) is type(plain.encoder)
+    assert shares == (method not in ("l2p", "dual_prompt", "coda_prompt", "sema"))
+    if shares:
+        strategy.model.eval()
+        with torch.no_grad(), strategy.evaluation_weights():
+            found = strategy.model.encode(images).features
+            torch.testing.assert_close(found, plain.eval().encode(images).features)
