@@ -74,7 +74,7 @@ def _parts(setup: Setup, place: Place) -> Iterator[Line]:
         yield Line(f"HAM+, penalty {penalty:g}", "ham_plus", options)
     for head in ("lda_shift", "lda_sdc", "ncm_drift"):
         yield Line(f"HAM+, {head}", "ham_plus", {"head": head})
-    for damping in ("inverse", 0.5, 0.3):
+    for damping in ("sqrt", "inverse", 0.3):
         yield Line(f"HAM+, damping {damping}", "ham_plus", {"head": HEAD, "damping": damping})
     summed = {"head": HEAD, "space": "delta", "weights_rule": "one"}
     yield Line("adapters trained alone, summed", "linear", summed)

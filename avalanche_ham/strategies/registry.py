@@ -35,8 +35,9 @@ METHODS: dict[str, Method] = {
     "ham_plus": Method(
         "avalanche_ham.strategies.ham.HAMStrategy",
         "HAM, merges damped, readout follows the drift",
-        defaults={"damping": "sqrt"},
+        defaults={"damping": 0.5},
         default_head="lda_drift",
+        numbers=2,
     ),
     "finetune": Method(_SEQUENTIAL, "whole network, softmax over all seen classes", _WHOLE),
     "ewc": Method(_SEQUENTIAL, "Kirkpatrick et al. 2017", {**_WHOLE, "regulariser": "ewc"}),

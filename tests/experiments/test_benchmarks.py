@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -177,3 +180,13 @@ def test_the_stem_cache_is_timed_and_changes_no_accuracy(run, monkeypatch):
     found = run("benchmark_stem_cache", *words)
     assert found["images"]["aa"] == found["full cache"]["aa"]
     assert found["empty cache"]["seconds"] > 0
+
+
+@pytest.mark.skipif(not shutil.which("cc") or sys.platform != "linux", reason="needs cc, Linux")
+def test_two_processes_with_and_without_a_preloaded_library_take_turns(tmp_path):
+    script = Path(__file__).parents[2] / "experiments" / "benchmark_amd.py"
+    path = tmp_path / "amd.json"
+    words = ["--backbone", "tiny", "--batch", "2", "--rounds", "2", "--json", str(path)]
+    subprocess.run([sys.executable, str(script), *words], check=True, timeout=300)
+    found = json.loads(path.read_text())
+    assert is_ratio(found["training step"]) and is_ratio(found["evaluation"])
