@@ -81,6 +81,21 @@ def _average(pairs: Iterable[tuple[float, float | None]]) -> tuple[float, float 
     return statistics.fmean(means), std
 
 
+def rank_correlation(pairs: Sequence[tuple[float | None, float]]) -> float | None:
+    """Give Spearman's rank correlation in [-1, 1]; equal values share their mean rank.
+
+    None where one side is all equal.
+
+    Args:
+        pairs: the two values of each thing that is ranked, at least two.
+    """
+    import pandas  # takes half a second, which few tables need
+
+    ranks = pandas.DataFrame(pairs).rank()
+    rho = float(ranks[0].corr(ranks[1]))
+    return None if math.isnan(rho) else rho
+
+
 def sampling_error(row: Sequence[float], images: Sequence[int]) -> float:
     """Give the standard error of an AA that comes from counting test images, in points.
 

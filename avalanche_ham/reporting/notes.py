@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from avalanche_ham.benchmarks.registry import title_of
-from avalanche_ham.reporting.aggregate import Summary, counting_error
+from avalanche_ham.reporting.aggregate import Summary, counting_error, rank_correlation
 from avalanche_ham.reporting.cells import Cell
 from avalanche_ham.reporting.headroom import warning
 from avalanche_ham.reporting.layout import Sheet, fill, runs_of
@@ -29,6 +29,7 @@ NOISE = (
     "(paired over seeds; with one seed in common, over its test images)"
 )
 SHOWN = 12  # failures listed
+ORDERED = 4  # rows whose order says something
 
 
 def fill_with_notes(sheet: Sheet[Cell], setup: Setup, archive: Archive) -> Sheet[Summary]:
@@ -38,7 +39,21 @@ def fill_with_notes(sheet: Sheet[Cell], setup: Setup, archive: Archive) -> Sheet
     about, gaps = _about(runs, setup, archive), _gaps(runs, archive)
     filled = fill(sheet, archive)
     noise = (NOISE,) if any(any(row.near) for b in filled.blocks for row in b.rows) else ()
-    return replace(filled, notes=(*about, *sheet.notes, *noise, *slips, *gaps))
+    return replace(filled, notes=(*about, *sheet.notes, *noise, *_orders(filled), *slips, *gaps))
+
+
+def _orders(sheet: Sheet[Summary]) -> Iterator[str]:
+    """Say how alike the order of a column's rows is to the order that the paper prints."""
+    for block in sheet.blocks:
+        for column, cells in zip(block.columns, zip(*(row.cells for row in block.rows))):
+            pairs = [(c.mean, c.paper.mean) for c in cells if c.paper and c.n and c.n == c.total]
+            rho = rank_correlation(pairs) if column.best and len(pairs) >= ORDERED else None
+            if rho is not None:
+                where = ", ".join(filter(None, (block.title, column.title)))
+                yield (
+                    f"{where}: the paper has {len(pairs)} of these rows in an order of which this "
+                    f"one has the rank correlation {rho:.2f} (Spearman; 1: the same)"
+                )
 
 
 def _about(runs: list[RunConfig], setup: Setup, archive: Archive) -> Iterator[str]:

@@ -10,6 +10,7 @@ from avalanche_ham.reporting.aggregate import (
     Summary,
     average_of,
     mean_and_deviation,
+    rank_correlation,
     sampling_error,
 )
 from avalanche_ham.reporting.paper import Value
@@ -52,3 +53,12 @@ def test_sampling_error_of_one_task_is_the_binomial_one():
     assert sampling_error([0.5], [100]) == pytest.approx(5.0)
     assert sampling_error([0.5, 0.5], [100, 100]) == pytest.approx(5.0 / math.sqrt(2))
     assert sampling_error([1.0, 0.0], [10, 10]) == 0.0
+
+
+def test_rank_correlation_is_scipy_s():
+    from scipy.stats import spearmanr
+
+    pairs = [(64.0, 3.0), (41.5, 2.0), (41.5, 9.0), (70.0, 7.5), (12.0, 1.0)]
+    expected = spearmanr(*zip(*pairs)).statistic
+    assert rank_correlation(pairs) == pytest.approx(expected) and 0.3 < expected < 0.9
+    assert rank_correlation([(1.0, 5.0), (1.0, 7.0)]) is None

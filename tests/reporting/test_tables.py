@@ -72,6 +72,27 @@ def test_paper_values_stand_only_beside_fifty_tasks(with_setup, archive_of):
     assert [cell.paper is not None for cell in ham] == [False, True] * 3
 
 
+@pytest.mark.parametrize("shown", [3, 6])
+def test_the_order_of_methods_is_compared_with_the_paper_s(shown, with_setup, archive_of):
+    methods = ("finetune", "ewc", "linear", "inflora", "sd_lora", "ham")[:shown]
+    setup = with_setup(methods=methods, benchmarks=("cifar100",), seeds=(1,))
+    table = lay_out(TABLES["1"], setup)
+    ours = {
+        "finetune": 3.0,
+        "ewc": 2.0,
+        "linear": 40.0,
+        "inflora": 55.0,
+        "sd_lora": 54.0,
+        "ham": 56.0,
+    }
+    runs = [c for c in runs_of(table) if "space" not in c.options]
+    notes = fill_with_notes(table, setup, archive_of(*[(c, {"aa": ours[c.method]}) for c in runs]))
+    # ranks here 2 1 3 5 4 6, in the paper 1 2 4 3 5 6: 1 - 6 (1 + 1 + 1 + 4 + 1 + 0) / (6 * 35)
+    said = [note for note in notes.notes if "rank correlation" in note]
+    assert len(said) == (shown == 6)
+    assert all("6 of these rows" in note and "correlation 0.77 " in note for note in said)
+
+
 def test_best_forgetting_is_the_smallest_and_the_bound_never_leads(with_setup, archive_of):
     setup = with_setup(methods=("ham", "lora", "joint"), benchmarks=("cifar100",), seeds=(1,))
     values = {"ham": 5.0, "lora": 9.0, "joint": None}
