@@ -35,6 +35,8 @@ ITEMS = {  # file name -> words of the command line
     "methods_on_digits": f"table methods --benchmark digits {BOTH} --tasks 5",
     "methods_on_tiny_imagenet": f"table methods --benchmark tiny_imagenet {BOTH} --tasks 50 "
     "--methods frozen,inflora,sd_lora,ham",
+    "ham_plus_50_tasks": "table ham_plus --preset study --benchmark cifar100 --tasks 50 "
+    "--seeds 1,2,3 --methods frozen,fsa,lora,linear,sd_lora,inflora,ham,ham_plus",
     "figure_2": f"figure 2 {CIFAR} --tasks 10,50 --seeds 1,2",
     "figure_3": "figure 3 --benchmark cifar100 --tasks 10 --seeds 1,2,3",
     "figure_extra": "figure extra --benchmark cifar100 --tasks 50 --seeds 1",
@@ -55,12 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", help="for all, in place of each table's own")
     parser.add_argument("--preset", default="cpu")
     options = parser.parse_args(arguments)
-    common = ["--records", str(options.records), "--preset", options.preset]
+    common = ["--records", str(options.records)]
     common += ["--seeds", options.seeds] if options.seeds else []
     common += ["--download"]  # nothing runs: which data are on this machine is no matter
     codes = []
     for name in ITEMS:
-        line = [*words_of(name), *common, "--out"]
+        kind, which, *words = words_of(name)
+        line = [kind, which, "--preset", options.preset, *words, *common, "--out"]  # its own wins
         if line[0] == "figure":
             codes.append(ham([*line, str(options.out / "figures")]))
             continue

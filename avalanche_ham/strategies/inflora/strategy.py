@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from avalanche_ham.adapters import Update, low_rank_branches
+from avalanche_ham.adapters.low_rank import scaled
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import OptionError, check_range, check_whole
+from avalanche_ham.merging import damped_weight
 from avalanche_ham.strategies._base import ContinualStrategy
 from avalanche_ham.strategies._loop import check_schedule
 from avalanche_ham.strategies.inflora.subspace import (
@@ -50,6 +52,8 @@ class InfLoRAStrategy(ContinualStrategy):
         schedule: of the learning rate, one of ``quarter_cosine`` (the release's, epoch by epoch, or
             step by step where the budget is in steps), ``cosine`` or ``constant``.
         n_tasks: number T of tasks, at least 1; None takes the length of the experience's stream.
+        damping: weight with which an adapter is added, the first one always whole: a number in
+            (0, 1], or one of ``sqrt`` (1 / root of t) or ``inverse`` (1/t); 1 is the paper's.
         kwargs: of ``ContinualStrategy``.
 
     Raises:
@@ -67,12 +71,15 @@ class InfLoRAStrategy(ContinualStrategy):
         final_threshold: float = 1.0,
         schedule: str = "quarter_cosine",
         n_tasks: int | None = None,
+        damping: float | str = 1.0,
         **kwargs: Any,
     ) -> None:
         check_range("threshold", threshold, 0.0, 1.0, open_low=True)
         check_range("final_threshold", final_threshold, 0.0, 1.0, open_low=True)
         if n_tasks is not None:
             check_whole("n_tasks", n_tasks, 1)
+        damped_weight(damping, 1)  # says now if there is no such damping
+        self.damping = damping
         self.rank, self.n_tasks, self.schedule = rank, n_tasks, check_schedule(schedule)
         self.threshold, self.final_threshold = threshold, final_threshold
         adapters = model.attach_adapters(targets)
@@ -107,7 +114,7 @@ class InfLoRAStrategy(ContinualStrategy):
         for name, moment in self.input_moments(experience).items():
             space = update_subspace(moment, self.space(name), self.energy)
             self.memory["spaces"][name] = {"basis": space.basis, "kind": space.kind}
-        trained = self.adapters.close()
+        trained = scaled(self.adapters.close(), damped_weight(self.damping, self.task + 1))
         self.adapters.add(trained, scale=1.0, to=0 if self.adapters.n_terms else None)
         self.memory["update"] = self.adapters.term(0)
 

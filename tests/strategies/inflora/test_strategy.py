@@ -196,3 +196,23 @@ def test_the_protected_energy_grows_from_task_to_task(make, benchmark, monkeypat
         strategy.train(experience)
     expected = [0.5 + 0.4 * task / 5 for task in range(3) for _ in range(LAYERS)]
     assert used == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("damping", [1.0, 0.5, "inverse"])
+def test_a_damped_adapter_is_trained_whole_and_added_scaled(damping, make, benchmark):
+    strategy, expected, trained = make(lr=1e-2, damping=damping), {}, []
+    strategy.probe = lambda current: trained.append(current.adapters.total())
+    weights = {1.0: [1, 1, 1], 0.5: [1, 0.5, 0.5], "inverse": [1, 1 / 2, 1 / 3]}[damping]
+    for t, experience in enumerate(benchmark.train_stream[:3]):
+        strategy.train(experience)
+        for name, whole in trained[t].items():  # what was there and the new one, whole
+            old = expected.get(name, torch.zeros_like(whole))
+            expected[name] = old + weights[t] * (whole - old)
+    for name, change in strategy.memory["update"].items():
+        torch.testing.assert_close(change, expected[name], rtol=1e-5, atol=1e-7)
+        assert change.abs().max() > 1e-4
+
+
+def test_a_damping_that_does_not_exist_is_refused(make):
+    with pytest.raises(OptionError, match="damping must be"):
+        make(damping=1.5)
