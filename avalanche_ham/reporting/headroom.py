@@ -32,7 +32,7 @@ class Headroom:
     """What frozen features and joint training reach on one instrument.
 
     Attributes:
-        scores: (method, head) -> mean AA over seeds, percent.
+        scores: (method, head) -> mean AA over the seeds that frozen and joint share, percent.
         images: number of test images.
         error: largest standard error of an AA from counting them, in points.
         deviation: of a method's AA over seeds, pooled over those with at least three; else None.
@@ -82,11 +82,12 @@ def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
     for record in found:
         if record["head"] in HEADS.get(record["method"], ()) and _is_plain(record):
             groups[record["method"], record["head"]].append(record)
-    scores = {
-        key: statistics.fmean([r["aa"] or 0.0 for r in groups[key]])
-        for key in ((m, h) for m, heads in HEADS.items() for h in heads)
-        if key in groups
-    }
+    frozen, joint = ({r["seed"] for r in groups[m, "ridge"]} for m in ("frozen", "joint"))
+    scores = {}
+    for key in ((m, h) for m, heads in HEADS.items() for h in heads):
+        shared = [r["aa"] or 0.0 for r in groups[key] if r["seed"] in frozen & joint]
+        if shared:
+            scores[key] = statistics.fmean(shared)
     if not {("frozen", "ridge"), ("joint", "ridge")} <= set(scores):
         return None
     return Headroom(scores, *counting_error(groups["frozen", "ridge"]), pooled_deviation(found))

@@ -64,6 +64,14 @@ def test_a_run_with_options_of_its_own_is_another_instrument(archive_of):
     assert headroom(archive_of(*pairs, (other, {"aa": 90.0})), like).points == 30.0
 
 
+def test_a_seed_that_only_one_of_them_has_does_not_count(archive_of):
+    runs = headroom_runs(COMMON, (1,))
+    pairs = [(run, {"aa": 40.0 if run.method == "frozen" else 70.0}) for run in runs]
+    alone = replace(runs[1], seed=2)
+    assert (alone.method, alone.head) == ("frozen", "ridge")
+    assert headroom(archive_of(*pairs, (alone, {"aa": 90.0})), LIKE).points == 30.0
+
+
 def test_the_deviation_is_pooled_within_methods():
     groups = {"ham": [40.0, 44.0, 42.0], "lora": [10.0, 11.0, 15.0, 12.0], "frozen": [1.0, 90.0]}
     records = [
