@@ -183,6 +183,7 @@ def test_the_stem_cache_is_timed_and_changes_no_accuracy(run, monkeypatch):
     assert found["empty cache"]["seconds"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("cc") or sys.platform != "linux", reason="needs cc, Linux")
 def test_two_processes_with_and_without_a_preloaded_library_take_turns(tmp_path):
     script = Path(__file__).parents[2] / "experiments" / "benchmark_amd.py"
