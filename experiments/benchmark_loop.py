@@ -50,17 +50,22 @@ def bare_loop(strategy: SequentialStrategy, data: TensorDataset, steps: int) -> 
                 break
 
 
-def make_strategy(chosen: argparse.Namespace, *metrics: Any) -> SequentialStrategy:
-    return SequentialStrategy(
-        model=create_model(chosen.backbone, n_classes=10, pretrained=False),
-        trains="lora",
+def make_strategy(chosen: argparse.Namespace, kind: Any, head: str = "linear", **more: Any) -> Any:
+    """Make a strategy, alike in all that is not given."""
+    return kind(
+        model=create_model(chosen.backbone, n_classes=10, head=head, pretrained=False),
         steps=chosen.steps,
         train_mb_size=chosen.batch,
         lr=1e-4,
         device=chosen.device,
         precision=chosen.precision,
-        evaluator=EvaluationPlugin(*metrics),
+        **more,
     )
+
+
+def one_lora(chosen: argparse.Namespace, *metrics: Any) -> SequentialStrategy:
+    evaluator = EvaluationPlugin(*metrics)
+    return make_strategy(chosen, SequentialStrategy, trains="lora", evaluator=evaluator)
 
 
 class StepClock(SupervisedPlugin):
@@ -81,19 +86,11 @@ class StepClock(SupervisedPlugin):
 
 def steps_of_ham(chosen: argparse.Namespace, experience: Any) -> dict[str, list[float]]:
     """Give the seconds of the steps of HAM and of HAM+, round by round."""
-    clocks = {"ham": StepClock(), "ham_plus": StepClock()}
-    parts: dict[str, tuple[str, Any]] = {"ham": ("linear", 1.0), "ham_plus": ("lda_drift", 0.5)}
+    parts: dict[str, tuple[str, float]] = {"ham": ("linear", 1.0), "ham_plus": ("lda_drift", 0.5)}
+    clocks = {name: StepClock() for name in parts}
     strategies = {
-        name: HAMStrategy(
-            model=create_model(chosen.backbone, n_classes=10, head=head, pretrained=False),
-            damping=damping,
-            steps=chosen.steps,
-            train_mb_size=chosen.batch,
-            lr=1e-4,
-            device=chosen.device,
-            precision=chosen.precision,
-            plugins=[clocks[name]],
-            evaluator=None,
+        name: make_strategy(
+            chosen, HAMStrategy, head, damping=damping, plugins=[clocks[name]], evaluator=None
         )
         for name, (head, damping) in parts.items()
     }
@@ -118,8 +115,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=20)
     chosen = options(parser, batch=16, rounds=9)
-    bare, plain = make_strategy(chosen), make_strategy(chosen)
-    metered = make_strategy(
+    bare, plain = one_lora(chosen), one_lora(chosen)
+    metered = one_lora(
         chosen,
         accuracy_metrics(minibatch=True, epoch=True, experience=True, stream=True),
         forgetting_metrics(experience=True, stream=True),

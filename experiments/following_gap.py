@@ -5,9 +5,10 @@ Command: python following_gap.py --data-root DATA --weights FILE --tasks 50 --ou
 Trains HAM+ once (CIFAR-100, preset study, seed 1, a fifth of each class's training images held out)
 and keeps features in FOLDER, those of each task's images and of what can be made of them before and
 after the task (``VIEWS``). Every row of the table is then a head fed from these features task by
-task, AA (%) on the held-out images, without another training. What is there is not made again. The
-rows "old images" have what no method here has, some images of every old class: they tell how much
-of the gap is the map's form, and how much the images that it is fitted on.
+task, AA (%) on the held-out images, without another training. Each setting has a folder of its own,
+which is used again once it is whole; a killed training starts anew. The rows "old images" have what
+no method here has, some images of every old class: they tell how much of the gap is the map's form,
+and how much the images that it is fitted on.
 """
 
 from __future__ import annotations
@@ -239,7 +240,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--preset", default="study", choices=tuple(PRESETS))
     parser.add_argument("--threads", type=int)
     options = parser.parse_args(arguments)
-    if not (options.out / "last.pt").exists():
+    setting = (options.method, options.benchmark, f"{options.tasks}tasks", options.preset)
+    folder = options.out / "-".join(setting)
+    if not (folder / "last.pt").exists():
         config = RunConfig(
             method=options.method,
             benchmark=options.benchmark,
@@ -252,9 +255,9 @@ def main(arguments: list[str] | None = None) -> None:
         resources = Resources(
             data_root=options.data_root, device="cpu", threads=options.threads, final_only=True
         )
-        keep_features(Run(resolve_config(config), resources, show=False), options.out)
+        keep_features(Run(resolve_config(config), resources, show=False), folder)
     print(f"| head | AA; with penalties {', '.join(f'{p:g}' for p in PENALTIES)} |\n|---|---|")
-    for what, scores in rows(options.out):
+    for what, scores in rows(folder):
         print(f"| {what} | {' / '.join(f'{score:.1f}' for score in scores)} |", flush=True)
 
 

@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ITEMS:
         kind, which, *words = words_of(name)
         line = [kind, which, "--preset", options.preset, *words, *common, "--out"]  # its own wins
-        if line[0] == "figure":
+        if kind == "figure":
             codes.append(ham([*line, str(options.out / "figures")]))
             continue
         for suffix in (".md", ".csv", ".tex"):

@@ -81,7 +81,7 @@ def _average(pairs: Iterable[tuple[float, float | None]]) -> tuple[float, float 
     return statistics.fmean(means), std
 
 
-def rank_correlation(pairs: Sequence[tuple[float | None, float]]) -> float | None:
+def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
     """Give Spearman's rank correlation in [-1, 1]; equal values share their mean rank.
 
     None where one side is all equal.
@@ -91,8 +91,7 @@ def rank_correlation(pairs: Sequence[tuple[float | None, float]]) -> float | Non
     """
     import pandas  # takes half a second, which few tables need
 
-    ranks = pandas.DataFrame(pairs).rank()
-    rho = float(ranks[0].corr(ranks[1]))
+    rho = float(pandas.DataFrame(pairs).corr("spearman").iloc[0, 1])
     return None if math.isnan(rho) else rho
 
 

@@ -46,13 +46,17 @@ def _orders(sheet: Sheet[Summary]) -> Iterator[str]:
     """Say how alike the order of a column's rows is to the order that the paper prints."""
     for block in sheet.blocks:
         for column, cells in zip(block.columns, zip(*(row.cells for row in block.rows))):
-            pairs = [(c.mean, c.paper.mean) for c in cells if c.paper and c.n and c.n == c.total]
+            pairs = [
+                (cell.mean, cell.paper.mean)
+                for cell in cells
+                if cell.paper and cell.mean is not None and cell.n == cell.total
+            ]
             rho = rank_correlation(pairs) if column.best and len(pairs) >= ORDERED else None
             if rho is not None:
                 where = ", ".join(filter(None, (block.title, column.title)))
                 yield (
-                    f"{where}: the paper has {len(pairs)} of these rows in an order of which this "
-                    f"one has the rank correlation {rho:.2f} (Spearman; 1: the same)"
+                    f"{where}: {len(pairs)} rows stand in the paper too; the rank correlation of "
+                    f"its order with this one is {rho:.2f} (Spearman; 1: the same)"
                 )
 
 

@@ -30,14 +30,14 @@ def probe_transfer(run: Any, index: int) -> None:
         index: of the task, from 0.
     """
     strategy, measured = run.strategy, run.measured
-    pairs = list(zip(run.benchmark.train_stream, run.benchmark.test_stream, strict=True))
+    streams = run.benchmark.train_stream, run.benchmark.test_stream
     with strategy.evaluation_weights():
         if index:  # what follows the drift looks at these training images too
-            train, test = pairs[index]
+            train, test = (stream[index] for stream in streams)
             known = strategy.readouts.look_ahead(strategy, train)
             measured["before"].append(class_mean_accuracy(strategy, train, test, known))
         else:
-            measured["untouched"] += _untouched(run, pairs[1:])
+            measured["untouched"] += _untouched(run, list(zip(*streams, strict=True))[1:])
 
 
 def _untouched(run: Any, pairs: list[tuple[Any, Any]]) -> list[float]:

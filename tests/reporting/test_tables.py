@@ -90,7 +90,7 @@ def test_the_order_of_methods_is_compared_with_the_paper_s(shown, with_setup, ar
     # ranks here 2 1 3 5 4 6, in the paper 1 2 4 3 5 6: 1 - 6 (1 + 1 + 1 + 4 + 1 + 0) / (6 * 35)
     said = [note for note in notes.notes if "rank correlation" in note]
     assert len(said) == (shown == 6)
-    assert all("6 of these rows" in note and "correlation 0.77 " in note for note in said)
+    assert all("6 rows stand" in note and "this one is 0.77 " in note for note in said)
 
 
 def test_best_forgetting_is_the_smallest_and_the_bound_never_leads(with_setup, archive_of):
