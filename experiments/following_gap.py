@@ -228,37 +228,48 @@ def rows(folder: Path) -> Iterator[tuple[str, list[float]]]:
     yield "all images again, softmax", [softmax(train, test)]
 
 
+def run_of(options: argparse.Namespace, n_tasks: int, head: str, *, show: bool = False) -> Run:
+    """Make a run ready whose accuracies are those on held-out images after the last task."""
+    config = RunConfig(
+        method=options.method,
+        benchmark=options.benchmark,
+        n_tasks=n_tasks,
+        preset=options.preset,
+        weights=options.weights,
+        head=head,
+        options=HELD_OUT,
+    )
+    resources = Resources(
+        data_root=options.data_root, device="cpu", threads=options.threads, final_only=True
+    )
+    return Run(resolve_config(config), resources, show=show)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Make what is missing and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for the features")
-    parser.add_argument("--data-root", default="~/.cache/avalanche_ham")
-    parser.add_argument("--weights")
-    parser.add_argument("--method", default="ham_plus")
-    parser.add_argument("--benchmark", default="cifar100")
+    parser = parser_of(__doc__)
     parser.add_argument("--tasks", type=int, default=50)
-    parser.add_argument("--preset", default="study", choices=tuple(PRESETS))
-    parser.add_argument("--threads", type=int)
     options = parser.parse_args(arguments)
     setting = (options.method, options.benchmark, f"{options.tasks}tasks", options.preset)
     folder = options.out / "-".join(setting)
     if not (folder / "last.pt").exists():
-        config = RunConfig(
-            method=options.method,
-            benchmark=options.benchmark,
-            n_tasks=options.tasks,
-            preset=options.preset,
-            weights=options.weights,
-            head="linear",
-            options=HELD_OUT,
-        )
-        resources = Resources(
-            data_root=options.data_root, device="cpu", threads=options.threads, final_only=True
-        )
-        keep_features(Run(resolve_config(config), resources, show=False), folder)
+        keep_features(run_of(options, options.tasks, "linear"), folder)
     print(f"| head | AA; with penalties {', '.join(f'{p:g}' for p in PENALTIES)} |\n|---|---|")
     for what, scores in rows(folder):
         print(f"| {what} | {' / '.join(f'{score:.1f}' for score in scores)} |", flush=True)
+
+
+def parser_of(words: str) -> argparse.ArgumentParser:
+    """Give the options of a training whose runs are no records of the package."""
+    parser = argparse.ArgumentParser(description=words.partition("\n")[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder for what was measured")
+    parser.add_argument("--data-root", default="~/.cache/avalanche_ham")
+    parser.add_argument("--weights")
+    parser.add_argument("--method", default="ham_plus")
+    parser.add_argument("--benchmark", default="cifar100")
+    parser.add_argument("--preset", default="study", choices=tuple(PRESETS))
+    parser.add_argument("--threads", type=int)
+    return parser
 
 
 if __name__ == "__main__":
