@@ -8,7 +8,8 @@ after the task (``VIEWS``). Every row of the table is then a head fed from these
 task, AA (%) on the held-out images, without another training. Each setting has a folder of its own,
 which is used again once it is whole; a killed training starts anew. The rows "old images" have what
 no method here has, some images of every old class: they tell how much of the gap is the map's form,
-and how much the images that it is fitted on.
+and how much the images that it is fitted on. ``--foreign tiny_imagenet`` adds images of another
+data set, without their classes.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from avalanche_ham.benchmarks import create_benchmark
 from avalanche_ham.heads import Readout, create_readout
 from avalanche_ham.heads.drift import FollowingDiscriminant, RidgeMap, ridge_map
 from avalanche_ham.runs.config import Resources, RunConfig, resolve_config
@@ -38,9 +41,13 @@ VIEWS = {  # of which images the map sees features -> how a table says it
     "moved": "and 4 times mirrored and moved",
     "turned": "and by 90 and 180 degrees, and with other colours",
     "toward": "and pushed towards old class means",
+    "leaves": "and 1,600 made-up images of overlapping discs",
+    "foreign": "and 1,600 images of another data set",
     "old": "old images, 16 a class",
 }
 OLD = 16  # images a class that the oracle keeps
+LEAVES, DISCS = 1600, 150  # made-up images, and the discs in each
+FOREIGN = {"tiny_imagenet": 8}  # another data set -> its images a class
 PENALTIES = (0.3, 1.0, 3.0, 10.0)
 NEAR, STEPS, LENGTH = 4, 4, 3.0  # images a class mean, gradient steps, length of one in pixel units
 Pair = tuple[Tensor, Tensor]
@@ -52,11 +59,15 @@ class Lab:
 
     Args:
         run: just made.
+        foreign: images of another data set, ``(N, C, H, W)``, if the map may see some.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, foreign: Tensor | None = None) -> None:
         self.run, self.model = run, run.strategy.model
         self.kept: list[Tensor] = []  # the oracle's
+        self.fixed = {"leaves": self.model.encoder.preprocess(dead_leaves(LEAVES))}
+        if foreign is not None:
+            self.fixed["foreign"] = self.model.encoder.preprocess(foreign)
         self.means = FollowingDiscriminant(  # what the images are pushed towards
             self.model.encoder.num_features, run.benchmark.n_classes, move=RidgeMap(10.0)
         )
@@ -84,7 +95,7 @@ class Lab:
         moved = torch.cat([flip_crop(images) for _ in range(4)])
         turned = [torch.rot90(images, k, (2, 3)) for k in (1, 2)]
         turned.append(images[:, torch.randperm(images.shape[1])])
-        views = {"plain": images, "moved": moved, "turned": torch.cat(turned)}
+        views = {"plain": images, "moved": moved, "turned": torch.cat(turned), **self.fixed}
         if self.kept:
             views |= {"toward": self.pushed(images), "old": torch.cat(self.kept)}
         return views
@@ -125,9 +136,40 @@ class Lab:
         return {"targets": targets, "before": before, "after": after}
 
 
-def keep_features(run: Run, folder: Path) -> None:
+def dead_leaves(n: int, side: int = 64, seed: int = 0) -> Tensor:
+    """Draw images of overlapping discs, uint8 ``(n, 3, side, side)``.
+
+    Radii r with a density of r^-3, colours uniform: statistics near those of photographs (Lee et
+    al. 2001; for learning, Baradad et al. 2021, https://arxiv.org/abs/2106.05963).
+    """
+    draw = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side]
+    images = np.zeros((n, side, side, 3), np.uint8)
+    for image in images:
+        smallest, largest = side / 12, side / 2
+        share = draw.random(DISCS)
+        radii = (smallest**-2 - share * (smallest**-2 - largest**-2)) ** -0.5
+        colours = draw.integers(0, 256, (DISCS, 3))
+        for r, colour, (cy, cx) in zip(radii, colours, side * draw.random((DISCS, 2)), strict=True):
+            image[(y - cy) ** 2 + (x - cx) ** 2 < r**2] = colour
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+
+def foreign_images(options: argparse.Namespace) -> Tensor | None:
+    """Give images of another data set, if one is asked for."""
+    if options.foreign is None:
+        return None
+    amount = {"train_per_class": FOREIGN.get(options.foreign), "test_per_class": 1}
+    found = create_benchmark(
+        options.foreign, data_root=Path(options.data_root).expanduser(), n_tasks=1, seed=0, **amount
+    )
+    batches = DataLoader(found.train_stream[0].dataset.eval(), 64)
+    return torch.cat([batch[0] for batch in batches])
+
+
+def keep_features(run: Run, folder: Path, foreign: Tensor | None = None) -> None:
     """Write ``untouched.pt``, ``task_T.pt`` and, in the end, ``last.pt`` (train, then test)."""
-    lab, streams = Lab(run), (run.benchmark.train_stream, run.benchmark.test_stream)
+    lab, streams = Lab(run, foreign), (run.benchmark.train_stream, run.benchmark.test_stream)
     folder.mkdir(parents=True, exist_ok=True)
     torch.save([lab.everything(stream) for stream in streams], folder / "untouched.pt")
     for t, experience in enumerate(streams[0]):
@@ -212,10 +254,13 @@ def rows(folder: Path) -> Iterator[tuple[str, list[float]]]:
     yield "untouched backbone, lda", [accuracy(new("lda").fit(*still), still_test)]
     for name in ("ncm", "ridge", "lda"):
         yield f"task by task, {name}", [accuracy(followed(new(name), tasks), test)]
-    for name, words in VIEWS.items():
+    known = {name: words for name, words in VIEWS.items() if name in tasks[-1]["before"]}
+    for name, words in known.items():
         heads = every(["old"] if name == "old" else dict.fromkeys(("plain", name)))
         yield f"follows, {words}", [accuracy(head, test) for head in heads]
-    yield "follows, all of these but old", [accuracy(h, test) for h in every([*VIEWS][:-1])]
+    for dropped in (("leaves", "foreign", "old"), ("foreign", "old"), ("old",)):
+        names = [name for name in known if name not in dropped]
+        yield f"follows, {', '.join(names)}", [accuracy(h, test) for h in every(names)]
     trained = [softmax(samples(head), test, 100.0) for head in every(["plain"])]
     yield "follows, as they are; a softmax trained on samples of its Gaussians", trained
     doubled = list(beside(tasks, still))
@@ -249,11 +294,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Make what is missing and print the table."""
     parser = parser_of(__doc__)
     parser.add_argument("--tasks", type=int, default=50)
+    parser.add_argument("--foreign", help="another data set whose images the map may see too")
     options = parser.parse_args(arguments)
-    setting = (options.method, options.benchmark, f"{options.tasks}tasks", options.preset)
-    folder = options.out / "-".join(setting)
+    parts = (options.method, options.benchmark, f"{options.tasks}tasks", options.preset)
+    folder = options.out / "-".join((*parts, *filter(None, [options.foreign])))
     if not (folder / "last.pt").exists():
-        keep_features(run_of(options, options.tasks, "linear"), folder)
+        run = run_of(options, options.tasks, "linear")
+        keep_features(run, folder, foreign_images(options))
     print(f"| head | AA; with penalties {', '.join(f'{p:g}' for p in PENALTIES)} |\n|---|---|")
     for what, scores in rows(folder):
         print(f"| {what} | {' / '.join(f'{score:.1f}' for score in scores)} |", flush=True)

@@ -18,6 +18,11 @@ def made(head: str) -> Run:
     return Run(resolve_config(config), Resources(device="cpu"), show=False)
 
 
+@pytest.fixture(autouse=True)
+def few_leaves(monkeypatch):
+    monkeypatch.setattr("following_gap.LEAVES", 8)
+
+
 def test_its_rows_are_those_of_a_run_with_that_head(tmp_path, capsys):
     from following_gap import PENALTIES, main
 
@@ -62,3 +67,25 @@ def test_images_are_pushed_towards_the_means_of_old_classes(monkeypatch):
     to_own = far(pushed).view(len(old), NEAR, -1).diagonal(dim1=0, dim2=2)
     nearest = far(images).topk(NEAR, dim=0, largest=False).values
     assert (to_own.mean(0) < nearest.mean(0)).all()
+
+
+def test_a_map_may_see_images_of_another_data_set(tmp_path, capsys, monkeypatch):
+    from following_gap import main
+
+    monkeypatch.setitem(__import__("following_gap").FOREIGN, "digits", 3)
+    main(["--out", str(tmp_path), *WORDS, "--foreign", "digits"])
+    shown = capsys.readouterr().out
+    assert "| follows, and 1,600 images of another data set | " in shown
+    (task,) = tmp_path.glob("*-digits/task_1.pt")
+    before = torch.load(task)["before"]
+    assert len(before["foreign"]) == 30 and len(before["leaves"]) == 8
+
+
+def test_dead_leaves_are_discs_over_each_other():
+    from following_gap import dead_leaves
+
+    images = dead_leaves(3, side=32)
+    assert images.shape == (3, 3, 32, 32) and images.dtype == torch.uint8
+    assert torch.equal(images, dead_leaves(3, side=32)) and not torch.equal(images[0], images[1])
+    right = (images[..., 1:] == images[..., :-1]).all(1)
+    assert 0.6 < right.float().mean() < 1  # neighbours mostly lie in one disc
