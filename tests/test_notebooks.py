@@ -110,6 +110,7 @@ def test_reading_the_results_has_no_results_in_its_prose():
     assert not [text for text in prose(RESULTS) if numbers.search(text)]
 
 
+@pytest.mark.slow
 def test_reading_the_results_shows_dashes_for_what_is_missing(tmp_path, monkeypatch):
     records = sorted((FOLDER.parent / "experiments/results").rglob("records.jsonl"))
     (tmp_path / "experiments/results").mkdir(parents=True)

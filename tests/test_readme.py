@@ -45,7 +45,8 @@ def own_images() -> list[str]:
     return [line.strip() for line in section.splitlines() if line.startswith("    ")]
 
 
-@pytest.mark.parametrize("installed", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("installed", [False, True])
 def test_from_installing_to_predictions_on_images_of_ones_own(installed, tmp_path, monkeypatch):
     """As printed by an installed package; in passing, by this one with the preset smoke."""
     install, *commands = own_images()

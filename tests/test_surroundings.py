@@ -117,6 +117,7 @@ print(sys.getfilesystemencoding(), json.dumps([classes, values]))
 """
 
 
+@pytest.mark.slow
 def test_files_are_utf_8_whatever_the_locale_with_a_byte_order_mark_or_without(tmp_path):
     for name in ("café", "Ελλάδα"):
         (tmp_path / "data" / name).mkdir(parents=True)

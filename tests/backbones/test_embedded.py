@@ -125,6 +125,7 @@ def test_a_missing_weight_is_refused(data):
         hybrid_from_bytes(save(weights, metadata))
 
 
+@pytest.mark.slow
 def test_features_separate_digits(vit):
     """Grey 8 x 8 images, nothing like the training data; random weights separate them, too."""
     from sklearn.datasets import load_digits

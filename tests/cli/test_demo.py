@@ -74,6 +74,7 @@ def test_a_finished_demo_is_shown_again_without_training(shown, capsys, monkeypa
     assert (shown / "records.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_stopped_demo_goes_on_and_ends_the_same(shown, tmp_path, monkeypatch):
     def stopped(*args, **kwargs):
         def stop(current):

@@ -30,6 +30,7 @@ def committed(experiments):
     return (experiments.parent / "docs" / "backbones.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_handful_of_rows_is_as_the_page_says(committed):
     from backbone_table import VITS, row_of
 

@@ -39,6 +39,7 @@ def is_ratio(value: dict) -> bool:
     return 0 < value["low"] <= value["median"] <= value["high"] < math.inf
 
 
+@pytest.mark.slow
 def test_steps_are_timed_over_tasks_and_drawn(run, monkeypatch, tmp_path, capsys):
     found = run("benchmark_step", *["--backbone", "tiny", "--batch", "2", "--tasks", "2,3,4"])
     assert len(found["steps"]) == 2 + 3 * 7
@@ -65,6 +66,7 @@ def test_steps_are_timed_in_bf16(run):
     assert is_ratio(run("benchmark_step", *words)["growth ham"])
 
 
+@pytest.mark.slow
 def test_the_loop_is_timed(run):
     found = run("benchmark_loop", *["--backbone", "tiny", "--batch", "4", "--steps", "2"])
     assert is_ratio(found["strategy / bare"])
@@ -72,6 +74,7 @@ def test_the_loop_is_timed(run):
     assert is_ratio(found["ham_plus / ham"])
 
 
+@pytest.mark.slow
 def test_inference_is_timed(run):
     words = [
         "--backbone",

@@ -52,6 +52,7 @@ def test_the_distances_are_those_of_a_slow_loop():
     assert rows[1]["stale"] > 1e-3
 
 
+@pytest.mark.slow
 def test_it_writes_a_table_and_draws_it_again_from_it_alone(tmp_path, capsys):
     from drift_figure import main
 

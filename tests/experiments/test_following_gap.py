@@ -23,6 +23,7 @@ def few_leaves(monkeypatch):
     monkeypatch.setattr("following_gap.LEAVES", 8)
 
 
+@pytest.mark.slow
 def test_its_rows_are_those_of_a_run_with_that_head(tmp_path, capsys):
     from following_gap import PENALTIES, main
 
@@ -69,6 +70,7 @@ def test_images_are_pushed_towards_the_means_of_old_classes(monkeypatch):
     assert (to_own.mean(0) < nearest.mean(0)).all()
 
 
+@pytest.mark.slow
 def test_a_map_may_see_images_of_another_data_set(tmp_path, capsys, monkeypatch):
     from following_gap import main
 

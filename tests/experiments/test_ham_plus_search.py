@@ -34,6 +34,7 @@ def test_the_heads_that_are_searched_are_what_their_names_say(script):
     assert create_readout("lda_drift_unmoved", 4, 3).move.penalty == 1e9
 
 
+@pytest.mark.slow
 def test_two_dampings_are_tried_on_held_out_images_once_each(script, tmp_path, capsys, monkeypatch):
     settings = ({"damping": 0.5}, {"damping": "sqrt"})
     monkeypatch.setattr(script, "STEPS", {"damping": settings})

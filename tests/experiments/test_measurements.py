@@ -14,6 +14,7 @@ from avalanche_ham.reporting.setup import Setup
 RATES = "--methods ham,frozen --benchmark digits --tasks 2 --preset smoke --jobs 0 --device cpu"
 
 
+@pytest.mark.slow
 def test_learning_rates_chooses_the_highest_mean_of_both_heads(tmp_path, capsys):
     import learning_rates
 
@@ -76,6 +77,7 @@ def test_a_rate_at_the_end_of_the_ladder_s_middle_is_followed_twice_at_most(monk
     assert searched(7) == ("0.06 (at the end)", set(ladder[2:]))
 
 
+@pytest.mark.slow
 def test_the_study_s_grid_is_made_once_and_names_the_best_of_both_heads(tmp_path, capsys):
     import study_rates as script
 
@@ -127,6 +129,7 @@ def test_random_weights_have_the_embedded_shape_and_another_stem(monkeypatch, tm
     assert torch.corrcoef(both)[0, 1].abs() < 0.1
 
 
+@pytest.mark.slow
 def test_results_are_written_from_records_without_a_run(tmp_path, capsys):
     import write_results
 

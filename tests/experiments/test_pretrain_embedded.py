@@ -69,6 +69,7 @@ def _weights(path):
 HYBRID = ("--stem", "random", "--views", "2")
 
 
+@pytest.mark.slow
 def test_hybrid_with_teacher_writes_weights_that_load(run, tmp_path):
     from avalanche_ham.backbones.embedded import hybrid_from_bytes
 
@@ -80,6 +81,7 @@ def test_hybrid_with_teacher_writes_weights_that_load(run, tmp_path):
     assert vit(torch.zeros(1, 3, 32, 32)).shape == (1, 48)
 
 
+@pytest.mark.slow
 def test_export_in_half_precision_keeps_the_features(run, tmp_path):
     from avalanche_ham.backbones.embedded import hybrid_from_bytes
     from avalanche_ham.backbones.hybrid import create_hybrid_vit
@@ -145,6 +147,7 @@ def test_the_stem_s_target_is_the_standardised_mean_of_its_features(script, from
     torch.testing.assert_close(loss(outputs, goals, weights), expected, rtol=1e-4, atol=0)
 
 
+@pytest.mark.slow
 def test_plain_vit_learns_from_labels_alone(run, tmp_path):
     options = ("--stem", "none", "--patch-size", "8", "--views", "0", "--teacher", "none")
     run(tmp_path, *options, "--lr", "3e-3", "--steps", "40")

@@ -11,6 +11,7 @@ from avalanche_ham.runs.presets import preset_values
 from avalanche_ham.strategies.registry import METHODS
 
 
+@pytest.mark.slow
 def test_committed_tables_are_what_their_commands_print(experiments, capsys):
     from write_results import ITEMS, words_of
 

@@ -91,6 +91,7 @@ def test_what_is_added_sees_the_batch_and_the_rows_of_its_task(script, tmp_path)
         assert torch.equal(torch.tensor(head.current)[places], targets)
 
 
+@pytest.mark.slow
 def test_each_loss_is_trained_once_and_cross_entropy_is_ham_plus(script, tmp_path, capsys):
     script.main(["--out", str(tmp_path), *WORDS])
     printed = capsys.readouterr().out

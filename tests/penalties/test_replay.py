@@ -93,6 +93,7 @@ def test_stored_images_are_augmented_like_the_batch(benchmark):
     assert len(stored) == 6 and all(any(torch.equal(x, k) for k in kept) for x in stored)
 
 
+@pytest.mark.slow
 def test_old_classes_are_told_better_with_stored_images_than_without(benchmark):
     found = []
     for method in ("lora", "lora_er"):

@@ -98,6 +98,7 @@ def test_labels_that_are_apart_stay():
     assert spread([], 0.5) == []
 
 
+@pytest.mark.slow
 def test_several_blocks_of_the_extra_figure_are_several_pictures(drawn):
     paths, _ = drawn("extra", benchmarks=("cifar100", "tiny_imagenet"))
     assert [p.name for p in paths[:4]] == [

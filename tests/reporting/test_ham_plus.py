@@ -32,6 +32,7 @@ def test_every_method_stands_under_every_head_and_ham_plus_last(own):
     assert methods == {name for name, row in METHODS.items() if row.head is None} - others
 
 
+@pytest.mark.slow
 def test_it_takes_place_on_three_data_sets_where_50_tasks_are_cifar_100_s(own):
     places = {(run.benchmark, run.n_tasks) for run in runs_of(lay_out(TABLES["ham_plus"], own()))}
     assert places == {("cifar100", 10), ("cifar100", 50), ("gtsrb43", 10), ("cub100", 10)}

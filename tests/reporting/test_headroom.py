@@ -99,6 +99,7 @@ def test_with_so_many_seeds_the_difference_is_significant_and_with_one_less_not(
     assert n == 2 or p_value(n - 1) > 0.05
 
 
+@pytest.mark.slow
 def test_the_command_makes_its_runs_once_and_says_what_they_tell(tmp_path, capsys):
     words = "headroom --benchmark digits --preset smoke --tasks 2 --jobs 0".split()  # noqa: SIM905
     assert main([*words, "--records", str(tmp_path)]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sampling import some_of
 
 from avalanche_ham.benchmarks import BENCHMARKS
 from avalanche_ham.errors import OptionError, UnknownNameError
@@ -17,7 +18,9 @@ def test_digits_get_a_stream_that_they_can_fill(with_setup):
         assert {config.n_tasks for config in runs_of(lay_out(TABLES[name], setup))} <= {2, 5}
 
 
-@pytest.mark.parametrize("name", [*TABLES, *(f"figure {name}" for name in FIGURES)])
+@pytest.mark.parametrize(
+    "name", some_of([*TABLES, *(f"figure {name}" for name in FIGURES)], "1", "figure 2")
+)
 def test_no_table_asks_for_more_tasks_than_a_data_set_has_classes(name, with_setup):
     known = {name: row.n_classes for name, row in BENCHMARKS.items() if row.n_classes}
     report = TABLES[name] if name in TABLES else FIGURES[name.removeprefix("figure ")]

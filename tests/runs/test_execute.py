@@ -44,6 +44,7 @@ def test_one_training_leaves_a_record_for_each_head(tmp_path):
     assert found["accuracy_matrix"] == alone["accuracy_matrix"]
 
 
+@pytest.mark.slow
 def test_two_processes_make_all_runs_each_in_its_folder(tmp_path):
     runs = [replace(SMOKE, seed=seed) for seed in (1, 2, 3)]
     problems, archive = _execute(runs, tmp_path, jobs=2)
@@ -204,6 +205,7 @@ def test_a_kill_of_the_command_ends_the_processes_that_it_started(tmp_path):
         assert not (folder / "records.jsonl").exists()  # ended, not finished
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_killed_command_leaves_no_process_and_no_lock(tmp_path, monkeypatch, jobs):
     slow = [replace(SMOKE, seed=seed, options={"rank": 2, "steps": 10**6}) for seed in range(jobs)]

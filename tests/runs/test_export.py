@@ -221,6 +221,7 @@ def test_nothing_is_overwritten(ham, tmp_path):
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "to").iterdir()}
 
 
+@pytest.mark.slow
 def test_the_ridge_head_predicts_from_what_is_exported(tmp_path, images):
     folder = finished_run(tmp_path / "run", method="sd_lora", head="ridge")
     export(folder, tmp_path / "to")

@@ -15,7 +15,7 @@ from avalanche_ham.runs.runner import run
 FEW = {"train_per_class": 8, "test_per_class": 4}
 
 
-@pytest.mark.parametrize("method", some_of(METHODS, "ham", "sema"))
+@pytest.mark.parametrize("method", some_of(METHODS, "ham"))
 def test_the_paper_preset_runs_end_to_end(method):
     config = RunConfig(
         method=method,

@@ -94,6 +94,7 @@ def test_a_second_call_computes_nothing(benchmark, hybrid_model, tmp_path, monke
     assert torch.equal(samples(first.test_stream)[0], samples(second.test_stream)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["weights", "size", "normalisation"])
 def test_another_stem_or_input_gets_other_files(what, benchmark, hybrid_model, tmp_path):
     past_stem(benchmark, hybrid_model.encoder, tmp_path)
@@ -108,6 +109,7 @@ def test_another_stem_or_input_gets_other_files(what, benchmark, hybrid_model, t
     assert len(files(tmp_path)) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [0, 64, 5000])
 def test_a_damaged_file_is_written_again(kept, benchmark, hybrid_model, tmp_path):
     expected = samples(past_stem(benchmark, hybrid_model.encoder, tmp_path).test_stream)

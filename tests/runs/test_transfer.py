@@ -54,6 +54,7 @@ def test_a_second_run_reads_them_and_gets_the_same_transfer(method, config, meas
     assert len(measured) == 6 and second["fwt"] == first["fwt"]
 
 
+@pytest.mark.slow
 def test_methods_share_them_and_others_do_not(config, measured):
     run(config("lora"), PROBED, show=False)
     for other, extra in [

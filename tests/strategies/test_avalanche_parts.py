@@ -249,7 +249,9 @@ def test_a_strategy_goes_through_pickle_and_goes_on_alike(benchmark, method):
     assert torch.equal(logits(strategy), logits(twin))
 
 
-@pytest.mark.parametrize("method", ["ham", "lora", "sema", "inflora", "sd_lora", "coda_prompt"])
+@pytest.mark.parametrize(
+    "method", some_of(["ham", "lora", "sema", "inflora", "sd_lora", "coda_prompt"], "ham")
+)
 def test_classes_that_return_learn_on(benchmark, method):
     stream = from_selections(benchmark.chosen, [(0, 1), (2, 3), (0, 1), (1, 4)], name="again")
     strategy = make(method, {"steps": 12})
@@ -272,6 +274,7 @@ def test_classes_that_return_learn_on(benchmark, method):
     assert sorted(strategy.model.head.classes) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", some_of(["ham", "sema", "inflora", "l2p"], "ham", "l2p"))
 def test_returning_classes_of_an_avalanche_benchmark_are_told_better_again(method, same_draws):
     quick = {"l2p": {"steps": 40, "lr": 1e-2, "head_lr": 0.1}}  # else it tells one class only
@@ -288,6 +291,7 @@ def test_returning_classes_of_an_avalanche_benchmark_are_told_better_again(metho
     assert accuracy[2] > accuracy[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "plugin"),
     [

@@ -185,7 +185,10 @@ def test_evaluating_under_evaluation_weights_leaves_them_as_they_were(benchmark,
     assert all(layer.merged is None for layer in strategy.adapters.layers.values())
 
 
-@pytest.mark.parametrize("eval_every, epochs", [(1, 1), (2, 3), (1, 2), (0, 1)])
+@pytest.mark.parametrize(
+    "eval_every, epochs",
+    [(1, 1), *(pytest.param(*p, marks=pytest.mark.slow) for p in [(2, 3), (1, 2), (0, 1)])],
+)
 def test_train_ends_with_an_evaluation_of_what_the_task_has_become(benchmark, eval_every, epochs):
     evaluator = silent(accuracy_metrics(stream=True))
     budget = {"steps": None, "epochs": epochs}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import reference
 import torch
+from sampling import some_of
 from streams import classic, logits
 from toys import Watch, differing, make, state_of
 
@@ -293,7 +294,7 @@ def test_reload_gives_the_same_predictions_and_goes_on_alike(benchmark, tmp_path
     assert again.describe() == strategy.describe()
 
 
-@pytest.mark.parametrize("method", FAMILY)
+@pytest.mark.parametrize("method", some_of(FAMILY, "pam"))
 def test_two_experiences_beat_chance(benchmark, method):
     strategy = make(method, {"steps": 30, "batch_size": 24})
     for experience in benchmark.train_stream[:2]:

@@ -54,7 +54,7 @@ def interrupt_at(task, step):
 
 
 @pytest.mark.parametrize("task", [0, 1])
-@pytest.mark.parametrize("method", some_of(METHODS, "ham", "lora_ewc", "sema", "sd_lora"))
+@pytest.mark.parametrize("method", some_of(METHODS, "ham", "sema"))
 def test_an_interrupted_task_trained_again_ends_as_if_nothing_had_happened(benchmark, method, task):
     whole, broken = (
         make(method, head="linear,ridge,lda_drift", plugins=plugins)

@@ -173,6 +173,7 @@ def test_the_classic_benchmark_with_triples(name, make):
     assert (logits(strategy) > -1e3).all()  # every class was seen
 
 
+@pytest.mark.slow
 @each_method
 def test_many_tasks(name, make, long_benchmark):
     strategy = make(name, n_classes=long_benchmark.n_classes, steps=1, train_mb_size=4)

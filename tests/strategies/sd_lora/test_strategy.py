@@ -36,7 +36,7 @@ def make(tiny_model):
     return make_strategy
 
 
-@pytest.mark.parametrize("form", some_of(FORMS, "paper", "kd"))
+@pytest.mark.parametrize("form", some_of(FORMS, "paper"))
 def test_training_teaches_each_task(form, make, benchmark):
     """Told the task, from no better than a coin to far better: on random features that is much."""
     train, test = list(benchmark.train_stream[:2]), list(benchmark.test_stream[:2])
