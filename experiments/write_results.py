@@ -43,9 +43,11 @@ ITEMS = {  # file name -> words of the command line
 }
 
 
-def words_of(name: str) -> list[str]:
-    """Give an item's command line, without the folder of the records."""
-    return [str(LARGER_RATE) if w == "LARGER_RATE" else w for w in ITEMS[name].split()]
+def words_of(name: str, preset: str = "cpu") -> list[str]:
+    """Give an item's command line, without the folder of the records; its own preset wins."""
+    kind, which, *words = ITEMS[name].split()
+    words = [str(LARGER_RATE) if w == "LARGER_RATE" else w for w in words]
+    return [kind, which, "--preset", preset, *words]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,9 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
     common += ["--download"]  # nothing runs: which data are on this machine is no matter
     codes = []
     for name in ITEMS:
-        kind, which, *words = words_of(name)
-        line = [kind, which, "--preset", options.preset, *words, *common, "--out"]  # its own wins
-        if kind == "figure":
+        line = [*words_of(name, options.preset), *common, "--out"]
+        if line[0] == "figure":
             codes.append(ham([*line, str(options.out / "figures")]))
             continue
         for suffix in (".md", ".csv", ".tex"):

@@ -21,6 +21,7 @@ __all__ = [
     "entry_of",
     "is_image_folder",
     "is_there",
+    "known_name",
     "title_of",
 ]
 
@@ -137,6 +138,16 @@ MIXED = BenchmarkEntry(f"{_HERE}.mixed:mixed", None, "several as one stream, joi
 def entry_of(name: str) -> BenchmarkEntry:
     """Give a data set's entry; a name that is in no table is an image folder's."""
     return MIXED if "+" in name else BENCHMARKS.get(name, BENCHMARKS["image_folder"])
+
+
+def known_name(name: str) -> str:
+    """Give the name in ``BENCHMARKS`` of a data set that is called by its folder's.
+
+    ``tiny-imagenet`` is ``tiny_imagenet``, so that its runs stand in one table; a name that is
+    in none stays.
+    """
+    parts = ((part, part.replace("-", "_")) for part in name.split("+"))
+    return "+".join(known if known in BENCHMARKS else given for given, known in parts)
 
 
 def title_of(name: str) -> str:

@@ -53,7 +53,7 @@ def measure_headroom(words: list[str]) -> int:
     seeds = whole_numbers("seeds", args.seeds)
     for seed in seeds:
         check_whole("seeds", seed, 0, 2**31)
-    from avalanche_ham.reporting.headroom import headroom, headroom_runs, overview, report
+    from avalanche_ham.reporting.headroom import headroom_of, headroom_runs, overview, report
     from avalanche_ham.runs.archive import read_archive
     from avalanche_ham.runs.at_hand import AtHand
     from avalanche_ham.runs.check import check_runs
@@ -74,13 +74,14 @@ def measure_headroom(words: list[str]) -> int:
     check_runs(plan.missing)
     options = {"resources": resources, "jobs": args.jobs}
     problems = execute(together(plan.missing), args.records, archive, **options)
-    like = {name: getattr(settings, name) for name in ("benchmark", "backbone", "image_size")}
-    found = headroom(archive, {**like, "preset": settings.preset})
+    made = [record for run in runs if (record := archive.record(run)) is not None]
+    found = headroom_of(made, archive)
     if problems:
         print(f"ham: {len(problems)} runs failed: {'; '.join(problems)}", file=sys.stderr)
         return FAILED
-    if found is None:
+    if found is None or len(made) < len(runs):
         print("ham: not all runs are made: another process has them", file=sys.stderr)
         return NOT_ALL
-    print(*report(found, **like), sep="\n")
+    place = {name: getattr(settings, name) for name in ("benchmark", "backbone", "image_size")}
+    print(*report(found, **place), sep="\n")
     return 0

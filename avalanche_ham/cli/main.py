@@ -187,12 +187,12 @@ def _list(what: str) -> None:
 
         rows = {name: row.summary for name, row in BENCHMARKS.items()}
     else:
-        from avalanche_ham.backbones.names import BACKBONES
+        from avalanche_ham.backbones.names import BACKBONES, SIZES
 
-        rows = {
-            **BACKBONES,
-            "<name>": "a VisionTransformer of timm, with its own weights (docs/backbones.md)",
-        }
+        rows = {name: f"{text}; {SIZES[name]} px" for name, text in BACKBONES.items()}
+        text = "a VisionTransformer of timm, with its own weights (docs/backbones.md)"
+        rows["<name>"] = f"{text}; the size that its name ends with"
+        rows["any"] = "other sizes that the patches divide: --image-size"
     width = max(map(len, rows))
     for name, text in rows.items():
         print(f"{name:{width}}  {text}")

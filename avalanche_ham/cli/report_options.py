@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from avalanche_ham.benchmarks.registry import known_name
 from avalanche_ham.cli.cluster_options import OF_CLUSTER
 from avalanche_ham.cli.config_file import read_tables
 from avalanche_ham.cli.parser import SHARED, OneLineParser, check_place, resources_of, whole_numbers
@@ -107,7 +108,7 @@ def make_setup(args: argparse.Namespace, tables: dict[str, Any], archive: Any) -
     options, method_options = read_tables(tables)
     same = ("backbone", "image_size", "weights", "data_root", "download")
     return Setup(
-        benchmarks=_names(args.benchmark),
+        benchmarks=args.benchmark and tuple(map(known_name, _names(args.benchmark) or ())),
         tasks=None if args.tasks is None else whole_numbers("tasks", args.tasks),
         seeds=whole_numbers("seeds", args.seeds),
         heads=_names(args.head),

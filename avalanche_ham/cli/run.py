@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from avalanche_ham.backbones.names import own_size
 from avalanche_ham.benchmarks.registry import BENCHMARKS, is_there
 from avalanche_ham.cli.config_file import STYLES, expand, write_config
 from avalanche_ham.cli.parser import DATA_ROOT, OneLineParser, check_place, flag
 from avalanche_ham.errors import OptionError, UnknownNameError
 from avalanche_ham.heads.registry import HEADS, split_heads
-from avalanche_ham.runs.config import TRACKERS
+from avalanche_ham.runs.config import TRACKERS, image_size_of, place_of
 from avalanche_ham.runs.option import Option, as_word
 from avalanche_ham.runs.options import benchmark_options, options_of, readout_options
 from avalanche_ham.runs.presets import PRESETS, preset_values
@@ -74,6 +73,7 @@ def run_method(words: list[str]) -> int:
             "track",
         }
         args["backbone"] = args["backbone"] or preset["backbone"]
+        args["image_size"] = args["image_size"] or image_size_of(preset, args["backbone"])
         args["head"] = ",".join(_heads(args))
         shown = {**args, **values.strategy, **values.data, **values.readouts}
         print(write_config({k: v for k, v in shown.items() if k not in idle}, args["print_config"]))
@@ -115,6 +115,7 @@ def _parse(words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         peek.add_argument(flag(name))
     given = vars(peek.parse_known_args(words)[0])
     args = {k: option.read(given.get(k, option.default)) for k, option in common.items()}
+    args["benchmark"], args["data_root"] = place_of(args["benchmark"], args["data_root"])
     method, benchmark = args["method"], args["benchmark"]
     for part in benchmark.split("+"):
         if part not in BENCHMARKS and not is_there(part, args["data_root"]):
@@ -137,11 +138,12 @@ def _shown(args: Mapping[str, Any], own: Mapping[str, Option]) -> dict[str, Any]
     preset = preset_values(args["preset"], benchmark, method)
     heads = _heads(args)
     values = run_settings(method, benchmark, heads, preset, {})
+    backbone = args["backbone"] or preset["backbone"]
     common = {option.name: option.default for option in (*OF_RUN, *OF_PLACE)}
     return {
         **common,
-        "backbone": preset["backbone"],
-        "image_size": preset.get("image_size") or own_size(preset["backbone"]),
+        "backbone": backbone,
+        "image_size": image_size_of(preset, backbone),
         "head": ",".join(heads),
         **{name: option.default for name, option in own.items()},
         **values.strategy,

@@ -33,12 +33,16 @@ class Headroom:
 
     Attributes:
         scores: (method, head) -> mean AA over the seeds that frozen and joint share, percent.
+        tasks: of the streams, whose steps joint training has all at once.
+        seeds: that frozen features and joint training share.
         images: number of test images.
         error: largest standard error of an AA from counting them, in points.
         deviation: of a method's AA over seeds, pooled over those with at least three; else None.
     """
 
     scores: Mapping[tuple[str, str], float]
+    tasks: int
+    seeds: tuple[int, ...]
     images: int
     error: float
     deviation: float | None
@@ -67,6 +71,9 @@ def headroom_runs(common: Mapping[str, Any], seeds: Sequence[int]) -> list[RunCo
 def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
     """Read it from records.
 
+    Runs on other weights, or over another number of tasks, whose joint training has other steps,
+    are other instruments: of several on record the one with most seeds counts.
+
     Args:
         archive: of any runs.
         like: entries that a record must have, such as ``backbone``, ``image_size``, ``benchmark``,
@@ -76,21 +83,49 @@ def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
     Returns:
         None unless there are records of frozen features and of joint training, ridge heads.
     """
-    wanted = {**like, "selection": "test"}
-    found = [r for r in archive.all_records() if all(r.get(k) == v for k, v in wanted.items())]
-    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in found:
+    groups: dict[tuple[int, str], list[Record]] = defaultdict(list)
+    for record in _alike(archive, like):
         if record["head"] in HEADS.get(record["method"], ()) and _is_plain(record):
-            groups[record["method"], record["head"]].append(record)
+            groups[record["n_tasks"], record["weights_digest"] or ""].append(record)
+    found = (headroom_of(groups[key], archive) for key in sorted(groups))
+    return max(filter(None, found), key=lambda room: len(room.seeds), default=None)
+
+
+def _alike(archive: Archive, like: Mapping[str, Any]) -> list[Record]:
+    wanted = {**like, "selection": "test"}
+    return [r for r in archive.all_records() if all(r.get(k) == v for k, v in wanted.items())]
+
+
+def headroom_of(records: Sequence[Record], archive: Archive) -> Headroom | None:
+    """Read it from the records of ``frozen`` and ``joint`` on one instrument.
+
+    Args:
+        records: on the same weights and data, of equal numbers of tasks.
+        archive: of all runs; those on this instrument give the deviation over seeds.
+
+    Returns:
+        None if the two share no seed under ridge heads.
+    """
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        groups[record["method"], record["head"]].append(record)
     frozen, joint = ({r["seed"] for r in groups[m, "ridge"]} for m in ("frozen", "joint"))
+    if not frozen & joint:
+        return None
     scores = {}
     for key in ((m, h) for m, heads in HEADS.items() for h in heads):
         shared = [r["aa"] or 0.0 for r in groups[key] if r["seed"] in frozen & joint]
         if shared:
             scores[key] = statistics.fmean(shared)
-    if not {("frozen", "ridge"), ("joint", "ridge")} <= set(scores):
-        return None
-    return Headroom(scores, *counting_error(groups["frozen", "ridge"]), pooled_deviation(found))
+    keys = ("benchmark", "preset", "backbone", "image_size", "weights_digest")
+    others = _alike(archive, {key: records[0].get(key) for key in keys})
+    return Headroom(
+        scores,
+        records[0]["n_tasks"],
+        tuple(sorted(frozen & joint)),
+        *counting_error(groups["frozen", "ridge"]),
+        pooled_deviation(others),
+    )
 
 
 def _is_plain(record: Record) -> bool:
@@ -141,7 +176,7 @@ def seeds_needed(deviation: float, difference: float) -> int:
 
 def report(found: Headroom, *, benchmark: str, backbone: str, image_size: int) -> Iterator[str]:
     """Say it in lines: the four scores, what they rest on, and one sentence of what can differ."""
-    yield f"{title_of(benchmark)}, {backbone}, {image_size} px, AA (%)"
+    yield f"{title_of(benchmark)}, {backbone}, {image_size} px, {found.tasks} tasks, AA (%)"
     for (method, head), score in found.scores.items():
         yield f"  {method:6}  {head:6}  {score:6.2f}"
     yield (
@@ -156,18 +191,23 @@ def report(found: Headroom, *, benchmark: str, backbone: str, image_size: int) -
 
 
 def overview(archive: Archive) -> Iterator[str]:
-    """Give a Markdown table of every instrument on record, a line each, the roomiest first."""
+    """Give a Markdown table of every instrument on record, a line each, the roomiest first.
+
+    The tasks are those whose steps joint training has; seeds are those that both have.
+    """
     keys = ("preset", "backbone", "image_size", "benchmark")
     places = {tuple(record.get(key) for key in keys) for record in archive.all_records()}
     found = [(place, headroom(archive, dict(zip(keys, place, strict=True)))) for place in places]
     known = [(place, room) for place, room in found if room is not None]
     columns = [f"{method}, {head}" for method, heads in HEADS.items() for head in heads]
-    titles = ("data", "backbone", "px", "preset", *columns, "headroom", "test images", "error")
+    last = ("headroom", "test images", "error")
+    titles = ("data", "backbone", "preset", "px", "tasks", "seeds", *columns, *last)
     yield f"| {' | '.join(titles)} |"
-    yield "|---|---" + "|---:" * (len(titles) - 2) + "|"
+    yield "|---|---|---" + "|---:" * (len(titles) - 3) + "|"
     for (preset, backbone, size, data), room in sorted(known, key=lambda pair: -pair[1].points):
         scores = (room.scores.get((m, h)) for m, heads in HEADS.items() for h in heads)
-        cells = [title_of(str(data)), str(backbone).partition(".")[0], size, preset]
+        cells = [title_of(str(data)), str(backbone).partition(".")[0], preset]
+        cells += [size, room.tasks, len(room.seeds)]
         cells += ["–" if score is None else f"{score:.1f}" for score in scores]
         cells += [f"**{room.points:.1f}**", room.images, f"{room.error:.1f}"]
         yield f"| {' | '.join(map(str, cells))} |"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
+from avalanche_ham.backbones.names import RANDOM
 from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.reporting.aggregate import Summary, counting_error, rank_correlation
 from avalanche_ham.reporting.cells import Cell
 from avalanche_ham.reporting.headroom import warning
-from avalanche_ham.reporting.layout import Sheet, fill, runs_of
+from avalanche_ham.reporting.layout import Sheet, fill, needs_of, runs_of
 from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.runs.archive import Archive
-from avalanche_ham.runs.config import RunConfig, resolve_config
+from avalanche_ham.runs.config import RunConfig, image_size_of, resolve_config
 from avalanche_ham.runs.identity import identity_of
 from avalanche_ham.runs.plan import describe, make_plan, time_taken
 from avalanche_ham.runs.presets import METHOD_OVERRIDES, preset_values
@@ -21,8 +22,8 @@ from avalanche_ham.runs.records import Record
 from avalanche_ham.strategies.registry import get_method
 
 SEEN = (
-    "Tiny-ImageNet: the embedded backbone saw these very images and labels in pre-training, "
-    "as the paper's backbone saw these classes: no test of learning something new"
+    "Tiny-ImageNet: {} has seen these very images and labels: the table compares methods, and is "
+    "no test of learning something new"
 )
 NOISE = (
     "≈ may be as good as the best of its column: the 95 % interval of their difference holds 0 "
@@ -35,8 +36,10 @@ ORDERED = 4  # rows whose order says something
 def fill_with_notes(sheet: Sheet[Cell], setup: Setup, archive: Archive) -> Sheet[Summary]:
     """Fill a table and put notes below it."""
     runs = list(runs_of(sheet))
-    slips = sheet.slips if any(cell.paper for cell in sheet.cells()) else ()
-    about, gaps = _about(runs, setup, archive), _gaps(runs, archive)
+    printed = any(cell.paper for cell in sheet.cells())
+    slips = sheet.slips if printed else ()
+    about = _about(runs, setup, archive, printed=printed)
+    gaps = _gaps(runs, archive, needs_of(sheet))
     filled = fill(sheet, archive)
     noise = (NOISE,) if any(any(row.near) for b in filled.blocks for row in b.rows) else ()
     return replace(filled, notes=(*about, *sheet.notes, *noise, *_orders(filled), *slips, *gaps))
@@ -60,23 +63,28 @@ def _orders(sheet: Sheet[Summary]) -> Iterator[str]:
                 )
 
 
-def _about(runs: list[RunConfig], setup: Setup, archive: Archive) -> Iterator[str]:
-    backbone = setup.backbone or preset_values(setup.preset, "")["backbone"]
+def _about(
+    runs: list[RunConfig], setup: Setup, archive: Archive, *, printed: bool
+) -> Iterator[str]:
+    preset = preset_values(setup.preset, "")
+    backbone = setup.backbone or preset["backbone"]
+    size = setup.image_size or image_size_of(preset, backbone)
     first: dict[str, RunConfig] = {}
     for run in runs:
         first.setdefault(run.benchmark, run)
     yield (
-        f"preset {setup.preset}, backbone {backbone}; mean ± sample standard deviation over "
-        f"seeds {', '.join(map(str, setup.seeds))} (n = {len(setup.seeds)})"
+        f"preset {setup.preset}, backbone {backbone}, {size} px; mean ± sample standard deviation "
+        f"over seeds {', '.join(map(str, setup.seeds))} (n = {len(setup.seeds)})"
     )
     alike: dict[str, list[str]] = defaultdict(list)
     for benchmark in first:
         values = {**preset_values(setup.preset, benchmark), **setup.options}
-        words = ", ".join(f"{k} {v}" for k, v in values.items() if k != "backbone")
+        said = ("backbone", "image_size")
+        words = ", ".join(f"{k} {v}" for k, v in values.items() if k not in said)
         alike[words].append(title_of(benchmark))
     yield from (f"{', '.join(names)}: {words}" for words, names in alike.items())
     yield from _rates(runs)
-    if setup.preset != "paper":
+    if printed and setup.preset != "paper":
         yield (
             "not the paper's set-up (ViT-B/16, all images): its values are beside ours to "
             "compare orders and differences"
@@ -88,8 +96,8 @@ def _about(runs: list[RunConfig], setup: Setup, archive: Archive) -> Iterator[st
         if doubt is not None:
             yield f"{title_of(benchmark)}: {doubt}"
     yield from _precision(runs, archive)
-    if backbone == "embedded" and "tiny_imagenet" in first:
-        yield SEEN
+    if backbone not in RANDOM and any("tiny_imagenet" in name.split("+") for name in first):
+        yield SEEN.format(f"a backbone that learned from ImageNet, such as {backbone},")
 
 
 def _rates(runs: list[RunConfig]) -> Iterator[str]:
@@ -108,6 +116,9 @@ def _rates(runs: list[RunConfig]) -> Iterator[str]:
     if names:
         words = "; ".join(f"{k:g} for {', '.join(sorted(names[k]))}" for k in sorted(names))
         yield f"learning rate from one grid for all methods (held-out images): {words}"
+    if given := sorted({c.options["lr"] for c in runs if "lr" in c.options}):
+        words = ", ".join(f"{rate:g}" for rate in given)
+        yield f"learning rate {words}: asked for here, in place of each method's own"
     for rate in sorted(common):
         words = ", ".join(sorted(common[rate]))
         yield f"learning rate {rate:g}, the preset's, not yet from the grid: {words}"
@@ -139,9 +150,9 @@ def _precision(runs: list[RunConfig], archive: Archive) -> Iterator[str]:
             )
 
 
-def _gaps(runs: list[RunConfig], archive: Archive) -> Iterator[str]:
+def _gaps(runs: list[RunConfig], archive: Archive, needs: Collection[str]) -> Iterator[str]:
     """Say what is finished, missing, stale and failed, whatever data are on this machine."""
-    plan = make_plan(runs, archive, lambda name: True)
+    plan = make_plan(runs, archive, lambda name: True, needs=needs)
     done, missing = len(plan.finished), len(plan.missing)
     failed = f", {len(plan.failed)} failed" if plan.failed else ""
     taken = f" in {time_taken(plan.finished, archive)}" if plan.finished else ""

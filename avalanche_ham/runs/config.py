@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from avalanche_ham.backbones.names import own_size
 from avalanche_ham.benchmarks._image_files import as_text
-from avalanche_ham.benchmarks.registry import BENCHMARKS, is_image_folder
+from avalanche_ham.benchmarks.registry import BENCHMARKS, is_image_folder, known_name
 from avalanche_ham.errors import OptionError, check_path, check_text, check_whole
 from avalanche_ham.heads.registry import split_heads
 from avalanche_ham.runs.presets import preset_values
@@ -99,20 +99,21 @@ def resolve_config(config: RunConfig) -> Settings:
     method = get_method(config.method)
     check_whole("seed", config.seed, 0, 2**31)
     check_whole("n_tasks", config.n_tasks, 1, 10_000)
-    preset = preset_values(config.preset, config.benchmark, config.method)
+    benchmark = known_name(config.benchmark)
+    preset = preset_values(config.preset, benchmark, config.method)
     heads = split_heads(method.head or config.head or method.default_head)
-    values = run_settings(config.method, config.benchmark, heads, preset, config.options)
+    values = run_settings(config.method, benchmark, heads, preset, config.options)
     backbone = config.backbone or preset["backbone"]
-    size = config.image_size or (preset.get("image_size") if config.backbone is None else None)
+    size = config.image_size or image_size_of(preset, backbone)
     return Settings(
         method=config.method,
         heads=heads,
-        benchmark=config.benchmark,
+        benchmark=benchmark,
         n_tasks=config.n_tasks,
         seed=config.seed,
         preset=config.preset,
         backbone=backbone,
-        image_size=size or own_size(backbone),
+        image_size=size,
         weights=config.weights,
         options=MappingProxyType(values.strategy),
         data=MappingProxyType(values.data),
@@ -122,30 +123,50 @@ def resolve_config(config: RunConfig) -> Settings:
     )
 
 
+def image_size_of(preset: Mapping[str, Any], backbone: str) -> Any:
+    """Give the side of the images in pixels where none is asked for.
+
+    A preset's is meant for its own backbone; any other one has the size that it was trained at.
+    """
+    if backbone == preset["backbone"] and "image_size" in preset:
+        return preset["image_size"]
+    return own_size(backbone)
+
+
 def asked_size(settings: Settings) -> int | None:
     """Give the image size to ask a backbone for: None where it is its own."""
     return None if settings.image_size == own_size(settings.backbone) else settings.image_size
 
 
-def at_its_place(config: RunConfig, resources: Resources) -> tuple[RunConfig, Resources]:
-    """Give an image folder the name of its folder, under which it stands in records and tables.
+def place_of(benchmark: str, data_root: str) -> tuple[str, str]:
+    """Give the name under which a data set stands in records and tables, and where it lies.
+
+    An image folder is called as its folder is.
 
     Raises:
         OptionError: if that name belongs to a data set that no folder holds.
     """
-    if config.benchmark != FOLDER:
-        return config, resources
-    root = Path(resources.data_root).expanduser().resolve()
+    check_text("benchmark", benchmark)
+    if benchmark != FOLDER:
+        return known_name(benchmark), data_root
+    root = Path(data_root).expanduser().resolve()
     if not is_image_folder(root):
-        return config, resources  # is refused where the images are opened
+        return benchmark, data_root  # is refused where the images are opened
     given = as_text(root.name)
-    name = given.replace("-", "_") if given.replace("-", "_") in BENCHMARKS else given
+    name = known_name(given)
     if name == FOLDER or (name in BENCHMARKS and BENCHMARKS[name].folders is None):
         raise OptionError("data_root", "a folder whose name is no other data set's", given)
-    return (
-        replace(config, benchmark=name),
-        replace(resources, data_root=str(root.parent)),
-    )
+    return name, str(root.parent)
+
+
+def at_its_place(config: RunConfig, resources: Resources) -> tuple[RunConfig, Resources]:
+    """Give a run and its resources with ``place_of`` applied to them.
+
+    Raises:
+        OptionError: as ``place_of``.
+    """
+    benchmark, root = place_of(config.benchmark, resources.data_root)
+    return replace(config, benchmark=benchmark), replace(resources, data_root=root)
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ METHOD_OVERRIDES: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
-# a mirrored sign, character or number is another one, or none
+# a mirrored sign, character or number is another one, or none; names in lower case
 MIRRORED_DIFFERS = {"digits", "gtsrb", "gtsrb43", "omniglot", "svhn"}
 
 
@@ -128,6 +128,7 @@ def preset_values(preset: str, benchmark: str, method: str | None = None) -> dic
         **METHOD_OVERRIDES.get((preset, method or ""), {}),
         **BENCHMARK_OVERRIDES.get((preset, benchmark), {}),
     }
-    if values.get("augment", "none") != "none" and MIRRORED_DIFFERS & set(benchmark.split("+")):
+    parts = set(benchmark.lower().split("+"))
+    if values.get("augment", "none") != "none" and MIRRORED_DIFFERS & parts:
         values["augment"] = "none"
     return values

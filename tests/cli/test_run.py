@@ -114,3 +114,24 @@ def test_the_command_line_wins_over_a_printed_configuration(tmp_path, capsys):
     values = printed(capsys, "run", "--density", "0.4", "--config", str(path))
     assert (values["merge"], values["density"], values["majority"]) == ("ties", 0.4, "total")
     assert not {"density", "majority"} & {*printed(capsys, "run")}  # linear has neither
+
+
+def test_a_printed_configuration_names_what_the_run_has_as_its_images_and_their_size(
+    tmp_path, capsys
+):
+    (tmp_path / "gtsrb43" / "train").mkdir(parents=True)
+    words = ["run", "--preset", "study", "--benchmark", "image_folder"]
+    words += ["--data-root", str(tmp_path / "gtsrb43")]
+    found = printed(capsys, *words)
+    assert (found["benchmark"], found["data_root"]) == ("gtsrb43", str(tmp_path))
+    assert found["image_size"] == 96 and found["augment"] == "none"  # signs are not mirrored
+    path = tmp_path / "run.toml"
+    assert main([*words, "--print-config"]) == 0
+    path.write_text(capsys.readouterr().out)
+    assert printed(capsys, "run", "--config", str(path)) == found
+
+
+def test_help_shows_the_size_of_the_backbone_that_is_named(capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "--preset", "study", "--backbone", "embedded", "--help"])
+    assert "at least 1; default: 160" in capsys.readouterr().out

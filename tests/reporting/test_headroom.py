@@ -35,7 +35,7 @@ def test_the_gap_is_joint_training_less_frozen_features(archive_of):
     assert found.points == 32.0 and found.images == 1000 and found.deviation is None
     assert found.error == pytest.approx(100 * np.sqrt(0.25 / 1000))
     lines = list(report(found, benchmark="cifar100", backbone="embedded", image_size=160))
-    assert lines[0] == "CIFAR-100, embedded, 160 px, AA (%)"
+    assert lines[0] == "CIFAR-100, embedded, 160 px, 10 tasks, AA (%)"
     assert "32.0 points here. A comparison on it can tell." in lines[-1]
     assert warning(archive_with(archive_of, **scores), LIKE) is None
 
@@ -72,6 +72,36 @@ def test_a_seed_that_only_one_of_them_has_does_not_count(archive_of):
     assert headroom(archive_of(*pairs, (alone, {"aa": 90.0})), LIKE).points == 30.0
 
 
+def instrument(scores, weights=None, **common):
+    """Runs of frozen features and of joint training under ridge, over some seeds."""
+    runs = headroom_runs({**COMMON, **common}, tuple(range(1, len(scores) + 1)))
+    values = {"frozen": 0, "joint": 1}
+    return [
+        (run, {"aa": scores[run.seed - 1][values[run.method]], "weights_digest": weights})
+        for run in runs
+    ]
+
+
+def test_numbers_of_tasks_and_weights_are_not_mixed(archive_of):
+    ten, fifty = instrument([(40, 70), (42, 72)]), instrument([(10, 90)], n_tasks=50)
+    other = instrument([(50, 51)], weights="other")
+    for pairs in ([*ten, *fifty, *other], [*other, *fifty, *ten]):
+        found = headroom(archive_of(*pairs), LIKE)
+        assert (found.tasks, found.seeds, found.points) == (10, (1, 2), 30.0)
+    assert headroom(archive_of(*ten, *fifty), {**LIKE, "n_tasks": 50}).points == 80.0
+
+
+def test_the_command_speaks_of_the_runs_that_it_was_asked_for(shelf, capsys, monkeypatch):
+    monkeypatch.setattr("avalanche_ham.runs.at_hand.AtHand", lambda resources: None)
+    pairs = [*instrument([(40, 70), (10, 90)]), *instrument([(1, 99)] * 3, n_tasks=50)]
+    for run, values in pairs:
+        shelf.put(replace(run, benchmark="digits"), **values)
+    words = ["headroom", "--preset", "cpu", "--benchmark", "digits", "--records", str(shelf.folder)]
+    for seeds, tasks, points in (("1", "10", "30.0"), ("1,2", "10", "55.0"), ("1", "50", "98.0")):
+        assert main([*words, "--seeds", seeds, "--tasks", tasks]) == 0
+        assert f"can differ by about {points} points" in capsys.readouterr().out
+
+
 def test_the_deviation_is_pooled_within_methods():
     groups = {"ham": [40.0, 44.0, 42.0], "lora": [10.0, 11.0, 15.0, 12.0], "frozen": [1.0, 90.0]}
     records = [
@@ -104,7 +134,9 @@ def test_the_command_makes_its_runs_once_and_says_what_they_tell(tmp_path, capsy
     words = "headroom --benchmark digits --preset smoke --tasks 2 --jobs 0".split()  # noqa: SIM905
     assert main([*words, "--records", str(tmp_path)]) == 0
     first = capsys.readouterr()
-    assert "digits, tiny, 16 px" in first.out and "Methods can differ by about" in first.out
+    assert (
+        "digits, tiny, 16 px, 2 tasks" in first.out and "Methods can differ by about" in first.out
+    )
     assert main([*words, "--records", str(tmp_path)]) == 0
     second = capsys.readouterr()
     assert second.out == first.out and "[1/" not in second.err

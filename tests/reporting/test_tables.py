@@ -61,9 +61,30 @@ def test_tasks_of_one_class_are_named_where_they_changed_the_loss(single, said, 
     assert found == said
 
 
-def test_table_1_says_what_the_embedded_backbone_has_seen(setup, archive_of):
+@pytest.mark.parametrize(("preset", "seen"), [("cpu", True), ("study", True), ("smoke", False)])
+def test_table_1_says_what_a_pre_trained_backbone_has_seen(with_setup, archive_of, preset, seen):
+    setup = with_setup(preset=preset)
     notes = fill_with_notes(lay_out(TABLES["1"], setup), setup, archive_of()).notes
-    assert any("saw these very images" in note for note in notes)
+    assert any("has seen these very images" in note for note in notes) == seen
+
+
+@pytest.mark.parametrize(
+    ("asked", "size"),
+    [({}, 96), ({"image_size": 224}, 224), ({"backbone": "embedded"}, 160)],
+)
+def test_a_table_says_the_size_of_its_images(with_setup, archive_of, asked, size):
+    setup = with_setup(preset="study", **asked)
+    notes = fill_with_notes(lay_out(TABLES["methods"], setup), setup, archive_of()).notes
+    assert f", {size} px; mean" in notes[0]
+    assert not any("image_size" in note for note in notes)
+
+
+def test_only_tables_with_values_of_the_paper_speak_of_them(setup, archive_of):
+    def about(name):
+        notes = fill_with_notes(lay_out(TABLES[name], setup), setup, archive_of()).notes
+        return any("its values are beside ours" in note for note in notes)
+
+    assert about("1") and not about("pam") and not about("slao")
 
 
 def test_paper_values_stand_only_beside_fifty_tasks(with_setup, archive_of):
@@ -193,3 +214,4 @@ def test_methods_without_a_grid_are_told(with_setup):
     )
     notes = fill_with_notes(lay_out(TABLES["1"], other), other, Archive()).notes
     assert not any("grid" in note for note in notes)
+    assert "learning rate 0.001: asked for here, in place of each method's own" in notes

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from avalanche_ham.backbones.vit import create_backbone
 from avalanche_ham.errors import OptionError, StateError
 from avalanche_ham.runs.at_hand import AtHand
-from avalanche_ham.runs.config import Resources, RunConfig, at_its_place
+from avalanche_ham.runs.config import Resources, RunConfig, at_its_place, resolve_config
 from avalanche_ham.runs.identity import identity_in, identity_of
 from avalanche_ham.runs.runner import run
 from avalanche_ham.strategies.registry import METHODS
@@ -144,6 +144,13 @@ def test_an_image_folder_bears_the_name_of_its_folder(pictures, tmp_path):
     (tmp_path / "imagenet-r").rename(tmp_path / "digits")
     with pytest.raises(OptionError, match="data_root must be a folder whose name is no other"):
         at_its_place(asked, replace(resources, data_root=str(tmp_path / "digits")))
+
+
+def test_a_data_set_called_as_its_folder_is_the_same():
+    asked = [RunConfig(benchmark=name) for name in ("tiny-imagenet", "tiny_imagenet")]
+    assert identity_of(asked[0]) == identity_of(asked[1])
+    mixed = resolve_config(RunConfig(benchmark="cifar100+imagenet-r+my-birds"))
+    assert mixed.benchmark == "cifar100+imagenet_r+my-birds"
 
 
 def test_weights_count_by_their_tensors_not_by_their_file(tmp_path):

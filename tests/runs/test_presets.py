@@ -8,7 +8,7 @@ import pytest
 from sampling import some_of
 
 from avalanche_ham.reporting.paper import METHODS
-from avalanche_ham.runs.config import Resources, RunConfig
+from avalanche_ham.runs.config import Resources, RunConfig, resolve_config
 from avalanche_ham.runs.presets import PRESETS, preset_values
 from avalanche_ham.runs.runner import run
 
@@ -45,3 +45,19 @@ def test_study_always_measures_what_only_probes_can(monkeypatch):
     record = run(config, Resources(device="cpu"), show=False)
     assert record["a_t"] is not None and record["fwt"] is not None
     assert run(replace(config, preset="smoke"), Resources(device="cpu"), show=False)["fwt"] is None
+
+
+@pytest.mark.parametrize("name", ["gtsrb43", "GTSRB", "digits", "cub100+Omniglot"])
+def test_what_a_mirror_changes_is_not_mirrored(name):
+    assert preset_values("study", name)["augment"] == "none"
+    assert preset_values("study", "cub100")["augment"] == "flip"
+
+
+def test_a_preset_s_image_size_is_that_of_its_backbone_also_where_it_is_named():
+    own = PRESETS["study"]["backbone"]
+
+    def size(**asked):
+        return resolve_config(RunConfig(preset="study", **asked)).image_size
+
+    assert size() == size(backbone=own) == 96
+    assert size(backbone="embedded") == 160 and size(backbone=own, image_size=224) == 224
