@@ -13,7 +13,10 @@ import sys
 from pathlib import Path
 
 from avalanche_ham.cli.main import main as ham
+from avalanche_ham.reporting.methods import REFERENCES
+from avalanche_ham.reporting.paper import METHODS
 
+PAPERS = f"--methods {','.join((*METHODS, *REFERENCES))}"
 BOTH = "--head linear,ridge --seeds 1"  # a later --seeds wins
 CIFAR = f"--benchmark cifar100 {BOTH}"
 LARGER_RATE = Path(__file__).with_name("ablations_at_a_larger_rate.toml")
@@ -30,9 +33,9 @@ ITEMS = {  # file name -> words of the command line
     "table_5_at_a_larger_rate": "table 5 --config LARGER_RATE",
     "table_6_at_a_larger_rate": "table 6 --config LARGER_RATE",
     "table_7_at_a_larger_rate": "table 7 --config LARGER_RATE",
-    "methods_at_10_tasks": f"table methods {CIFAR} --tasks 10 --seeds 1,2,3",
-    "methods_at_50_tasks": f"table methods {CIFAR} --tasks 50 --seeds 1,2",
-    "methods_on_digits": f"table methods --benchmark digits {BOTH} --tasks 5",
+    "methods_at_10_tasks": f"table methods {CIFAR} {PAPERS} --tasks 10 --seeds 1,2,3",
+    "methods_at_50_tasks": f"table methods {CIFAR} {PAPERS} --tasks 50 --seeds 1,2",
+    "methods_on_digits": f"table methods --benchmark digits {BOTH} {PAPERS} --tasks 5",
     "methods_on_tiny_imagenet": f"table methods --benchmark tiny_imagenet {BOTH} --tasks 50 "
     "--methods frozen,inflora,sd_lora,ham",
     "ham_plus_50_tasks": "table ham_plus --preset study --benchmark cifar100 --tasks 50 "

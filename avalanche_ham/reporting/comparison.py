@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from avalanche_ham.reporting import paper
 from avalanche_ham.reporting.cells import last_of, mean_of
-from avalanche_ham.reporting.methods import every_method
+from avalanche_ham.reporting.methods import all_methods, every_method
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.table import Column, Line, Place, Printed, Table
 
@@ -66,7 +66,7 @@ METHODS_TABLE = Table(
             deviation=False,
         ),
     ],
-    rows=every_method,
+    rows=all_methods,
     lengths=[10, LENGTH],
     heads=HEADS,
     notes=[

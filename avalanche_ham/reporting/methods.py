@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from avalanche_ham.reporting import paper
 from avalanche_ham.reporting.setup import Setup
@@ -60,8 +60,20 @@ def every_method(setup: Setup, place: Place) -> Iterator[Line]:
     products merged. ``ncm`` and ``ridge`` come only if they are named: ``frozen`` under
     those heads is the same. Each stands beside the head of its readout, or the first one.
     """
+    yield from _lines(setup, place, (*paper.METHODS, *REFERENCES))
+
+
+def all_methods(setup: Setup, place: Place) -> Iterator[Line]:
+    """List those of ``every_method``, then all others of the package, HAM+ last."""
+    first = (*paper.METHODS, *REFERENCES)
+    trained = (name for name, row in METHODS.items() if row.head in (None, "linear"))
+    others = (name for name in trained if name not in (*first, "ham_plus"))
+    yield from _lines(setup, place, (*first, *others, "ham_plus"))
+
+
+def _lines(setup: Setup, place: Place, names: Sequence[str]) -> Iterator[Line]:
     heads = setup.heads or (place.head,)
-    for name in setup.chosen(*paper.METHODS, *REFERENCES):
+    for name in setup.chosen(*names):
         own = METHODS[name].head
         if own is not None and own != place.head and (own in heads or place.head != heads[0]):
             continue

@@ -17,7 +17,7 @@ from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import RunConfig, image_size_of, resolve_config
 from avalanche_ham.runs.identity import identity_of
 from avalanche_ham.runs.plan import describe, make_plan, time_taken
-from avalanche_ham.runs.presets import METHOD_OVERRIDES, preset_values
+from avalanche_ham.runs.presets import METHOD_OVERRIDES, SAME_RATE, preset_values
 from avalanche_ham.runs.records import Record
 from avalanche_ham.strategies.registry import get_method
 
@@ -110,7 +110,8 @@ def _rates(runs: list[RunConfig]) -> Iterator[str]:
         own = METHOD_OVERRIDES.get((config.preset, config.method))
         rate = preset_values(config.preset, config.benchmark, config.method)["lr"]
         if own and own.get("lr") == rate:
-            names[rate].add(config.method)
+            whose = SAME_RATE.get(config.method) if config.preset == "study" else None
+            names[rate].add(config.method if whose is None else f"{config.method} (as {whose})")
         elif own is None and config.preset == "study":
             common[rate].add(config.method)
     if names:
@@ -158,6 +159,9 @@ def _gaps(runs: list[RunConfig], archive: Archive, needs: Collection[str]) -> It
     taken = f" in {time_taken(plan.finished, archive)}" if plan.finished else ""
     total = done + missing + len(plan.failed)
     yield f"runs: {done} of {total} finished{taken}, {missing} missing{failed}"
+    changed = sum((archive.record(c, needs) or {}).get("clean") is False for c in plan.finished)
+    if changed:
+        yield f"changed: {changed} records were made with changes that no commit holds"
     stale = sum(map(archive.stale, {identity_of(c): c for c in runs}.values()))
     if stale:
         yield f"stale: {stale} records are of an older version of their method's numbers"

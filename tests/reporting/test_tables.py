@@ -204,7 +204,8 @@ def test_rates_of_single_methods_are_told(with_setup, monkeypatch):
     assert not any("one grid" in note for note in notes)
 
 
-def test_methods_without_a_grid_are_told(with_setup):
+def test_methods_without_a_grid_are_told(with_setup, monkeypatch):
+    monkeypatch.delitem(METHOD_OVERRIDES, ("study", "ties"), raising=False)
     names = ("ham", "ties", "frozen", "ridge")
     setup = with_setup(seeds=(1,), methods=names, heads=("linear",), preset="study")
     notes = fill_with_notes(lay_out(TABLES["1"], setup), setup, Archive()).notes
@@ -215,3 +216,19 @@ def test_methods_without_a_grid_are_told(with_setup):
     notes = fill_with_notes(lay_out(TABLES["1"], other), other, Archive()).notes
     assert not any("grid" in note for note in notes)
     assert "learning rate 0.001: asked for here, in place of each method's own" in notes
+
+
+def test_the_table_of_methods_has_every_one_once(with_setup):
+    setup = with_setup(methods=None, seeds=(1,), heads=("linear", "ridge"))
+    linear, ridge = (b for b in lay_out(TABLES["methods"], setup).blocks if "10 tasks" in b.title)
+    methods = {row.cells[0].seeds[0][0].method for row in linear.rows}
+    assert methods == set(METHODS) - {"ncm", "ridge"}  # which are `frozen` under these heads
+    assert len(ridge.rows) == len(linear.rows) - 1  # all but `independent`
+
+
+def test_records_with_changes_that_no_commit_holds_are_told(with_setup, archive_of):
+    setup = with_setup(methods=("ham",), benchmarks=("cifar100",))
+    runs = setup.runs("ham", benchmark="cifar100", n_tasks=50, head="linear")
+    archive = archive_of((runs[0], {"clean": False}), (runs[1], {"clean": True}))
+    notes = fill_with_notes(lay_out(TABLES["1"], setup), setup, archive).notes
+    assert "changed: 1 records were made with changes that no commit holds" in notes
