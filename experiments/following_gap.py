@@ -5,11 +5,12 @@ Command: python following_gap.py --data-root DATA --weights FILE --tasks 50 --ou
 Trains HAM+ once (CIFAR-100, preset study, seed 1, a fifth of each class's training images held out)
 and keeps features in FOLDER, those of each task's images and of what can be made of them before and
 after the task (``VIEWS``). Every row of the table is then a head fed from these features task by
-task, AA (%) on the held-out images, without another training. Each setting has a folder of its own,
-which is used again once it is whole; a killed training starts anew. The rows "old images" have what
-no method here has, some images of every old class: they tell how much of the gap is the map's form,
-and how much the images that it is fitted on. ``--foreign tiny_imagenet`` adds images of another
-data set, without their classes.
+task, AA (%) on the held-out images, without another training; the last column is the gain of its
+best penalty on the plain map's best, with its standard error (paired over images). Each setting has
+a folder of its own, which is used again once it is whole; a killed training starts anew. The rows
+"old images" have what no method here has, some images of every old class: they tell how much of the
+gap is the map's form, and how much the images that it is fitted on. ``--foreign tiny_imagenet``
+adds images of another data set, without their classes.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ LEAVES, DISCS = 1600, 150  # made-up images, and the discs in each
 FOREIGN = {"tiny_imagenet": 8}  # another data set -> its images a class
 PENALTIES = (0.3, 1.0, 3.0, 10.0)
 NEAR, STEPS, LENGTH = 4, 4, 3.0  # images a class mean, gradient steps, length of one in pixel units
+PLAIN = f"follows, {VIEWS['plain']}"
 Pair = tuple[Tensor, Tensor]
 Task = dict[str, Any]  # targets; before, after: name of a view -> features (n, d)
 
@@ -178,9 +180,15 @@ def keep_features(run: Run, folder: Path, foreign: Tensor | None = None) -> None
     torch.save([lab.everything(stream) for stream in streams], folder / "last.pt")
 
 
-def accuracy(head: Readout, test: Pair) -> float:
-    """Give the share (%) of images whose highest score is that of their class."""
-    return 100 * float((head(test[0]).argmax(1) == test[1]).double().mean())
+def right(head: Readout, test: Pair) -> Tensor:
+    """Say for each image whether its highest score is that of its class, ``(n,)``."""
+    return head(test[0]).argmax(1) == test[1]
+
+
+def gain(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
+    """Give the difference of two shares (%) and its standard error, paired over images."""
+    difference = 100 * (ours.double() - theirs.double())
+    return float(difference.mean()), float(difference.std() / len(difference) ** 0.5)
 
 
 def followed(head: Any, tasks: Iterable[Task], views: Iterable[str] = ("plain",)) -> Any:
@@ -220,12 +228,13 @@ def _joined(left: Tensor, right: Tensor) -> Tensor:
     return torch.cat([F.normalize(left, dim=1), F.normalize(right, dim=1)], dim=1)
 
 
-def softmax(train: Pair, test: Pair, strength: float = 10.0) -> float:
-    """Give the accuracy of a softmax trained to the end on features of unit length."""
+def softmax(train: Pair, test: Pair, strength: float = 10.0) -> Tensor:
+    """Say which images a softmax trained to the end on features of unit length gets right."""
     (x, y), (test_x, test_y) = (
         (F.normalize(f, dim=1).numpy(), t.numpy()) for f, t in (train, test)
     )
-    return 100 * float(LogisticRegression(C=strength, max_iter=300).fit(x, y).score(test_x, test_y))
+    found = LogisticRegression(C=strength, max_iter=300).fit(x, y).predict(test_x)
+    return torch.from_numpy(found == test_y)
 
 
 def samples(head: Any, n: int = 100) -> Pair:
@@ -237,8 +246,8 @@ def samples(head: Any, n: int = 100) -> Pair:
     return drawn.flatten(0, 1), torch.arange(len(head.means)).repeat_interleave(n)
 
 
-def rows(folder: Path) -> Iterator[tuple[str, list[float]]]:
-    """Give what each head is, and its AA (%), one for each penalty where it follows."""
+def rows(folder: Path) -> Iterator[tuple[str, list[Tensor]]]:
+    """Give what each head is, and what it gets right, for each penalty where it follows."""
     paths = sorted(folder.glob("task_*.pt"), key=lambda path: int(path.stem.split("_")[1]))
     tasks: list[Task] = [torch.load(path, weights_only=True) for path in paths]
     train, test = torch.load(folder / "last.pt", weights_only=True)
@@ -251,25 +260,25 @@ def rows(folder: Path) -> Iterator[tuple[str, list[float]]]:
     def every(views: Iterable[str]) -> list[Any]:
         return [followed(new("lda_drift", penalty=p), tasks, views) for p in PENALTIES]
 
-    yield "untouched backbone, lda", [accuracy(new("lda").fit(*still), still_test)]
+    yield "untouched backbone, lda", [right(new("lda").fit(*still), still_test)]
     for name in ("ncm", "ridge", "lda"):
-        yield f"task by task, {name}", [accuracy(followed(new(name), tasks), test)]
+        yield f"task by task, {name}", [right(followed(new(name), tasks), test)]
     known = {name: words for name, words in VIEWS.items() if name in tasks[-1]["before"]}
     for name, words in known.items():
         heads = every(["old"] if name == "old" else dict.fromkeys(("plain", name)))
-        yield f"follows, {words}", [accuracy(head, test) for head in heads]
+        yield f"follows, {words}", [right(head, test) for head in heads]
     for dropped in (("leaves", "foreign", "old"), ("foreign", "old"), ("old",)):
         names = [name for name in known if name not in dropped]
-        yield f"follows, {', '.join(names)}", [accuracy(h, test) for h in every(names)]
+        yield f"follows, {', '.join(names)}", [right(h, test) for h in every(names)]
     trained = [softmax(samples(head), test, 100.0) for head in every(["plain"])]
     yield "follows, as they are; a softmax trained on samples of its Gaussians", trained
     doubled = list(beside(tasks, still))
     heads = [FollowingDiscriminant(2 * width, n_classes, move=HalfMap(p)) for p in PENALTIES]
     both = (_joined(still_test[0], test[0]), test[1])
-    ensemble = [accuracy(followed(head, doubled), both) for head in heads]
+    ensemble = [right(followed(head, doubled), both) for head in heads]
     yield "follows, as they are; beside the untouched backbone's features", ensemble
     for name in ("ncm", "lda", "lda_drift", "ridge"):
-        yield f"all images again, {name}", [accuracy(new(name).fit(*train), test)]
+        yield f"all images again, {name}", [right(new(name).fit(*train), test)]
     yield "all images again, softmax", [softmax(train, test)]
 
 
@@ -301,9 +310,15 @@ def main(arguments: list[str] | None = None) -> None:
     if not (folder / "last.pt").exists():
         run = run_of(options, options.tasks, "linear")
         keep_features(run, folder, foreign_images(options))
-    print(f"| head | AA; with penalties {', '.join(f'{p:g}' for p in PENALTIES)} |\n|---|---|")
-    for what, scores in rows(folder):
-        print(f"| {what} | {' / '.join(f'{score:.1f}' for score in scores)} |", flush=True)
+    print(f"| head | AA; with penalties {', '.join(f'{p:g}' for p in PENALTIES)} | on plain |")
+    print("|---|---|---|")
+    plain = None
+    for what, found in rows(folder):
+        best = max(found, key=lambda hits: int(hits.sum()))
+        plain = best if what == PLAIN else plain
+        more = "{:+.1f} ± {:.1f}".format(*gain(best, plain)) if plain is not None else ""
+        cells = " / ".join(f"{100 * float(hits.double().mean()):.1f}" for hits in found)
+        print(f"| {what} | {cells} | {'' if best is plain else more} |", flush=True)
 
 
 def parser_of(words: str) -> argparse.ArgumentParser:

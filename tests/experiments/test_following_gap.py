@@ -77,7 +77,8 @@ def test_a_map_may_see_images_of_another_data_set(tmp_path, capsys, monkeypatch)
     monkeypatch.setitem(__import__("following_gap").FOREIGN, "digits", 3)
     main(["--out", str(tmp_path), *WORDS, "--foreign", "digits"])
     shown = capsys.readouterr().out
-    assert "| follows, and 1,600 images of another data set | " in shown
+    (row,) = (line for line in shown.splitlines() if "another data set" in line)
+    assert row.startswith("| follows, and 1,600 images of another data set | ") and " ± " in row
     (task,) = tmp_path.glob("*-digits/task_1.pt")
     before = torch.load(task)["before"]
     assert len(before["foreign"]) == 30 and len(before["leaves"]) == 8
@@ -91,3 +92,13 @@ def test_dead_leaves_are_discs_over_each_other():
     assert torch.equal(images, dead_leaves(3, side=32)) and not torch.equal(images[0], images[1])
     right = (images[..., 1:] == images[..., :-1]).all(1)
     assert 0.6 < right.float().mean() < 1  # neighbours mostly lie in one disc
+
+
+def test_a_gain_and_its_error_are_paired_over_images():
+    from following_gap import gain
+
+    ours = torch.tensor([True, True, True, False] * 25)
+    theirs = torch.tensor([True, False, True, False] * 25)
+    more, error = gain(ours, theirs)
+    assert more == pytest.approx(25)
+    assert error == pytest.approx(100 * torch.tensor([0.0, 1, 0, 0] * 25).std().item() / 10)
