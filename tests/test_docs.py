@@ -26,12 +26,25 @@ DOCS = Path(__file__).parents[1] / "docs"
 SITE = DOCS / "site" / "html"
 
 
-def test_a_checkpoint_goes_on_as_the_page_says(monkeypatch, tmp_path):
+def ran(place, folder, monkeypatch) -> dict:
+    """Execute one of the page's blocks of Python; gives its names."""
     text = (DOCS / "avalanche.md").read_text()
-    (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    monkeypatch.chdir(tmp_path)
+    block = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[place]
+    monkeypatch.chdir(folder)
     names: dict = {}
     exec(compile(block, "docs/avalanche.md", "exec"), names)
+    return names
+
+
+def test_a_readout_of_an_avalanche_strategy_is_fed_and_follows(monkeypatch, tmp_path):
+    names = ran(1, tmp_path, monkeypatch)
+    (plugin,) = (p for p in names["naive"].plugins if type(p).__name__ == "ReadoutPlugin")
+    assert plugin.drift_seconds > 0  # in the second experience
+    assert int((names["model"].readouts["lda_drift"].counts > 0).sum()) == 4
+
+
+def test_a_checkpoint_goes_on_as_the_page_says(monkeypatch, tmp_path):
+    names = ran(0, tmp_path, monkeypatch)
     names["strategy"].train(names["second"])
     here, there = (names[s].model.state_dict() for s in ("strategy", "again"))
     assert here.keys() == there.keys()

@@ -37,6 +37,7 @@ def test_the_python_blocks_run_as_printed(backbone, capsys, monkeypatch, tmp_pat
     assert namespace["grouping"].memory["groups"] == [0]
     exec(compile(blocks[3], "README.md, block 4", "exec"), namespace)
     assert namespace["readout"].predict(namespace["features"]).shape == (100,)
+    assert int((namespace["head"].counts > 0).sum()) == 10
 
 
 def own_images() -> list[str]:
