@@ -1,4 +1,4 @@
-"""Run Avalanche's plugins and metrics with eight methods; write what works and what says why not.
+"""Run Avalanche's plugins and metrics with 13 methods; write what works and what says why not.
 
 Command: python plugin_matrix.py        (five minutes; writes ../docs/avalanche.md)
 
@@ -32,7 +32,10 @@ from avalanche_ham.benchmarks import create_benchmark
 from avalanche_ham.runs.settings import build_strategy, resolve
 
 NAIVE = "Naive, MLP"  # Avalanche alone: tells its own limits from ours
-METHODS = (NAIVE, "ham", "lora", "sema", "l2p", "inflora", "slao", "pam", "moe_lora")
+METHODS = (
+    NAIVE, "ham", "lora", "sema", "l2p", "inflora", "slao", "pam", "moe_lora",
+    "o_lora", "i_lora", "magmax", "pm", "lora_er",
+)  # fmt: skip
 PAGE = Path(__file__).parents[1] / "docs" / "avalanche.md"
 MARK = "<!-- from here on: python experiments/plugin_matrix.py -->"
 SMALL = {"rank": 4, "lr": 1e-2, "steps": 6, "batch_size": 8, "eval_batch_size": 32}

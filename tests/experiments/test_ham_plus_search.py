@@ -106,6 +106,9 @@ def test_a_gain_is_kept_from_two_standard_errors_on(script, monkeypatch):
     kept = [line.split("|")[2].strip() for line in lines if line.endswith("| yes |")]
     assert kept == ["damping 0.5"]  # two more of 400, and thirty swapped: noise
     assert chosen == "Chosen: damping 0.5; lda_drift with penalty 1."
+    monkeypatch.setattr(script, "BUDGETS", ("damping",))
+    *lines, chosen = script.table([], {"damping": steps["damping"]})
+    assert not any(line.endswith("| yes |") for line in lines) and chosen.startswith("Chosen: HAM;")
     more, error = script.gain(made[repr({"damping": 0.5})], made[repr({})])
     by_hand = [a.astype(int) - b for a, b in zip(better(40), base, strict=True)]
     assert more == pytest.approx(50 * sum(map(np.mean, by_hand)))
