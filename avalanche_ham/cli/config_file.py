@@ -77,7 +77,8 @@ def read_tables(tables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
     Raises:
         HamError: if a name is unknown or a value does not fit its option.
     """
-    of_data = [readout_options(), *(benchmark_options(name) for name in BENCHMARKS)]
+    # "+" stands for all mixtures, whose options are alike
+    of_data = [readout_options(), *map(benchmark_options, (*BENCHMARKS, "+"))]
     everything = [*of_data, *(options_of(name) for name in METHODS)]
     common = _read_table("options", tables.get("options", {}), everything)
     own = {}

@@ -115,6 +115,7 @@ def make_setup(args: argparse.Namespace, tables: dict[str, Any], archive: Any) -
         methods=_names(args.methods),
         preset=archive.common_preset() or "cpu" if args.preset is None else args.preset,
         known=frozenset(identity.benchmark for identity in archive.records),
+        records=frozenset(archive.records),
         options=options,
         method_options=method_options,
         **{name: getattr(args, name) for name in same},

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
+ROUNDING = 1e-9  # points, by which equal differences of sums of floats differ
 
 
 class Interval(NamedTuple):
@@ -32,14 +33,13 @@ def over_seeds(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interv
         ours, theirs: seed -> a number, of which the seeds in common count.
 
     Returns:
-        None for fewer than two seeds in common.
+        None for fewer than two seeds in common, and where the differences of all are equal: a
+        deviation of 0 over a few seeds does not say that it is 0 over all.
     """
     seeds = sorted(ours.keys() & theirs.keys())
-    if len(seeds) < 2:
-        return None
     differences = [ours[seed] - theirs[seed] for seed in seeds]
-    if np.ptp(differences) == 0:  # a t interval of no width, which scipy calls undefined
-        return Interval(differences[0], differences[0])
+    if len(seeds) < 2 or np.ptp(differences) < ROUNDING:
+        return None
     low, high = stats.ttest_1samp(differences, 0).confidence_interval(LEVEL)
     return Interval(float(low), float(high))
 

@@ -13,6 +13,7 @@ from avalanche_ham.runs.config import RunConfig
 
 Found = Sequence[Sequence[Mapping[str, Any]]]  # of each finished seed: a record, or two to compare
 Statistic = Callable[[Found], Summary]
+ROUNDING = 1e-9  # what a sum of floats leaves of 0, which would be printed with a sign
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ def mean_of(read: str | Callable[[Mapping[str, Any]], float | None]) -> Statisti
         numbers = [[number(record) for record in seed] for seed in found]
         values = [first - sum(less) for first, *less in numbers if None not in (first, *less)]
         mean, std = mean_and_deviation(values)
+        if mean is not None and abs(mean) < ROUNDING:
+            mean = 0.0
         return Summary(mean, std, len(values), undefined=len(found) - len(values))
 
     return statistic

@@ -2,48 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from avalanche_ham.errors import OptionError
 from avalanche_ham.reporting.aggregate import Summary
 from avalanche_ham.reporting.cells import Found, Statistic, mean_of
 from avalanche_ham.reporting.methods import LABELS
 from avalanche_ham.reporting.noise import interval_over_images, interval_over_seeds
 from avalanche_ham.reporting.paper import DATA_SETS
 from avalanche_ham.reporting.setup import Setup
-from avalanche_ham.reporting.table import HEADS, Column, Line, Table
+from avalanche_ham.reporting.table import HEADS, Column, Line, Place, Table
+from avalanche_ham.runs.identity import identity_of
 
 if TYPE_CHECKING:
     from avalanche_ham.evaluation.significance import Interval
 
 
+NOTES = (
+    "difference: the mean over seeds that both have, and its deviation",
+    "over seeds: t interval of the paired differences, what other seeds would bring; none where "
+    "all are the same; over test images: bootstrap within tasks, what other images would bring to "
+    "these very runs; an interval without 0 is marked *",
+)
+
+
 def table_compare(setup: Setup) -> Table:
-    """Give a block per data set and length, a row per head; ``setup.methods`` are the two."""
-    ours, theirs = (Line(LABELS.get(m, m), m) for m in setup.methods or ("ham", "frozen"))
-    over_seeds = interval_words(interval_over_seeds)
-    over_images = interval_words(interval_over_images)
+    """Give a block per data set and length, a row per head; ``setup.methods`` are the two.
+
+    Of data sets, lengths and heads that were not named, those count at which both have records.
+
+    Raises:
+        OptionError: if they are not two.
+    """
+    methods = setup.methods or ("ham", "frozen")
+    if len(methods) != 2:
+        raise OptionError("compare", "two different methods", ",".join(methods))
+    ours, theirs = (Line(LABELS.get(m, m), m) for m in methods)
+    found = frozenset(_places(setup, methods))
     return Table(
         f"{ours.label} against {theirs.label}",
-        columns=[
-            *(Column(f"{side.label}, AA (%)", mean_of("aa"), of=side) for side in (ours, theirs)),
-            Column("difference", mean_of("aa"), of=ours, minus=theirs),
-            Column("95 % over seeds", over_seeds, of=ours, minus=theirs),
-            Column("95 % over test images", over_images, of=ours, minus=theirs),
-        ],
-        rows=[Line("")],
+        columns=_columns(ours, theirs),
+        rows=lambda _, place: [Line("")] if setup.heads or _is_shown(place, found) else [],
         row_title="Head",
-        benchmarks=sorted(setup.known) or DATA_SETS,
-        lengths=[10, 50],
-        heads=tuple(HEADS),
+        benchmarks=sorted({place.benchmark for place in found} or setup.known) or DATA_SETS,
+        lengths=lambda name: _lengths(name, found) or setup.lengths(name, (10, 50)),
+        heads=[h for h in HEADS if any(place.head == h for place in found)] or tuple(HEADS),
         blocks=["benchmark", "n_tasks"],
         down=["head"],
-        notes=[
-            "difference: the mean over seeds that both have, and its deviation",
-            "over seeds: t interval of the paired differences, what other seeds would bring; over "
-            "test images: bootstrap within tasks, what other images would bring to these very "
-            "runs; an interval without 0 is marked *",
-        ],
+        notes=NOTES,
     )
+
+
+def _columns(ours: Line, theirs: Line) -> list[Column]:
+    over_seeds = interval_words(interval_over_seeds)
+    over_images = interval_words(interval_over_images)
+    return [
+        *(Column(f"{side.label}, AA (%)", mean_of("aa"), of=side) for side in (ours, theirs)),
+        Column("difference", mean_of("aa"), of=ours, minus=theirs),
+        Column("95 % over seeds", over_seeds, of=ours, minus=theirs),
+        Column("95 % over test images", over_images, of=ours, minus=theirs),
+    ]
+
+
+def _places(setup: Setup, methods: Sequence[str]) -> Iterator[Place]:
+    """List the places at which each method has a record, among those that were asked for."""
+    known = {Place(i.benchmark, i.n_tasks, i.head) for i in setup.records if i.method in methods}
+    for place in known:
+        named = zip(place, (setup.benchmarks, setup.tasks, setup.heads or tuple(HEADS)))
+        if all(wanted is None or value in wanted for value, wanted in named):
+            runs = [setup.runs(method, **place._asdict()) for method in methods]
+            if all(any(identity_of(r).asked in setup.records for r in each) for each in runs):
+                yield place
+
+
+def _lengths(benchmark: str, found: Collection[Place]) -> tuple[int, ...]:
+    return tuple(sorted({place.n_tasks for place in found if place.benchmark == benchmark}))
+
+
+def _is_shown(place: Place, found: Collection[Place]) -> bool:
+    """Whether a head has records beside the others of its block, or none has any."""
+    heads = {other.head for other in found if other[:2] == place[:2]}
+    return not heads or place.head in heads
 
 
 def interval_words(interval: Callable[[Found], Interval | str]) -> Statistic:
@@ -52,7 +92,12 @@ def interval_words(interval: Callable[[Found], Interval | str]) -> Statistic:
     def statistic(found: Found) -> Summary:
         words = interval(found)
         if not isinstance(words, str):
-            words = f"{words.low:+.2f} to {words.high:+.2f}{' *' if words.tells else ''}"
+            words = f"{_signed(words.low)} to {_signed(words.high)}{' *' if words.tells else ''}"
         return Summary(n=len(found), text=words)
 
     return statistic
+
+
+def _signed(value: float) -> str:
+    """Write a number with its sign, and 0 without one."""
+    return f"{value:+.2f}" if round(value, 2) else "0.00"

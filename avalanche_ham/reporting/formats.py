@@ -105,7 +105,8 @@ def cell_words(cell: Summary, column: Column) -> tuple[str, str]:
     if cell.n < cell.total:
         failed = f", {cell.failed} failed" if cell.failed else ""
         rest += f" ({cell.n} of {cell.total}{failed})"
-    return f"{cell.mean:.{column.digits}f}", rest
+    mean = round(cell.mean, column.digits) + 0.0  # what rounds to -0 has no sign
+    return f"{mean:.{column.digits}f}", rest
 
 
 LATEX: dict[str, str | int | None] = {

@@ -95,7 +95,8 @@ def lay_out(table: Table | Callable[[Setup], Table], setup: Setup) -> Sheet[Cell
                 or [place.n_tasks]
             ]
             block = _block(other, setup, there, across)
-            blocks.append(replace(block, title=_joined(other.title, block.title)))
+            if block.rows:  # else no method of it was asked for
+                blocks.append(replace(block, title=_joined(other.title, block.title)))
     return Sheet(title, tuple(blocks), tuple(table.notes), tuple(table.slips))
 
 

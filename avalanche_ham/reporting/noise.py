@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def within_noise(cell: Cell, best: Cell, archive: Archive) -> bool:
     """Whether a cell may be as good as the best of its column, for all that is on record.
 
-    With two seeds in common the paired interval over seeds decides, with one that over its test
-    images, which only an AA has; without either nothing is known, and nothing is said.
+    The paired interval over seeds decides; with one seed in common, or the same difference in all,
+    that over test images, which only an AA has. Without either nothing is known, and nothing said.
     """
 
     def number(record: Mapping[str, Any]) -> float | None:
@@ -46,7 +46,10 @@ def interval_over_seeds(
         for side, record in zip(scores, pair, strict=True):
             if (value := number(record)) is not None:
                 side[record["seed"]] = value
-    return over_seeds(*scores) or f"seeds in common: {len(found)}"
+    common = len(scores[0].keys() & scores[1].keys())
+    if common < 2:
+        return f"seeds in common: {common}"
+    return over_seeds(*scores) or f"the same difference in {common} seeds"
 
 
 def interval_over_images(found: Found) -> Interval | str:

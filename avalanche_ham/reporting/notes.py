@@ -27,7 +27,7 @@ SEEN = (
 )
 NOISE = (
     "≈ may be as good as the best of its column: the 95 % interval of their difference holds 0 "
-    "(paired over seeds; with one seed in common, over its test images)"
+    "(paired over seeds; with one seed in common, or one difference in all, over test images)"
 )
 SHOWN = 12  # failures listed
 ORDERED = 4  # rows whose order says something
@@ -159,7 +159,8 @@ def _gaps(runs: list[RunConfig], archive: Archive, needs: Collection[str]) -> It
     taken = f" in {time_taken(plan.finished, archive)}" if plan.finished else ""
     total = done + missing + len(plan.failed)
     yield f"runs: {done} of {total} finished{taken}, {missing} missing{failed}"
-    changed = sum((archive.record(c, needs) or {}).get("clean") is False for c in plan.finished)
+    found = filter(None, (archive.record(config, needs) for config in plan.finished))
+    changed = sum(record["clean"] is False for record in found)
     if changed:
         yield f"changed: {changed} records were made with changes that no commit holds"
     stale = sum(map(archive.stale, {identity_of(c): c for c in runs}.values()))

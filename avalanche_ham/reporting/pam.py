@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from avalanche_ham.backbones.names import RANDOM
@@ -22,6 +23,7 @@ from avalanche_ham.reporting.transfer import (
     lines_of,
 )
 from avalanche_ham.runs.presets import preset_values
+from avalanche_ham.strategies.registry import METHODS
 
 HEADS = ("linear", "ridge")
 COMPARED = (  # in the order of the paper's Tables 1 and 2
@@ -32,11 +34,7 @@ NOT_HERE = "not applicable here"
 ZERO_SHOT = Line("Zero-shot", words={column.title: NOT_HERE for column in COLUMNS})
 RANKS = (8, 16, 32, 64, 128)
 NARROW = 32  # largest rank on the random backbone of tests, which is 48 wide
-
-
-def _compared(setup: Setup, place: Place) -> Iterator[Line]:
-    yield ZERO_SHOT
-    yield from (Line(LABELS.get(name, name), name) for name in setup.chosen(*COMPARED))
+Rows = Callable[[Setup, Place], Iterable[Line]]
 
 
 def _misaligned(record: Mapping[str, Any]) -> float | None:
@@ -51,6 +49,37 @@ def _trimmed(record: Mapping[str, Any]) -> float | None:
 def _cost_of_trimming(record: Mapping[str, Any]) -> float | None:
     trimmed = _trimmed(record)
     return None if trimmed is None else trimmed - record["a_t"]
+
+
+TRIMMED = Column("A_t, trimmed (%)", mean_of(_trimmed), needs=("a_t",))
+COST = Column("change", mean_of(_cost_of_trimming), needs=("a_t",))
+LINEAR_ONLY = {column.title: "linear head only" for column in (A_T, TRIMMED, COST)}
+
+
+def asked(rows: Sequence[Line] | Rows) -> Rows:
+    """Keep the rows of the methods that were asked for, and say what only the linear head has.
+
+    A method that has a head of its own stands beside it, or, where that head is not in the table,
+    says which one it is.
+    """
+
+    def lines(setup: Setup, place: Place) -> Iterator[Line]:
+        for line in rows(setup, place) if callable(rows) else rows:
+            own = METHODS[line.method].head or place.head
+            elsewhere = own != place.head and own in (setup.heads or ())
+            if elsewhere or line.method not in (setup.methods or METHODS):
+                continue
+            if own != place.head:
+                line = replace(line, label=f"{line.label}, {own} head")
+            yield line if own == "linear" else replace(line, words={**LINEAR_ONLY, **line.words})
+
+    return lines
+
+
+def _compared(setup: Setup, place: Place) -> Iterator[Line]:
+    named = [Line(LABELS.get(name, name), name) for name in setup.chosen(*COMPARED)]
+    yield ZERO_SHOT
+    yield from asked(named)(setup, place)
 
 
 def _ranks(setup: Setup, place: Place) -> Iterator[Line]:
@@ -115,12 +144,7 @@ STARTS = Table(
 )
 TRIMMING = Table(
     "A task's own accuracy before and after TIES trims it",
-    columns=[
-        A_T,
-        Column("A_t, trimmed (%)", mean_of(_trimmed), needs=("a_t",)),
-        Column("change", mean_of(_cost_of_trimming), needs=("a_t",)),
-        MERGED,
-    ],
+    columns=[A_T, TRIMMED, COST, MERGED],
     rows=lines_of("continual_ties"),
     lengths=(),
 )
@@ -139,26 +163,20 @@ OVER_TIME = Table(
     rows=lines_of("lora", "magmax", "average", "pam", "continual_ties", "tall", "tall_pam"),
     lengths=(),
 )
+RANK = Table("Rank", columns=[ACC, BWT], rows=_ranks, lengths=())
+ABLATIONS = (SHARES, SCHEDULES, ALIGNMENT, STARTS, TRIMMING, RANK, TOGETHER, OVER_TIME)
 PAM_TABLE = Table(
     "PAM. One evolving LoRA, aligned and merged",
     columns=COLUMNS,
     rows=_compared,
     heads=HEADS,
-    also=[
-        SHARES,
-        SCHEDULES,
-        ALIGNMENT,
-        STARTS,
-        TRIMMING,
-        Table("Rank", columns=[ACC, BWT], rows=_ranks, lengths=()),
-        TOGETHER,
-        OVER_TIME,
-    ],
+    also=[replace(table, rows=asked(table.rows)) for table in ABLATIONS],
     notes=[
         *NOTES,
         "misaligned: share of the entries of A and B whose sign differs between the global LoRA "
         "and the one to be merged, mean over tasks",
-        "zero-shot needs a vision-language model, as the paper's own numbers do, which are "
-        "therefore not beside these",
+        "zero-shot, and the paper's sets of questions about images (CoIN and its longer version) "
+        "and about videos, need a vision-language model and do not apply here; the paper's own "
+        "numbers rest on one too, and so are not beside these",
     ],
 )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from avalanche_ham.benchmarks.registry import BENCHMARKS, entry_of, is_there
+from avalanche_ham.benchmarks.registry import BENCHMARKS, entry_of, is_image_folder, is_there
 from avalanche_ham.errors import OptionError, UnknownNameError, check_whole
 from avalanche_ham.heads.registry import split_heads
 from avalanche_ham.runs.config import RunConfig
+from avalanche_ham.runs.identity import Identity
 from avalanche_ham.runs.options import benchmark_options, readout_options
 from avalanche_ham.runs.presets import preset_values
 from avalanche_ham.runs.settings import defaults, idle_options
@@ -30,6 +32,7 @@ class Setup:
         method_options: method -> hyper-parameters.
         data_root, download: where the data are, or that they may be fetched.
         known: data sets that have records.
+        records: what there are records of, as a table asks for it (``Identity.asked``).
     """
 
     benchmarks: tuple[str, ...] | None = None
@@ -46,6 +49,7 @@ class Setup:
     data_root: str = "~/.cache/avalanche_ham"
     download: bool = False
     known: frozenset[str] = frozenset()
+    records: frozenset[Identity] = frozenset()
 
     def __post_init__(self) -> None:
         """Check every name and number before anything runs.
@@ -54,8 +58,7 @@ class Setup:
             UnknownNameError, OptionError: naming the option, what is allowed and given.
         """
         for name in self.benchmarks or ():
-            if name not in {*BENCHMARKS, *self.known} and not is_there(name, self.data_root):
-                raise UnknownNameError("benchmark", name, {*BENCHMARKS, *self.known})
+            self._check_benchmark(name)
         if self.heads is not None:
             split_heads(",".join(self.heads))
         for name in (*(self.methods or ()), *self.method_options):
@@ -68,12 +71,18 @@ class Setup:
         if not self.seeds:
             raise OptionError("seeds", "at least one number", self.seeds)
         if self.options:
-            known = set(readout_options()).union(
-                *map(benchmark_options, BENCHMARKS), *map(defaults, METHODS)
-            )
+            of_data = map(benchmark_options, (*BENCHMARKS, "+"))  # the last: of any mixture
+            known = set(readout_options()).union(*of_data, *map(defaults, METHODS))
             for name in self.options:
                 if name not in known:
                     raise UnknownNameError("option", name, known)
+
+    def _check_benchmark(self, name: str) -> None:
+        """Refuse a data set, or a part of a mixture, that is in no table, record or folder."""
+        known = {*BENCHMARKS, *self.known}
+        for part in [name] if name in known else name.split("+"):
+            if part not in known and not is_there(part, self.data_root):
+                raise UnknownNameError("benchmark", part, known)
 
     def runs(
         self, method: str, *, benchmark: str, n_tasks: int, head: str, **factor: Any
@@ -102,14 +111,26 @@ class Setup:
     def lengths(
         self, benchmark: str, wanted: Sequence[int] | Callable[[str], Sequence[int]]
     ) -> tuple[int, ...]:
-        """The lengths asked for, or the table's own, cut where a task would get but one class."""
+        """The lengths asked for, or the table's own, cut where a task would get but one class.
+
+        Of a folder of domains the data decide: a task is a domain.
+        """
         if self.tasks is not None:
             return self.tasks
+        if domains := self._n_domains(benchmark):
+            return (domains,)
         if callable(wanted):
             return tuple(wanted(benchmark))
         classes = entry_of(benchmark).n_classes
         most = max(1, classes // 2) if classes else max(wanted)
         return tuple(dict.fromkeys(min(n, most) for n in wanted))
+
+    def _n_domains(self, benchmark: str) -> int:
+        """Count the domains of an image folder; 0 if it has none, or is not there."""
+        root = Path(self.data_root).expanduser() / benchmark
+        if benchmark in BENCHMARKS or "+" in benchmark or not is_image_folder(root):
+            return 0
+        return 0 if (root / "train").is_dir() else sum(p.is_dir() for p in root.glob("*/train"))
 
     def chosen(self, *names: str) -> tuple[str, ...]:
         """The methods of a table that exist and, if some were named, were asked for."""
@@ -119,7 +140,9 @@ class Setup:
         )
 
     def has_data(self, benchmark: str) -> bool:
-        """Whether a data set is under the data root, or may be downloaded."""
+        """Whether a data set, or each part of a mixture, is there or may be downloaded."""
+        if "+" in benchmark:
+            return all(map(self.has_data, benchmark.split("+")))
         known = BENCHMARKS.get(benchmark)
         return is_there(benchmark, self.data_root) or bool(
             self.download and known is not None and known.downloads

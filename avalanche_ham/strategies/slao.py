@@ -45,10 +45,12 @@ class SLAOStrategy(ContinualStrategy):
         merge_weight: lambda(i), one of ``sqrt`` (one over the root of i) or ``inverse`` (1/i),
             or a constant in (0, 1].
         init: what a task starts from, one of ``last`` (the last fine-tuned pair), ``merged``
-            (the merged pair, orthonormalised too) or ``random`` (a fresh LoRA).
+            (the merged pair) or ``random`` (a fresh LoRA).
+        orthonormal: whether the rows of A are made orthonormal before a task starts from them;
+            False trains on from the pair as it is.
         merged: factor that is merged, one of ``b``, ``a`` or ``both``; the other one is replaced.
-        frozen: factor that does not train from the second task on, one of ``a`` or ``b``; None
-            trains both.
+        frozen: factor that does not train from the second task on, one of ``a`` or ``b``, which
+            the other one is merged beside; None trains both.
         kwargs: of ``ContinualStrategy``.
 
     Raises:
@@ -64,23 +66,17 @@ class SLAOStrategy(ContinualStrategy):
         slots: Sequence[str] | None = None,
         merge_weight: str | float = "sqrt",
         init: str = "last",
+        orthonormal: bool = True,
         merged: str = "b",
         frozen: str | None = None,
         **kwargs: Any,
     ) -> None:
         damped_weight(merge_weight, 1, option="merge_weight")  # says now if there is no such one
-        if init not in INITS:
-            raise UnknownNameError("init", init, INITS)
-        if merged not in MERGED:
-            raise UnknownNameError("merged", merged, MERGED)
-        if frozen is not None and frozen not in FROZEN:
-            raise UnknownNameError("frozen", frozen, FROZEN)
-        if frozen == "b" and init == "random":
-            raise OptionError("frozen", "a or none with init random, whose B is 0", frozen)
+        _check(init, orthonormal, merged, frozen)
         self.make_branch = low_rank_branches(rank, slots=slots)
         check_branches(model.attach_adapters(targets).layers, self.make_branch)
         self.rank, self.merge_weight, self.init = rank, merge_weight, init
-        self.factors, self.frozen = MERGED[merged], frozen
+        self.orthonormal, self.factors, self.frozen = orthonormal, MERGED[merged], frozen
         super().__init__(model=model, **kwargs)
         self.memory = {"last": {}, "merged": {}}  # of the latter the merged factors alone
 
@@ -99,6 +95,8 @@ class SLAOStrategy(ContinualStrategy):
 
     def start(self, pair: LowRank) -> LowRank:
         """Give A with orthonormal rows, each slot's for itself, and B as it is."""
+        if not self.orthonormal:
+            return pair
         of_slots = pair.a.unflatten(0, (-1, self.rank))
         return LowRank(orthonormal_rows(of_slots).flatten(0, 1), pair.b)
 
@@ -131,3 +129,21 @@ class SLAOStrategy(ContinualStrategy):
     def refresh(self) -> None:
         """Bring the saved factors to where the model is."""
         self.memory = moved(self.memory, self.device)
+
+
+def _check(init: str, orthonormal: bool, merged: str, frozen: str | None) -> None:
+    """Refuse names that there are not, and options that would have no effect beside others."""
+    if init not in INITS:
+        raise UnknownNameError("init", init, INITS)
+    if merged not in MERGED:
+        raise UnknownNameError("merged", merged, MERGED)
+    if frozen is not None and frozen not in FROZEN:
+        raise UnknownNameError("frozen", frozen, FROZEN)
+    if init == "random" and not orthonormal:
+        raise OptionError("orthonormal", "true with init random, whose A is fresh", orthonormal)
+    if init == "random" and frozen == "b":
+        raise OptionError("frozen", "a or none with init random, whose B is 0", frozen)
+    if merged == frozen:
+        other = "b" if frozen == "a" else "a"
+        allowed = f"{other} or both with frozen {frozen}, as what trains would not be merged"
+        raise OptionError("merged", allowed, merged)

@@ -80,6 +80,7 @@ def test_values_that_the_command_line_would_refuse_are_refused_by_name(tables, s
         ({"targets": ["attn.qkv", "mlp.fc1"]}, {"targets": ("attn.qkv", "mlp.fc1")}),
         ({"targets": "attn.qkv"}, {"targets": ("attn.qkv",)}),
         ({"train_per_class": None}, {"train_per_class": None}),
+        ({"task-order": "shuffled"}, {"task_order": "shuffled"}),  # mixtures alone have it
     ],
 )
 def test_values_are_read_as_from_the_command_line(given, read):

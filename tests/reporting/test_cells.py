@@ -21,6 +21,13 @@ def test_only_absent_runs_are_missing(shelf):
     assert cell.total == 5
 
 
+def test_what_rounding_leaves_of_nothing_has_no_sign():
+    pairs = [({"aa": 0.1 + 0.2}, {"aa": 0.3}), ({"aa": 0.3}, {"aa": 0.1 + 0.2 + 1e-12})]
+    assert mean_of("aa")(pairs).mean == 0.0 and str(mean_of("aa")(pairs).mean) == "0.0"
+    assert str(mean_of("bwt")([[{"bwt": -0.0}]]).mean) == "0.0"
+    assert mean_of("bwt")([[{"bwt": -0.001}]]).mean == -0.001
+
+
 def test_a_difference_is_missing_where_either_run_is(shelf):
     lora = tuple(replace(config, method="lora") for config in RUNS)
     for config, fm in zip(RUNS, (4.0, 6.0, None)):

@@ -8,13 +8,14 @@ from made_up_records import made_up
 from scipy import stats
 
 from avalanche_ham.cli.main import main
-from avalanche_ham.evaluation.significance import over_images
-from avalanche_ham.reporting.compare import table_compare
+from avalanche_ham.evaluation.significance import Interval, over_images
+from avalanche_ham.reporting.compare import interval_words, table_compare
 from avalanche_ham.reporting.comparison import METHODS_TABLE
 from avalanche_ham.reporting.formats import markdown
-from avalanche_ham.reporting.layout import fill, lay_out
+from avalanche_ham.reporting.layout import fill, lay_out, runs_of
 from avalanche_ham.reporting.noise import interval_over_images
 from avalanche_ham.reporting.notes import fill_with_notes
+from avalanche_ham.runs.identity import identity_of
 from avalanche_ham.runs.packed import pack
 
 CELLS = {"benchmark": "cifar100", "n_tasks": 10}
@@ -56,6 +57,85 @@ def test_a_difference_that_every_seed_shares_is_marked(two, archive_of):
     assert cells_of(two, scored(two, archive_of, scores))[3].text.endswith("*")
 
 
+def test_the_same_difference_in_all_seeds_leaves_the_word_to_the_images(two, archive_of):
+    draw = np.random.default_rng(0)
+    scores = {("ham", 1): 60.3, ("ham", 2): 66.1, ("lora", 1): 57.52, ("lora", 2): 63.32}
+    rights = {key: draw.random(1000) < aa / 100 for key, aa in scores.items()}
+    *_, seeds, images = cells_of(two, scored(two, archive_of, scores, rights))
+    assert seeds.text == "the same difference in 2 seeds"
+    assert " to " in images.text
+
+
+def test_a_bound_at_0_has_no_sign():
+    for low, high, words in (
+        (-0.001, 1.2, "0.00 to +1.20"),
+        (-0.0, 0.0, "0.00 to 0.00"),
+        (-2.5, -1.0, "-2.50 to -1.00 *"),
+    ):
+        assert interval_words(lambda found: Interval(low, high))([]).text == words  # noqa: B023
+
+
+def recorded(setup, *places):
+    """What an archive with a record of each (method, data set, length, head) is asked for."""
+    runs = (setup.runs(m, benchmark=b, n_tasks=n, head=h)[0] for m, b, n, h in places)
+    return frozenset(identity_of(run).asked for run in runs)
+
+
+def places_of(setup):
+    sheet = lay_out(table_compare, setup)
+    runs = {(run.benchmark, run.n_tasks, run.head) for run in runs_of(sheet)}
+    assert all(block.rows for block in sheet.blocks)
+    return runs
+
+
+def test_it_takes_place_where_both_have_records(with_setup):
+    setup = with_setup(methods=("ham", "lora"), heads=None)
+    known = recorded(
+        setup,
+        *((method, "digits", 3, "ridge") for method in ("ham", "lora")),
+        *((method, "digits", 5, "linear") for method in ("ham", "lora")),
+        *((method, "cifar100", 10, "ncm") for method in ("ham", "lora")),
+        ("ham", "svhn", 5, "linear"),
+        ("frozen", "svhn", 5, "linear"),
+        ("lora", "digits", 4, "lda"),
+    )
+    there = {("digits", 3, "ridge"), ("digits", 5, "linear"), ("cifar100", 10, "ncm")}
+    assert places_of(with_setup(methods=("ham", "lora"), heads=None, records=known)) == there
+
+
+@pytest.mark.parametrize(
+    ("named", "there"),
+    [
+        ({"tasks": (3,)}, {("digits", 3, "ridge")}),
+        ({"heads": ("linear",)}, {("digits", 5, "linear")}),
+        ({"heads": ("linear", "ncm")}, {("digits", 5, "linear"), ("digits", 5, "ncm")}),
+        ({"benchmarks": ("digits",), "tasks": (4,), "heads": ("lda",)}, {("digits", 4, "lda")}),
+    ],
+)
+def test_what_the_user_names_stays(with_setup, named, there):
+    setup = with_setup(methods=("ham", "lora"), heads=None)
+    places = (("digits", 3, "ridge"), ("digits", 5, "linear"))
+    known = recorded(setup, *((m, *place) for m in ("ham", "lora") for place in places))
+    given = {"methods": ("ham", "lora"), "heads": None, "records": known, **named}
+    assert places_of(with_setup(**given)) == there
+
+
+def test_a_readout_of_its_own_stands_beside_each_head_of_the_other(with_setup):
+    setup = with_setup(methods=("ham", "ncm"), heads=None)
+    known = recorded(setup, ("ham", "digits", 3, "ridge"), ("ncm", "digits", 3, "ncm"))
+    assert places_of(with_setup(methods=("ham", "ncm"), heads=None, records=known)) == {
+        ("digits", 3, "ridge")
+    }
+
+
+def test_without_records_of_both_it_takes_place_where_it_always_did(with_setup):
+    setup = with_setup(methods=("ham", "lora"), heads=None)
+    one = recorded(setup, ("ham", "digits", 3, "linear"))
+    given = {"methods": ("ham", "lora"), "heads": None, "known": frozenset({"digits"})}
+    found = places_of(with_setup(**given, records=one))
+    assert {place[:2] for place in found} == {("digits", 5)} and len(found) == 8
+
+
 def test_one_seed_has_no_interval_over_seeds_but_one_over_images(two, archive_of):
     draw = np.random.default_rng(0)
     rights = {("ham", 1): draw.random(1000) < 0.7, ("lora", 1): draw.random(1000) < 0.5}
@@ -81,6 +161,9 @@ def test_why_there_is_no_interval_over_images_is_said(two, archive_of):
     [
         (["--compare", "ham", "hem"], "did you mean 'ham'"),
         (["1", "--compare", "ham", "lora"], "compare"),
+        (["--compare", "ham", "ham"], "compare must be two different methods, but got 'ham'"),
+        (["--compare", "ham,lora", "frozen"], "compare must be two different methods"),
+        (["compare", "--methods", "lora"], "compare must be two different methods"),
         (["--compare", "ham", "lora", "--methods", "ham"], "compare"),
         ([], "table must be one of 1, 2"),
     ],
@@ -88,18 +171,19 @@ def test_why_there_is_no_interval_over_images_is_said(two, archive_of):
 def test_a_comparison_that_names_no_two_methods_is_refused(words, said, shelf, two, capsys):
     shelf.put(two.runs("ham", head="linear", **CELLS)[0])
     assert main(["table", *words, "--records", str(shelf.folder)]) == 2
-    assert said in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
 
 
 def test_the_command_prints_it(shelf, two, capsys):
     for method, aa in (("ham", 60.0), ("lora", 50.0)):
         for run in two.runs(method, head="linear", **CELLS):
-            shelf.put(run, aa=aa + run.seed)
+            shelf.put(run, aa=aa + run.seed * (1.0 if method == "ham" else 1.001))
     words = ["--records", str(shelf.folder), "--tasks", "10", "--seeds", "1,2", "--head", "linear"]
     assert main(["table", "--compare", "ham", "lora", *words]) == 0
     printed = capsys.readouterr().out
     assert "HAM against one LoRA" in printed
-    assert "| 61.50 ± 0.71 | 51.50 ± 0.71 | 10.00 ± 0.00 | +10.00 to +10.00 * |" in printed
+    assert "| 61.50 ± 0.71 | 51.50 ± 0.71 | 10.00 ± 0.00 | +9.99 to +10.00 * |" in printed
 
 
 def test_a_table_marks_what_may_be_as_good_as_its_best(with_setup, archive_of):
@@ -118,6 +202,16 @@ def test_a_table_marks_what_may_be_as_good_as_its_best(with_setup, archive_of):
     assert marks["one LoRA"] == (False, True)  # 0.1 and 5.0 points below
     assert marks["frozen backbone"] == (False, False)  # 10.0 and 9.9 points below
     assert marks["one LoRA on all tasks at once (bound)"] == (False, False)
+
+
+def test_the_same_difference_in_all_seeds_does_not_prove_the_best_to_be_it(two, archive_of):
+    draw, pairs = np.random.default_rng(0), []
+    for method, less in (("ham", 0), ("lora", 10)):  # of 1000 images
+        for run in two.runs(method, head="linear", **CELLS):
+            right = draw.permutation(np.arange(1000) < 600 + 10 * run.seed - less)
+            pairs.append((run, {"aa": 60.0 + run.seed - less / 10, "right": pack(right)}))
+    (block,) = fill(lay_out(METHODS_TABLE, two), archive_of(*pairs)).blocks
+    assert {row.label: row.near[0] for row in block.rows}["one LoRA"]
 
 
 @pytest.mark.parametrize(("theirs", "near"), [(0.69, True), (0.4, False)])

@@ -71,3 +71,44 @@ def test_the_cost_of_trimming_is_the_difference_to_the_accuracy_before(sheet, ar
         (row,) = block_of(fill(sheet, archive_of((run, found))), "A task's own").rows
         gaps = [getattr(cell, gap) for cell in row.cells[1:3]]
         assert gaps == [{"undefined": 1, "missing": 3}[gap]] * 2
+
+
+@pytest.fixture
+def ridge(with_setup, archive_of):
+    """The blocks under the ridge readout, beside those of the linear head."""
+    setup = with_setup(seeds=(1,), heads=("linear", "ridge"), methods=None)
+    sheet = fill(lay_out(tables.TABLES["pam"], setup), archive_of())
+    return [block for block in sheet.blocks if "ridge" in block.title]
+
+
+def test_what_only_the_linear_head_has_is_said_under_another_one(ridge):
+    assert len(ridge) == 9
+    for block in ridge:
+        for i, column in enumerate(block.columns):
+            of_linear = column.title in ("A_t (%)", "A_t, trimmed (%)", "change")
+            words = {row.cells[i].text for row in block.rows if row.label != "Zero-shot"}
+            assert words == {"linear head only" if of_linear else None}, (block.title, column.title)
+
+
+def test_the_bound_stands_under_its_own_head(ridge, sheet, with_setup):
+    bound = "one LoRA a task, task known (bound)"
+    assert bound in [row.label for row in sheet.blocks[0].rows]
+    assert bound not in [row.label for row in ridge[0].rows]
+    alone = lay_out(tables.TABLES["pam"], with_setup(heads=("ridge",), methods=None)).blocks[0]
+    assert f"{bound}, linear head" in [row.label for row in alone.rows]
+
+
+def test_what_needs_a_vision_language_model_is_said(sheet):
+    assert any("CoIN" in n and "videos" in n and "do not apply" in n for n in sheet.notes)
+
+
+def test_only_the_methods_that_were_asked_for_are_run(with_setup):
+    pam = lay_out(tables.TABLES["pam"], with_setup(methods=("pam",)))
+    assert {run.method for run in runs_of(pam)} == {"pam"}
+    assert [row.label for row in pam.blocks[0].rows] == ["Zero-shot", "PAM"]
+    assert [row.label for row in block_of(pam, "Alignment").rows] == [
+        "aligned from the global LoRA, merged",
+        "aligned, not merged",
+    ]
+    two = lay_out(tables.TABLES["pam"], with_setup(methods=("tall", "pam_er")))
+    assert {run.method for run in runs_of(two)} == {"tall", "pam_er"}

@@ -39,10 +39,23 @@ def test_streams_are_as_long_as_two_classes_a_task_allow(benchmark, lengths, wit
     assert with_setup(tasks=(7,)).lengths(benchmark, (10, 50)) == (7,)
 
 
+def test_of_a_folder_of_domains_the_number_of_domains_is_the_length(with_setup, tmp_path):
+    for domain in ("clipart", "photo", "sketch"):
+        (tmp_path / "data" / "rooms" / domain / "train").mkdir(parents=True)
+    (tmp_path / "data" / "pets" / "train").mkdir(parents=True)
+    setup = with_setup(benchmarks=("rooms",))
+    assert setup.lengths("rooms", (10, 50)) == setup.lengths("rooms", lambda name: (7,)) == (3,)
+    assert setup.lengths("pets", (10, 50)) == (10, 50)
+    assert with_setup(tasks=(1,)).lengths("rooms", (10, 50)) == (1,)
+    assert {config.n_tasks for config in runs_of(lay_out(TABLES["methods"], setup))} == {3}
+
+
 @pytest.mark.parametrize(
     "wrong, error",
     [
         ({"benchmarks": ("cifar1000",)}, UnknownNameError),
+        ({"benchmarks": ("cifar100+cifar1000",)}, UnknownNameError),
+        ({"benchmarks": ("cifar100+",)}, UnknownNameError),
         ({"methods": ("hum",)}, UnknownNameError),
         ({"heads": ("lineer",)}, UnknownNameError),
         ({"preset": "gpu"}, UnknownNameError),
@@ -73,3 +86,17 @@ def test_data_are_found_by_the_folders_that_the_benchmarks_read(with_setup, tmp_
     assert setup.has_data("cub200")
     fetched = with_setup(data_root="/nowhere", download=True)
     assert fetched.has_data("cifar100") and not fetched.has_data("image_folder")
+
+
+def test_a_mixture_is_there_if_each_part_is_or_may_be_downloaded(with_setup):
+    assert with_setup().has_data("cifar100+digits") and not with_setup().has_data("cifar100+svhn")
+    fetched = with_setup(benchmarks=("digits+svhn",), data_root="/nowhere", download=True)
+    assert fetched.has_data("digits+svhn") and not fetched.has_data("svhn+imagenet_r")
+    assert not fetched.has_data("svhn+no_such_folder")
+
+
+def test_an_option_of_mixtures_reaches_them_and_no_other_data_set(with_setup):
+    setup = with_setup(options={"task_order": "shuffled"})
+    for benchmark, options in (("cifar100+svhn", {"task_order": "shuffled"}), ("digits", {})):
+        (run, _) = setup.runs("ham", benchmark=benchmark, n_tasks=4, head="linear")
+        assert run.options == options

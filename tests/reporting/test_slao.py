@@ -15,6 +15,7 @@ def test_each_row_differs_from_slao_in_what_its_label_says(with_setup):
         (("merge_weight", "inverse"),),
         (("init", "merged"),),
         (("init", "random"),),
+        (("orthonormal", False),),  # B merged without the rest
         (("merged", "a"),),
         (("merged", "both"),),
         (("frozen", "a"),),
@@ -39,3 +40,19 @@ def test_columns_read_their_entries_and_the_difference_is_paired(with_setup, arc
     assert [cell.mean for cell in row.cells] == [48.0, -7.0, -7.0, 3.0, 80.0, 70.0]
     titles = [column.title for column in block.columns]
     assert titles[:3] == ["ACC (%)", "ACC minus SLAO's", "BWT (%)"]
+
+
+def test_only_the_methods_that_were_asked_for_have_rows_and_each_once(with_setup):
+    lora = lay_out(tables.TABLES["slao"], with_setup(methods=("lora",)))
+    assert [row.label for row in lora.blocks[0].rows] == ["one LoRA"]
+    slao = lay_out(tables.TABLES["slao"], with_setup(methods=("slao",)))
+    labels = [row.label for row in slao.blocks[0].rows]
+    assert labels[0] == "SLAO" and len(labels) == len({*labels}) == 11
+
+
+def test_what_only_the_linear_head_has_is_said_under_another_one(with_setup, archive_of):
+    setup = with_setup(heads=("linear", "ridge"), methods=None)
+    linear, ridge = fill(lay_out(tables.TABLES["slao"], setup), archive_of()).blocks
+    place = [column.title for column in linear.columns].index("A_t (%)")
+    assert {row.cells[place].text for row in linear.rows} == {None}
+    assert {row.cells[place].text for row in ridge.rows} == {"linear head only"}

@@ -88,9 +88,21 @@ def test_a_task_can_start_from_the_merged_pair_or_afresh(benchmark):
     assert not torch.equal(first, second) and not torch.allclose(second @ second.T, torch.eye(4))
 
 
+@pytest.mark.parametrize("init", ["last", "merged"])
+def test_a_task_can_start_from_a_pair_as_it_is(benchmark, init):
+    strategy, starts, ends = watched(benchmark, 3, init=init, orthonormal=False)
+    for name, pair in starts[2].items():
+        assert torch.equal(pair.a, ends[1][name].a)  # of the merged pair too, as A is replaced
+        b = merged_by_loop(ends[:2], "b", name, lambda i: i**-0.5)
+        torch.testing.assert_close(pair.b, ends[1][name].b if init == "last" else b)
+        assert not torch.equal(pair.a, ends[2][name].a)
+        kept = strategy.inference_update()[name].b
+        torch.testing.assert_close(kept, merged_by_loop(ends, "b", name, lambda i: i**-0.5))
+
+
 @pytest.mark.parametrize(("frozen", "other"), [("a", "b"), ("b", "a")])
 def test_a_frozen_factor_does_not_train_after_the_first_task(benchmark, frozen, other):
-    strategy, starts, ends = watched(benchmark, 3, frozen=frozen, weight_decay=0.1)
+    strategy, starts, ends = watched(benchmark, 3, frozen=frozen, merged=other, weight_decay=0.1)
     for task, (start, end) in enumerate(zip(starts, ends)):
         for name in start:
             moved = not torch.equal(getattr(start[name], frozen), getattr(end[name], frozen))
@@ -168,6 +180,9 @@ def test_the_classic_benchmark_with_triples():
         ({"merged": "c"}, UnknownNameError, "merged must be one of a, b, both"),
         ({"frozen": "both"}, UnknownNameError, "frozen must be one of a, b"),
         ({"frozen": "b", "init": "random"}, OptionError, "frozen must be a or none with init"),
+        ({"frozen": "a", "merged": "a"}, OptionError, "merged must be b or both with frozen a"),
+        ({"frozen": "b"}, OptionError, "merged must be a or both with frozen b"),
+        ({"orthonormal": False, "init": "random"}, OptionError, "orthonormal must be true with"),
         ({"rank": 49}, OptionError, "rank must be between 1 and 48"),
     ],
 )
