@@ -76,6 +76,15 @@ def gain(new: Point, old: Point) -> tuple[float, float]:
     return new.aa(new.head) - old.aa(old.head), math.sqrt(squares) / len(new.found)
 
 
+def at_each_length(new: Point, old: Point) -> Iterator[tuple[float, float]]:
+    """Give gain and error of each length alone, where both points have the head that is best there.
+
+    So a setting that only lets one head serve all lengths gains nothing.
+    """
+    for lengths in zip(new.found, old.found, strict=True):
+        yield gain(*(Point({}, [length]) for length in lengths))
+
+
 def points(searches: list[Search], grid: list[dict[str, Any]]) -> Iterator[Point | None]:
     """Make what is missing of a grid; None for a point that failed at a length."""
     found = [search.records("ham", grid) for search in searches]
@@ -90,13 +99,13 @@ def table(searches: list[Search], steps: Mapping[str, tuple[dict[str, Any], ...]
     lengths = " / ".join(str(search.options.tasks) for search in searches)
     yield f"AA (%) on held-out images, after {lengths} tasks."
     yield ""
-    yield f"| step | setting | {' | '.join(names)} | gain | kept |"
-    yield "|---|---|" + "---|" * (len(names) + 2)
+    yield f"| step | setting | {' | '.join(names)} | gain | at each length | kept |"
+    yield "|---|---|" + "---|" * (len(names) + 3)
     (best,) = points(searches, [{}])
     if best is None:
-        yield f"| | HAM |{' - |' * len(names)} | |"
+        yield f"| | HAM |{' - |' * len(names)} | | |"
         return
-    yield _line("", "HAM", best, "", "")
+    yield _line("", "HAM", best, ("", ""), "")
     for step, settings in steps.items():
         grid = [{**best.values, **setting} for setting in settings]
         tried = list(points(searches, grid))
@@ -104,8 +113,8 @@ def table(searches: list[Search], steps: Mapping[str, tuple[dict[str, Any], ...]
         good = [k for k, (more, error) in enumerate(gains) if more > ERRORS * error]
         kept = max(good, key=lambda k: gains[k][0]) if good and step not in BUDGETS else None
         for k, (setting, point) in enumerate(zip(settings, tried, strict=True)):
-            more, error = gains[k]
-            words = f"{more:+.1f} ± {error:.1f}"
+            each = () if point is None else at_each_length(point, best)
+            words = _sure(*gains[k]), " / ".join(_sure(*pair) for pair in each)
             yield _line(step, _words(setting), point, words, "yes" if k == kept else "")
         if kept is not None and (winner := tried[kept]) is not None:
             best = winner
@@ -113,15 +122,19 @@ def table(searches: list[Search], steps: Mapping[str, tuple[dict[str, Any], ...]
     yield f"Chosen: {_words(best.values) or 'HAM'}; lda_drift with {VARIANTS[best.head]}."
 
 
-def _line(step: str, setting: str, point: Point | None, more: str, kept: str) -> str:
+def _sure(more: float, error: float) -> str:
+    return f"{more:+.1f} ± {error:.1f}"
+
+
+def _line(step: str, setting: str, point: Point | None, more: tuple[str, str], kept: str) -> str:
     heads = (*OTHERS, *VARIANTS)
     if point is None:
-        return f"| {step} | {setting} |{' - |' * len(heads)} | |"
+        return f"| {step} | {setting} |{' - |' * len(heads)} | | |"
     cells = []
     for head in heads:
         cell = " / ".join(f"{Point.of(length, head)['aa'] or 0.0:.1f}" for length in point.found)
         cells.append(f"**{cell}**" if head == point.head else cell)
-    return f"| {step} | {setting} | {' | '.join(cells)} | {more} | {kept} |"
+    return f"| {step} | {setting} | {' | '.join((*cells, *more))} | {kept} |"
 
 
 def _words(setting: Mapping[str, Any]) -> str:

@@ -56,7 +56,7 @@ def test_two_dampings_are_tried_on_held_out_images_once_each(script, tmp_path, c
         for record in records
         if record["hyperparameters"]["damping"] == "sqrt"
     }
-    cells = [cell.strip(" *") for cell in search.split("|")[3:-3]]
+    cells = [cell.strip(" *") for cell in search.split("|")[3:-4]]
     expected = [
         " / ".join(f"{mine[n, head]:.1f}" for n in (2, 3))
         for head in (*script.OTHERS, *script.VARIANTS)
@@ -124,3 +124,22 @@ def test_a_setting_that_failed_is_said_and_not_kept(script, monkeypatch):
     )
     *lines, chosen = script.table([], {"rate": ({"lr": 1.0},)})
     assert lines[-2].startswith("| rate | lr 1.0 | - | -") and chosen.startswith("Chosen: HAM;")
+
+
+def test_at_each_length_both_have_the_head_that_is_best_there(script):
+    draw = np.random.default_rng(0)
+    right = [draw.random(400) < 0.5 for _ in range(2)]
+
+    def of(best):
+        """A point whose every head is right where `right` says, and one at each length always."""
+        made = point(script, {}, right)
+        for length, head in zip(made.found, best, strict=True):
+            whole = Point.of(length, head)
+            whole.update(aa=100.0, right=pack([[True] * 400]))
+        return made
+
+    Point = script.Point
+    old = of(["lda_drift_penalty_1", "lda_drift_penalty_30"])  # no head serves both lengths
+    new = of(["lda_drift", "lda_drift"])
+    assert script.gain(new, old)[0] > 20
+    assert [more for more, _ in script.at_each_length(new, old)] == [0.0, 0.0]
