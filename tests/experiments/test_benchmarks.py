@@ -71,7 +71,7 @@ def test_the_loop_is_timed(run):
     found = run("benchmark_loop", *["--backbone", "tiny", "--batch", "4", "--steps", "2"])
     assert is_ratio(found["strategy / bare"])
     assert is_ratio(found["with metrics / strategy"])
-    assert is_ratio(found["ham_plus / ham"])
+    assert is_ratio(found["ham_plus / ham"]) and is_ratio(found["following / feeding"])
 
 
 @pytest.mark.slow
