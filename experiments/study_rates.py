@@ -6,7 +6,8 @@ CIFAR-100 in 20 tasks, preset study, seed 1, accuracies after the last task on h
 images (a fifth of those of each class; test images are never looked at). Chosen is the value with
 the highest mean of the AA under the trained and the ridge head, which one training serves. A rate
 that wins at an end of the ladder's first four steps has the next step tried, twice at most; the
-table says where that was not enough. Runs that are there already are not made again.
+table says where that was not enough, and where a value of the own option wins at an end of its
+list. Runs that are there already are not made again.
 """
 
 from __future__ import annotations
@@ -16,22 +17,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from avalanche_ham.reporting.methods import REFERENCES
-from avalanche_ham.reporting.paper import METHODS
 from avalanche_ham.runs.archive import read_archive
 from avalanche_ham.runs.config import Resources, RunConfig
 from avalanche_ham.runs.execute import execute
+from avalanche_ham.runs.option import as_word
 from avalanche_ham.runs.plan import together
-from avalanche_ham.runs.presets import PRESETS
+from avalanche_ham.runs.presets import PRESETS, SAME_RATE
 from avalanche_ham.runs.records import Record
+from avalanche_ham.strategies.registry import METHODS
 
 LADDER = (2e-5, 6e-5, 2e-4, 6e-4, 2e-3, 6e-3, 2e-2, 6e-2)
 FIRST = slice(2, 6)  # of the ladder; each side has two more steps
 HEADS = ("linear", "ridge")
-NAMES = ("ham", *(m for m in METHODS if m != "ham"), *(m for m in REFERENCES if m != "joint"))
+# all that train; HAM+ and SD-LoRA's variants take the rate of the method that they vary
+TRAIN = tuple(name for name, row in METHODS.items() if row.fixed.get("trains") != "nothing")
+NAMES = tuple(name for name in TRAIN if name not in SAME_RATE)
 HELD_OUT = {"holdout": 0.2, "test_per_class": 20}
-OWN: dict[str, tuple[str, tuple[float, ...]]] = {  # the option that matters most, and its values
+# the option that matters most, and its values in order, its default among them
+OWN: dict[str, tuple[str, tuple[float | str | None, ...]]] = {
     "ham": ("keep", (0.1, 0.3, 0.6, 1.0)),
+    "ties": ("density", (0.1, 0.2, 0.5)),
+    "dare_ties": ("density", (0.1, 0.2, 0.5)),
     "ewc": ("ewc_strength", (10, 100, 1000, 10000)),
     "lora_ewc": ("ewc_strength", (10, 100, 1000, 10000)),
     "lwf": ("lwf_strength", (0.1, 0.3, 1.0, 3.0)),
@@ -43,7 +49,17 @@ OWN: dict[str, tuple[str, tuple[float, ...]]] = {  # the option that matters mos
     "inflora": ("threshold", (0.9, 0.95, 0.98)),
     "sd_lora": ("alpha", (0.5, 0.8, 1.0)),
     "o_lora": ("orthogonal", (0.05, 0.5, 5.0)),
-    "i_lora": ("decay", (0.25, 0.9, 0.99)),
+    "slao": ("merge_weight", ("inverse", "sqrt", 0.5)),
+    "average": ("damping", (0.25, 0.5, 1.0)),
+    "pam": ("align_share", (0.25, 0.5, 0.75)),
+    "pam_zero": ("align_share", (0.25, 0.5, 0.75)),
+    "pam_lwf": ("lwf_strength", (0.3, 1.0, 3.0)),
+    "pam_er": ("er_strength", (0.3, 1.0, 3.0)),
+    "continual_ties": ("density", (0.5, 0.9, 1.0)),
+    "tall": ("mask_threshold", (0.05, 0.1, 0.4)),
+    "tall_pam": ("mask_threshold", (0.05, 0.1, 0.4)),
+    "magmax": ("merge_weight", (0.5, None, 2.0)),  # None: 1, of factors
+    "i_lora": ("decay", (0.25, 0.9, None, 0.99)),  # None: 0.97 in a task of 30 steps
     "moe_lora": ("experts", (2, 4, 8)),
     "lora_er": ("er_strength", (0.3, 1.0, 3.0)),
     "pm": ("perturbation", (0.0, 0.25, 0.5)),
@@ -76,8 +92,12 @@ class Search:
         }
         return [
             RunConfig(method=method, n_tasks=self.options.tasks, head=h, options=given, **common)
-            for h in self.heads
+            for h in self._heads(method)
         ]
+
+    def _heads(self, method: str) -> tuple[str, ...]:
+        own = METHODS[method].head
+        return self.heads if own is None else (own,)
 
     def records(self, method: str, grid: list[dict[str, Any]]) -> list[list[Record] | None]:
         """Give the records of all heads for each point of a grid; None where it failed."""
@@ -98,7 +118,7 @@ class Search:
             self.archive = read_archive(self.options.records)
         found = [[self.archive.record(r) for r in self.runs(method, values)] for values in grid]
         whole = [[record for record in one if record is not None] for one in found]
-        return [one if len(one) == len(self.heads) else None for one in whole]
+        return [one if len(one) == len(self._heads(method)) else None for one in whole]
 
     def scores(self, method: str, grid: list[dict[str, Any]]) -> list[list[float] | None]:
         """Give the AA under each head for each point of a grid; None where it failed."""
@@ -129,8 +149,28 @@ def rate_of(search: Search, method: str) -> tuple[dict[float, list[float] | None
     found = dict(zip(rates, scores, strict=True))
     if place is None:
         return found, "-"
-    edge = " (at the end)" if place in (0, len(rates) - 1) else ""
-    return found, f"{rates[place]:g}{edge}"
+    return found, _chosen(rates, place)
+
+
+def own_of(search: Search, method: str, rate: float) -> tuple[str, str]:
+    """Try the values of a method's own option; gives the scores, and the chosen one, in words."""
+    if method not in OWN:
+        return "", ""
+    option, values = OWN[method]
+    scores = search.scores(method, [{"lr": rate, option: value} for value in values])
+    pairs = zip(values, scores, strict=True)
+    words = ", ".join(f"{_word(value)} {_cell(score)}" for value, score in pairs)
+    place = best(scores)
+    return f"{option}: {words}", "-" if place is None else _chosen(values, place)
+
+
+def _chosen(values: Sequence[Any], place: int) -> str:
+    """Write a value, and whether a better one may lie beyond the list."""
+    return _word(values[place]) + (" (at the end)" if place in (0, len(values) - 1) else "")
+
+
+def _word(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else as_word(value)
 
 
 def table(search: Search, names: tuple[str, ...]) -> Iterator[str]:
@@ -141,15 +181,8 @@ def table(search: Search, names: tuple[str, ...]) -> Iterator[str]:
     for method in names:
         found, chosen = rate_of(search, method)
         cells = [_cell(found.get(rate)) for rate in LADDER]
-        own, value = "", ""
-        if method in OWN and chosen != "-":
-            option, values = OWN[method]
-            grid = [{"lr": float(chosen.partition(" ")[0]), option: v} for v in values]
-            scores = search.scores(method, grid)
-            pairs = zip(values, scores, strict=True)
-            own = f"{option}: " + ", ".join(f"{v:g} {_cell(score)}" for v, score in pairs)
-            place = best(scores)
-            value = "-" if place is None else f"{values[place]:g}"
+        none = ("", "")  # of what could not be trained at any rate
+        own, value = none if chosen == "-" else own_of(search, method, float(chosen.split()[0]))
         yield f"| `{method}` | {' | '.join(cells)} | {chosen} | {own} | {value} |"
 
 
@@ -170,7 +203,7 @@ def main(arguments: list[str] | None = None) -> None:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = parser_of(__doc__)
-    parser.add_argument("--methods", help="names with commas between; default all")
+    parser.add_argument("--methods", help="names with commas between; default all that train")
     parser.add_argument("--tasks", type=int, default=20)
     return parser.parse_args(arguments)
 

@@ -15,6 +15,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from avalanche_ham.backbones.digest import remember_digest
 from avalanche_ham.backbones.hybrid import create_hybrid_vit, fold_batch_norms
+from avalanche_ham.backbones.weights import first_misfit
 from avalanche_ham.errors import StateError
 
 __all__ = ["EMBEDDED_SHA256", "hybrid_from_bytes", "load_embedded"]
@@ -86,7 +87,8 @@ def hybrid_from_bytes(data: bytes, *, sha256: str | None = None) -> VisionTransf
         vit = _hybrid(config)
         vit.load_state_dict({name: tensor.float() for name, tensor in load(data).items()})
     except Exception as error:
-        raise StateError(f"hybrid ViT: the weights cannot be used: {error}") from error
+        why = first_misfit(error)
+        raise StateError(f"hybrid ViT: the weights cannot be used: {why}") from error
     return _finished(vit, config)
 
 

@@ -13,7 +13,7 @@ from avalanche_ham.backbones.digest import CLASSIFIER, remember_digest
 from avalanche_ham.backbones.image_size import match_position_grid, set_image_size
 from avalanche_ham.backbones.names import BACKBONES
 from avalanche_ham.backbones.support import FAMILIES
-from avalanche_ham.backbones.weights import check_weights_file, read_weights
+from avalanche_ham.backbones.weights import check_weights_file, first_misfit, read_weights
 from avalanche_ham.errors import DataError, HamError, StateError, UnknownNameError, check_path
 from avalanche_ham.seeding import forked
 
@@ -124,9 +124,8 @@ def _load_local(vit: VisionTransformer, path: Path) -> None:
     try:
         vit.load_state_dict(state)
     except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()
         raise StateError(
-            f"weights: {path} does not fit this backbone: {first} "
+            f"weights: {path} does not fit this backbone: {first_misfit(error)} "
             "(backbone must be the timm name that the file was saved from)"
         ) from error
     remember_digest(vit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +17,11 @@ from torch import Tensor
 from avalanche_ham.errors import StateError
 from avalanche_ham.files import open_regular
 
-__all__ = ["check_weights_file", "read_weights"]
+__all__ = ["check_weights_file", "first_misfit", "read_weights"]
 
 WRAPPERS = ("state_dict", "model")  # the keys that training scripts put a state dict under
 DAMAGED = "it is truncated or damaged; copy or download it again"
+NAMED = 3  # names in a message that may be of hundreds
 FOREIGN = "it is no weights file (.safetensors, or .pth of torch.save)"
 OBJECTS = (
     "it holds Python objects, which are never executed; save the tensors alone: "
@@ -69,6 +71,19 @@ def check_weights_file(path: Path) -> bytes:
     if start.startswith(b"version https://git-lfs"):
         raise _refused(path, "it is a Git LFS pointer; fetch the file itself with `git lfs pull`")
     return start
+
+
+def first_misfit(error: Exception) -> str:
+    """Give the first thing that ``load_state_dict`` complains of: a few names and how many more.
+
+    Args:
+        error: its RuntimeError, whose first line names the class alone; of any other error all.
+    """
+    first = [*str(error).splitlines(), ""][1].strip() or str(error)
+    names = re.findall(r'"[^"]*"', first)
+    if len(names) <= NAMED:
+        return first
+    return f"{first.partition(names[0])[0]}{', '.join(names[:NAMED])} and {len(names) - NAMED} more"
 
 
 def _read(path: Path, start: bytes) -> Any:

@@ -23,7 +23,9 @@ from avalanche_ham.seeding import generator
 
 
 def domains_in(root: Path) -> list[str]:
-    """Name the folders ``<domain>`` of ``<root>/<domain>/train``, in order."""
+    """Name the folders ``<domain>`` of ``<root>/<domain>/train``, in order; none of a data set."""
+    if (root / "train").is_dir():
+        return []
     return sorted(path.parent.name for path in root.glob("*/train") if path.is_dir())
 
 

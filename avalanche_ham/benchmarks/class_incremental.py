@@ -95,7 +95,10 @@ def class_incremental(
         raise DataError(f"train and test classes of {name} differ")
     order = _order(len(train.classes), seed, class_order)
     if classes is not None:
-        check_whole("classes", classes, 1, len(order))
+        check_whole("classes", classes)
+        if not 1 <= classes <= len(order):
+            allowed = f"at least 1 and at most {len(order)} (the number of classes of {name})"
+            raise OptionError("classes", allowed, classes)
         order = order[:classes]
     tasks = _cut(order, n_tasks, classes_per_task, first_task)
     chosen = select_images(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from avalanche_ham.benchmarks._domains import domain_incremental, domains_in
 from avalanche_ham.benchmarks._image_cache import cached_sets
@@ -47,11 +47,13 @@ def image_folder(
         OptionError: as ``class_incremental``.
     """
     root = Path(data_root).expanduser()
-    domains = [] if (root / "train").is_dir() else domains_in(root)
+    domains = domains_in(root)
     if domains:
         for option in ("classes_per_task", "first_task", "classes", "class_order"):
-            if split.pop(option, None) is not None:  # type: ignore[misc]
-                raise OptionError(option, "not given for a folder of domains", "given")
+            given: Any = split.pop(option, None)  # type: ignore[misc]
+            if given is not None:
+                allowed = "left out for a folder of domains, whose tasks have the same classes"
+                raise OptionError(option, allowed, given)
         sets = {domain: open_folder(root / domain, size=size) for domain in domains}
         return domain_incremental(sets, name=as_text(root.resolve().name), **split)  # type: ignore[misc]
     train, test = open_folder(root, size=size)

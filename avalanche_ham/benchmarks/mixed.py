@@ -8,6 +8,7 @@ import inspect
 import itertools
 from collections.abc import Collection, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -15,11 +16,18 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset
 from torchvision.transforms.v2.functional import resize
 
+from avalanche_ham.benchmarks._domains import domains_in
 from avalanche_ham.benchmarks._selection import Selection
 from avalanche_ham.benchmarks.benchmark import Benchmark
 from avalanche_ham.benchmarks.class_incremental import from_selections, task_sizes
 from avalanche_ham.benchmarks.image_set import ImageSet
-from avalanche_ham.benchmarks.registry import create_benchmark, entry_of
+from avalanche_ham.benchmarks.registry import (
+    BENCHMARKS,
+    _file_name,
+    create_benchmark,
+    entry_of,
+    is_there,
+)
 from avalanche_ham.errors import OptionError, check_whole
 from avalanche_ham.seeding import generator
 
@@ -34,6 +42,7 @@ def mixed(
     seed: int,
     size: int = 96,
     task_order: Literal["in_turn", "shuffled"] = "in_turn",
+    classes: int | None = None,
     train_per_class: int | None = None,
     test_per_class: int | None = None,
     holdout: float = 0.0,
@@ -42,7 +51,8 @@ def mixed(
     """Make each data set's classes tasks of their own; class names say which set they are of.
 
     The tasks of one data set resemble each other; dissimilar ones are what models are merged over
-    in PAM (https://arxiv.org/abs/2506.03189, Sec. 4).
+    in PAM (https://arxiv.org/abs/2506.03189, Sec. 4). Each set's classes are split evenly among its
+    tasks: the other options of ``class_incremental`` are for one set, whose tasks they would count.
 
     Args:
         names: the data sets, at least two, each once.
@@ -52,6 +62,8 @@ def mixed(
         seed: seed of class orders, subsets and a shuffled order of tasks.
         size: side in pixels, at least 1, to which all images are brought.
         task_order: one of ``in_turn`` (set after set), or ``shuffled`` (by the seed).
+        classes: take only so many classes of each set, at least 1, the first of its class order;
+            None takes all.
         train_per_class: largest number of training images of each class, at least 1; None takes
             all.
         test_per_class: largest number of test images (or held-out images) of each class, at
@@ -69,10 +81,13 @@ def mixed(
         raise OptionError("benchmark", "data sets that differ, joined by +", "+".join(names))
     if n_tasks != 1 and n_tasks < len(names):
         raise OptionError("n_tasks", f"1 or at least {len(names)} (the number of sets)", n_tasks)
+    for name in names:
+        _check_no_domains(name, Path(data_root).expanduser())
     counts = task_sizes(n_tasks, len(names)) if n_tasks > 1 else [1] * len(names)
     common: dict[str, Any] = {
         "data_root": data_root,
         "seed": seed,
+        "classes": classes,
         "train_per_class": train_per_class,
         "test_per_class": test_per_class,
         "holdout": holdout,
@@ -81,10 +96,13 @@ def mixed(
     parts = []
     for name, count in zip(names, counts, strict=True):
         own = {key: value for key, value in more.items() if key in _arguments(name)}
-        part = create_benchmark(name, n_tasks=count, **common, **own)
-        if part.domains:
-            raise OptionError("benchmark", "joined of sets without domains", name)
-        parts.append(part)
+        try:
+            parts.append(create_benchmark(name, n_tasks=count, **common, **own))
+        except OptionError as error:
+            if error.option != "n_tasks":
+                raise
+            allowed = f"such that those of {name} ({count}) are {error.allowed}"
+            raise OptionError("n_tasks", allowed, n_tasks) from error
     starts = [0, *itertools.accumulate(part.n_classes for part in parts)]
     tasks = [
         [start + label for label in task]
@@ -101,6 +119,14 @@ def mixed(
         for stream in ("train", "test")
     }
     return from_selections(chosen, tasks, name="+".join(names))
+
+
+def _check_no_domains(name: str, data_root: Path) -> None:
+    """Raise OptionError for a folder of domains, whose tasks are no classes of their own."""
+    if entry_of(name) is BENCHMARKS["image_folder"] and is_there(name, data_root):
+        folder = data_root if name in BENCHMARKS else data_root / _file_name(name)
+        if domains_in(folder):
+            raise OptionError("benchmark", "joined of sets without domains", name)
 
 
 def _arguments(name: str) -> Collection[str]:

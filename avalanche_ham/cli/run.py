@@ -153,8 +153,11 @@ def _shown(args: Mapping[str, Any], own: Mapping[str, Option]) -> dict[str, Any]
 
 
 def _heads(args: Mapping[str, Any]) -> tuple[str, ...]:
-    row = get_method(args["method"])
-    return split_heads(row.head or args["head"] or row.default_head)
+    row, asked = get_method(args["method"]), args["head"]
+    if row.head is not None and asked is not None and split_heads(asked) != (row.head,):
+        allowed = f"{row.head} (or left out), the one head of the method {args['method']}"
+        raise OptionError("head", allowed, asked)
+    return split_heads(row.head or asked or row.default_head)
 
 
 def _parser(args: Mapping[str, Any], shown: Mapping[str, Any]) -> argparse.ArgumentParser:

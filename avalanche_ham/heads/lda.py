@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from avalanche_ham.errors import check_range
+from avalanche_ham.errors import DivergedError, check_range
 from avalanche_ham.heads.linear import UNSEEN
 from avalanche_ham.heads.readout import Readout
 from avalanche_ham.precision import back_to, in_float64
@@ -75,7 +75,13 @@ class LinearDiscriminant(Readout):
         spread = shared.diagonal().mean()
         shared = (1 - self.shrinkage) * shared
         shared.diagonal().add_(self.shrinkage * spread)
-        weights = torch.cholesky_solve(means.T, torch.linalg.cholesky(shared))
+        factor, failed = torch.linalg.cholesky_ex(shared)
+        if failed:
+            raise DivergedError(
+                "lda: the covariance of the features cannot be inverted: some are not finite, or "
+                f"shrinkage ({self.shrinkage:g}) is too small"
+            )
+        weights = torch.cholesky_solve(means.T, factor)
         bias = -(means * weights.T).sum(1) / 2
         return back_to(weights, self.means), back_to(bias, self.means)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from avalanche_ham.errors import OptionError
+from avalanche_ham.errors import HamError, OptionError
 
 
 class Readout(nn.Module):
@@ -78,7 +78,7 @@ class Readout(nn.Module):
             The readout itself.
 
         Raises:
-            OptionError: if the shapes do not fit.
+            OptionError: if they are not finite tensors of that shape.
         """
         raise NotImplementedError
 
@@ -92,28 +92,72 @@ class Readout(nn.Module):
             The readout itself.
 
         Raises:
-            OptionError: if the shapes do not fit, or a class is none of ``n_classes``.
+            OptionError: if the features are not finite tensors of that shape, or a class is none of
+                ``n_classes``.
         """
-        wanted = (len(targets), self.in_features)
-        if tuple(features.shape) != wanted:
-            raise OptionError("features", f"of shape {wanted}", tuple(features.shape))
-        if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < len(self.counts):
-            allowed = f"classes from 0 to {len(self.counts) - 1}"
-            raise OptionError("targets", allowed, (int(targets.min()), int(targets.max())))
+        targets = self._checked(features, targets)
         self.feed(features, targets)
         self.settle()
         return self
 
     def fit(self, features: Tensor, targets: Tensor) -> Readout:
         """Forget everything, then ``update``."""
+        self._checked(features, targets)  # before anything is forgotten
         self.load_state_dict({k: torch.zeros_like(v) for k, v in self.state_dict().items()})
         return self.update(features, targets)
 
+    def _checked(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Check a task's features and classes; gives the classes as torch indexes by them."""
+        if not isinstance(targets, Tensor) or targets.dim() != 1 or targets.is_floating_point():
+            raise OptionError("targets", "a tensor (N,) of class ids", _kind(targets))
+        check_features("features", features, (len(targets), self.in_features))
+        if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < len(self.counts):
+            allowed = f"classes from 0 to {len(self.counts) - 1}"
+            raise OptionError("targets", allowed, (int(targets.min()), int(targets.max())))
+        return targets.to(self.counts.device).long()
+
     @torch.no_grad()
     def predict(self, features: Tensor) -> Tensor:
-        """Give the class ``(N,)`` of each feature in ``(N, d)``, among those fed."""
+        """Give the class ``(N,)`` of each feature in ``(N, d)``, among those fed.
+
+        Raises:
+            OptionError: if the features are not finite tensors of that shape.
+            HamError: if no class has been fed.
+        """
+        check_features("features", features, (None, self.in_features))
+        if not self.is_fed:
+            raise HamError("readout: no class has been fed, so none can be predicted; fit it first")
         return self(features).argmax(1)
 
     def solution(self) -> dict[str, Tensor]:
         """Give all tensors that a prediction needs, for export."""
         return dict(self.named_buffers())
+
+
+def check_features(name: str, features: Any, shape: tuple[int | None, int]) -> None:
+    """Refuse what are no finite features; looking at the numbers makes a GPU wait.
+
+    Args:
+        name: of the argument.
+        features: what was given.
+        shape: that it must have; None allows any number of rows.
+
+    Raises:
+        OptionError: if it is no tensor, of another shape, or not finite.
+    """
+    wanted = f"({'N' if shape[0] is None else shape[0]}, {shape[1]})"
+    if not isinstance(features, Tensor):
+        raise OptionError(name, f"a tensor of shape {wanted}", _kind(features))
+    found = tuple(features.shape)
+    if len(found) != 2 or found[1] != shape[1] or shape[0] not in (None, found[0]):
+        raise OptionError(name, f"of shape {wanted}", found)
+    finite = features.isfinite()
+    if not finite.all():
+        raise OptionError(name, "finite numbers", float(features[~finite][0]))
+
+
+def _kind(given: Any) -> str:
+    """Name what was given in place of a tensor, or the tensor's own kind."""
+    if isinstance(given, Tensor):
+        return f"{given.dtype} of shape {tuple(given.shape)}"
+    return type(given).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ model = onnxruntime.InferenceSession("FOLDER/model.onnx")  # uint8 (N, 3, side, 
     "peft": """import peft
 from avalanche_ham.backbones import create_backbone
 
-backbone = create_backbone("BACKBONE", image_size=SIZE)
+backbone = create_backbone("BACKBONE", GIVENimage_size=SIZE)
 model = peft.PeftModel.from_pretrained(backbone, "FOLDER")
 # the heads are in head.safetensors, the names of their classes in class_names.json""",
 }
@@ -101,6 +102,7 @@ def _text(tree: dict[str, Any], records: Sequence[Record], kind: str, classes: i
     results = table if rows else ["The run is not finished: nothing was measured after its tasks."]
     size = identity["image_size"]
     use = USE[kind].replace("BACKBONE", backbone).replace("SIZE", str(size))
+    use = use.replace("GIVEN", _given(tree))
     lines = [
         f"# {method} on {data}, {identity['n_tasks']} tasks",
         "",
@@ -124,6 +126,14 @@ def _text(tree: dict[str, Any], records: Sequence[Record], kind: str, classes: i
         "",
     ]
     return "\n".join(lines)
+
+
+def _given(tree: dict[str, Any]) -> str:
+    """Give the arguments without which a backbone of that name would have other weights."""
+    if tree["weights"] is not None:
+        return f"weights={json.dumps(Path(tree['weights']).name, ensure_ascii=False)}, "
+    identity = tree["identity"]
+    return f"seed={identity['seed']}, " if identity["backbone"] == "tiny" else ""
 
 
 def _number(value: float | None) -> str:

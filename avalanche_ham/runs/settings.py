@@ -40,18 +40,40 @@ def resolve(method: str, *overrides: Mapping[str, Any]) -> dict[str, Any]:
         OptionError: if a value does not fit its option, or the option the others.
     """
     options, values = options_of(method), defaults(method)
-    asked = overrides[-1] if overrides else {}
+    asked, usual = overrides[-1] if overrides else {}, values
     for name in asked:
         if name not in options:
             raise UnknownNameError(f"option of {method}", name, options)
     for override in overrides:
-        values |= {k: options[k].read(v) for k, v in override.items() if k in options}
+        usual = values
+        values = {**values, **{k: options[k].read(v) for k, v in override.items() if k in options}}
     for name in sorted(idle_options(method, values) & set(asked)):
         other, owners = options[name].needs or ("", ())
         given = f"{other} {values.get(other)}"
         raise OptionError(name, f"given together with {other} {', '.join(owners)}", given)
-    if "epochs" in asked and "steps" not in asked:
-        values["steps"] = None  # epochs that were asked for are not cut by a preset
+    return _with_one_budget(values, asked, usual)
+
+
+def _with_one_budget(
+    values: dict[str, Any], asked: Mapping[str, Any], usual: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Let epochs that were asked for, or their fewest steps, win over a preset's steps.
+
+    Args:
+        values: all of them.
+        asked: by name, what the user asked for.
+        usual: what they would be had nobody asked; may be said beside steps, as a printed
+            configuration does.
+
+    Raises:
+        OptionError: if anything else was asked for together with steps.
+    """
+    in_epochs = [name for name in ("epochs", "min_steps") if name in asked and values[name]]
+    if in_epochs and "steps" not in asked:
+        return {**values, "steps": None}
+    for name in in_epochs:
+        if values["steps"] is not None and values[name] != usual[name]:
+            raise OptionError(name, f"left out beside steps {values['steps']}", values[name])
     return values
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from avalanche_ham.backbones.weights import read_weights
+from avalanche_ham.backbones.weights import first_misfit, read_weights
 from avalanche_ham.errors import StateError
 
 STATE = {"norm.weight": torch.arange(3.0), "norm.bias": torch.ones(3, dtype=torch.float16)}
@@ -106,3 +106,25 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(StateError, match="Permission denied"):
         read_weights(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("abcde", 'Missing key(s) in state_dict: "a.bias", "b.bias", "c.bias" and 2 more'),
+        ("ab", 'Missing key(s) in state_dict: "a.bias", "b.bias".'),
+    ],
+)
+def test_a_few_of_many_names_that_do_not_fit_are_told(names, said):
+    layers = torch.nn.ModuleDict({name: torch.nn.Linear(1, 1) for name in "abcde"})
+    state = {k: v for k, v in layers.state_dict().items() if k[0] not in names or "bias" not in k}
+    with pytest.raises(RuntimeError) as refused:
+        layers.load_state_dict({**state, "other": torch.ones(1)})
+    assert first_misfit(refused.value) == said
+
+
+def test_another_shape_and_another_error_are_told_as_they_are():
+    with pytest.raises(RuntimeError) as refused:
+        torch.nn.Linear(2, 1, bias=False).load_state_dict({"weight": torch.ones(1, 3)})
+    assert first_misfit(refused.value).startswith("size mismatch for weight: copying a param")
+    assert first_misfit(KeyError("mean")) == "'mean'"

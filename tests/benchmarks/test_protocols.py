@@ -53,7 +53,7 @@ def test_the_first_classes_of_the_order_and_no_image_of_another(make_images):
     assert [len(e.dataset) for e in benchmark.train_stream] == [24, 16]
     whole = split(make_images, n_tasks=2, class_order=ORDER)
     assert benchmark.images_digest != whole.images_digest
-    with pytest.raises(OptionError, match="classes.*at most 10.*11|classes.*10.*11"):
+    with pytest.raises(OptionError, match=r"classes.*at most 10 \(.* classes of fake\).*11"):
         split(make_images, classes=11)
     with pytest.raises(OptionError, match="n_tasks.*at most 2"):
         split(make_images, classes=2, n_tasks=3)
@@ -97,7 +97,8 @@ def test_all_domains_at_once_are_one_task(domains):
 def test_what_makes_no_sense_for_domains_is_refused(domains, write_folder):
     with pytest.raises(OptionError, match=r"n_tasks.*1 or 3 \(the number of domains\).*2"):
         create_benchmark("pacs", data_root=domains, n_tasks=2, seed=1)
-    with pytest.raises(OptionError, match="first_task"):
+    said = "first_task must be left out for a folder of domains, .*, but got 2$"
+    with pytest.raises(OptionError, match=said):
         create_benchmark("pacs", data_root=domains, n_tasks=3, seed=1, first_task=2)
     write_folder(domains / "pacs" / "cartoon", ["ant", "bee", "dog"])
     with pytest.raises(DataError, match="other classes"):
@@ -154,13 +155,28 @@ def test_a_mixture_refuses_what_it_cannot_be(two_sets):
         create_benchmark("pets+pets", data_root=two_sets, n_tasks=2, seed=1)
     with pytest.raises(UnknownNameError, match="nets"):
         create_benchmark("pets+nets", data_root=two_sets, n_tasks=2, seed=1)
+    said = r"n_tasks must be such that those of pets \(4\) are .* at most 3 .*, but got 7"
+    with pytest.raises(OptionError, match=said):
+        mix(two_sets, n_tasks=7)
     assert len(mix(two_sets, n_tasks=1).train_stream) == 1
 
 
-def test_a_folder_of_domains_is_no_part_of_a_mixture(domains, write_folder):
+@pytest.mark.parametrize("n_tasks", [1, 4, 6])
+def test_a_folder_of_domains_is_no_part_of_a_mixture(domains, write_folder, n_tasks):
     write_folder(domains / "pets", ["cat", "dog", "emu"])
     with pytest.raises(OptionError, match="benchmark.*without domains.*pacs"):
-        create_benchmark("pets+pacs", data_root=domains, n_tasks=6, seed=1)
+        create_benchmark("pets+pacs", data_root=domains, n_tasks=n_tasks, seed=1)
+
+
+@pytest.mark.parametrize("n_tasks", [1, 2])
+def test_a_mixture_of_the_first_classes_of_each_set(two_sets, n_tasks):
+    whole, some = mix(two_sets), mix(two_sets, n_tasks, classes=1)
+    firsts = [next(y for y in whole.class_order if y in own) for own in ({0, 1, 2}, {3, 4})]
+    assert some.class_order == firsts
+    assert {y for e in some.train_stream for _, y, *_ in e.dataset} == {*firsts}
+    assert some.images_digest != whole.images_digest
+    with pytest.raises(OptionError, match=r"classes .* 2 \(the number of classes of signs\).* 3"):
+        mix(two_sets, classes=3)
 
 
 def test_another_picture_in_any_part_makes_another_mixture(two_sets, noise):

@@ -135,3 +135,14 @@ def test_help_shows_the_size_of_the_backbone_that_is_named(capsys):
     with pytest.raises(SystemExit):
         main(["run", "--preset", "study", "--backbone", "embedded", "--help"])
     assert "at least 1; default: 160" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("method", "head"), [("ncm", "linear"), ("independent", "ridge")])
+def test_a_head_that_a_method_cannot_have_is_refused(method, head, capsys):
+    assert main([*SMOKE, "--method", method, "--head", head]) == 2
+    printed, error = capsys.readouterr()
+    assert f"the one head of the method {method}, but got '{head}'" in error and not printed
+
+
+def test_the_head_that_a_method_is_may_be_named(capsys):
+    assert printed(capsys, *SMOKE, "--method", "ncm", "--head", "ncm")["head"] == "ncm"

@@ -8,7 +8,7 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import NearestCentroid
 
-from avalanche_ham.errors import OptionError
+from avalanche_ham.errors import DivergedError, OptionError
 from avalanche_ham.heads import HEADS, LinearDiscriminant, create_readout
 
 N, WIDTH, IDS, CLASSES = 240, 8, (7, 2, 0, 9), 12
@@ -78,3 +78,10 @@ def test_features_that_do_not_fit_are_refused_before_they_are_taken(name):
 def test_shrinkage_outside_its_range_is_refused(shrinkage):
     with pytest.raises(OptionError, match="shrinkage"):
         LinearDiscriminant(WIDTH, CLASSES, shrinkage=shrinkage)
+
+
+def test_features_that_a_training_spoiled_are_told_in_one_line():
+    readout, (features, targets) = LinearDiscriminant(WIDTH, CLASSES), samples()
+    readout.feed(features.index_fill(0, torch.tensor([3]), torch.nan), targets)  # not looked at
+    with pytest.raises(DivergedError, match="lda: the covariance .* some are not finite"):
+        readout(features)

@@ -5,7 +5,7 @@ import socket
 import peft
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from avalanche_ham import AdapterGroupingPlugin, create_model
 from avalanche_ham.adapters.peft_format import load_peft
@@ -183,6 +183,27 @@ def test_a_branch_without_a_weight_is_named(tmp_path, monkeypatch):
     with pytest.raises(HamError, match=r"branch of blocks.0.attn.qkv is a Router, which depends"):
         export(folder, tmp_path / "to")
     assert not (tmp_path / "to").exists()
+
+
+@pytest.mark.parametrize("weights", [None, "w.safetensors"])
+def test_the_card_s_code_puts_the_adapters_on_the_weights_of_the_run(
+    tmp_path, images, monkeypatch, weights
+):
+    monkeypatch.chdir(tmp_path)
+    save_file(create_backbone("tiny", seed=9).state_dict(), tmp_path / "w.safetensors")
+    given = None if weights is None else str(tmp_path / weights)
+    folder = finished_run(tmp_path / "run", n_tasks=1, seed=4, weights=given)
+    export(folder, tmp_path / "to")
+    code = (tmp_path / "to" / "README.md").read_text().split("```")[1].removeprefix("python\n")
+    found: dict = {}
+    exec(code.replace("FOLDER", "to"), found)
+    strategy = load_strategy(folder)
+    inner = found["model"].eval().base_model.model
+    with torch.no_grad():
+        tokens = inner.forward_features(strategy.model.encoder.preprocess(images))
+        features = inner.forward_head(tokens, pre_logits=True)
+    expected = features_of(strategy.model, images, strategy.inference_update())
+    torch.testing.assert_close(features, expected, atol=1e-5, rtol=0)
 
 
 def test_one_lora_is_exported_merged_but_has_no_groups(tmp_path, images):

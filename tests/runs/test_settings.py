@@ -9,6 +9,9 @@ import pytest
 from avalanche_ham import create_model
 from avalanche_ham.errors import OptionError, UnknownNameError
 from avalanche_ham.merging import Linear, Ties
+from avalanche_ham.runs.config import Resources, RunConfig, resolve_config
+from avalanche_ham.runs.identity import identity_entries
+from avalanche_ham.runs.run import Run
 from avalanche_ham.runs.settings import build_strategy, defaults, idle_options, resolve
 from avalanche_ham.strategies.ham import HAMStrategy
 from avalanche_ham.strategies.registry import METHODS
@@ -89,12 +92,34 @@ def test_later_overrides_win_and_presets_may_speak_of_what_a_method_lacks():
         ({}, 60),
         ({"epochs": 5}, None),
         ({"epochs": 1}, None),
-        ({"epochs": 5, "steps": 7}, 7),
+        ({"min_steps": 5}, None),
+        ({"min_steps": "none"}, 60),
+        ({"epochs": 5, "min_steps": 90, "steps": "none"}, None),
         ({"steps": 7}, 7),
+        ({"steps": 7, "epochs": 1, "min_steps": "none"}, 7),  # as a printed configuration says
     ],
 )
 def test_epochs_that_were_asked_for_are_not_cut_by_a_preset_s_steps(asked, steps):
     assert resolve("ham", {"steps": 60}, asked)["steps"] == steps
+
+
+@pytest.mark.parametrize("preset", [{"steps": 60}, {"epochs": 2, "min_steps": 30}])
+@pytest.mark.parametrize(("name", "value"), [("epochs", 50), ("min_steps", 5)])
+def test_two_budgets_that_exclude_one_another_are_refused(preset, name, value):
+    with pytest.raises(OptionError, match=f"{name} must be left out beside steps 4, .*got {value}"):
+        resolve("ham", preset, {"steps": 4, name: value})
+    usual = {k: v for k, v in preset.items() if k != "steps"}
+    assert resolve("ham", preset, {**usual, "steps": 4})["steps"] == 4
+
+
+def test_a_run_trains_the_fewest_steps_that_were_asked_for_and_its_record_says_so():
+    options = {"min_steps": 7}  # an epoch has 5
+    config = RunConfig("lora", "digits", n_tasks=2, preset="smoke", options=options)
+    done = Run(resolve_config(config), Resources(device="cpu"), show=False)
+    done.next_task()
+    assert done.strategy.step == done.strategy.total_steps == 7
+    recorded = identity_entries(done.settings)["hyperparameters"]
+    assert (recorded["steps"], recorded["min_steps"]) == (None, 7)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -99,7 +99,8 @@ def test_every_format_has_a_card_of_its_heads(trained, tmp_path):
     export(trained, tmp_path / "to")
     card = ModelCard.load(tmp_path / "to" / "README.md")
     assert card.data.library_name == "peft" and len(card.data.eval_results) == 12
-    assert 'create_backbone("test_vit", image_size=32)' in card.text
+    given = 'create_backbone("test_vit", weights="weights.safetensors", image_size=32)'
+    assert given in card.text
     names = json.loads((tmp_path / "to" / "class_names.json").read_text())
     with run_classifier(trained, device="cpu") as classifier:
         assert tuple(names) == classifier.names

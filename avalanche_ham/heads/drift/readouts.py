@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from avalanche_ham.errors import OptionError
 from avalanche_ham.heads.drift.moves import KernelShift, MeanShift, Move, RidgeMap
 from avalanche_ham.heads.lda import LinearDiscriminant
 from avalanche_ham.heads.ncm import NearestClassMean
+from avalanche_ham.heads.readout import check_features
 from avalanche_ham.precision import back_to
 
 
@@ -188,8 +188,6 @@ def _exact(tensor: Tensor) -> Tensor:
 
 def _unit_pair(before: Tensor, after: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """Scale both to unit length, exactly; refuse what are not features of the same images."""
-    for name, given in (("before", before), ("after", after)):
-        wanted = (len(before), width)
-        if tuple(given.shape) != wanted:
-            raise OptionError(name, f"of shape {wanted}", tuple(given.shape))
+    check_features("before", before, (None, width))
+    check_features("after", after, (len(before), width))
     return F.normalize(_exact(before), dim=1), F.normalize(_exact(after), dim=1)

@@ -198,5 +198,9 @@ def test_what_are_no_features_of_the_same_images_is_refused(name):
     readout = create_readout(name, WIDTH, CLASSES).fit(*samples())
     with pytest.raises(OptionError, match=r"after must be of shape \(4, 6\), but got \(3, 6\)"):
         readout.follow(torch.ones(4, WIDTH), torch.ones(3, WIDTH))
-    with pytest.raises(OptionError, match=r"before must be of shape \(4, 6\), but got \(4, 5\)"):
+    with pytest.raises(OptionError, match=r"before must be of shape \(N, 6\), but got \(4, 5\)"):
         readout.follow(torch.ones(4, 5), torch.ones(4, 5))
+    with pytest.raises(OptionError, match="after must be finite numbers, but got nan"):
+        readout.follow(torch.ones(4, WIDTH), torch.full((4, WIDTH), torch.nan))
+    with pytest.raises(OptionError, match=r"before must be a tensor .*, but got 'list'"):
+        readout.follow([[1.0] * WIDTH], torch.ones(1, WIDTH))
