@@ -13,7 +13,6 @@ again. These are not runs of the package, whose losses they are not: keep them o
 from __future__ import annotations
 
 import argparse
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -72,9 +71,8 @@ def cosine_margin(
 LOSSES: dict[str, tuple[float, Loss | None]] = {  # what a table says -> weight, what is added
     "cross-entropy": (0.0, None),
     "contrastive, weight 0.1": (0.1, contrastive),
-    "contrastive, weight 1": (1.0, contrastive),
-    "cosine margin 0.1": (1.0, functools.partial(cosine_margin, margin=0.1)),
     "cosine margin 0.35": (1.0, cosine_margin),
+    "contrastive, weight 1": (1.0, contrastive),
 }
 
 
