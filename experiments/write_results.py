@@ -18,6 +18,8 @@ from avalanche_ham.reporting.paper import METHODS
 
 PAPERS = f"--methods {','.join((*METHODS, *REFERENCES))}"
 BOTH = "--head linear,ridge --seeds 1"  # a later --seeds wins
+STUDY = "--preset study --methods frozen,fsa,lora,linear,inflora,sd_lora,ham,ham_plus"
+THREE = "--benchmark cifar100,gtsrb43,cub100"
 CIFAR = f"--benchmark cifar100 {BOTH}"
 LARGER_RATE = Path(__file__).with_name("ablations_at_a_larger_rate.toml")
 ITEMS = {  # file name -> words of the command line
@@ -38,8 +40,10 @@ ITEMS = {  # file name -> words of the command line
     "methods_on_digits": f"table methods --benchmark digits {BOTH} {PAPERS} --tasks 5",
     "methods_on_tiny_imagenet": f"table methods --benchmark tiny_imagenet {BOTH} --tasks 50 "
     "--methods frozen,inflora,sd_lora,ham",
-    "ham_plus_50_tasks": "table ham_plus --preset study --benchmark cifar100 --tasks 50 "
-    "--seeds 1,2,3 --methods frozen,fsa,lora,linear,sd_lora,inflora,ham,ham_plus",
+    "heads_at_10_tasks": f"table heads {STUDY} {THREE} --tasks 10 --seeds 1",
+    "heads_at_50_tasks": f"table heads {STUDY} --benchmark cifar100 --tasks 50 --seeds 1,2,3",
+    "ham_plus_10_tasks": f"table ham_plus {STUDY} {THREE} --tasks 10 --seeds 1",
+    "ham_plus_50_tasks": f"table ham_plus {STUDY} --benchmark cifar100 --tasks 50 --seeds 1,2,3",
     "figure_2": f"figure 2 {CIFAR} --tasks 10,50 --seeds 1,2",
     "figure_3": "figure 3 --benchmark cifar100 --tasks 10 --seeds 1,2,3",
     "figure_extra": "figure extra --benchmark cifar100 --tasks 50 --seeds 1",

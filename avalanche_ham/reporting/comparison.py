@@ -74,3 +74,12 @@ METHODS_TABLE = Table(
         FEED_TIME,
     ],
 )
+HEADS_TABLE = Table(
+    "Methods by heads, AA (%)",
+    columns=[Column("", mean_of("aa"), best="max")],
+    rows=lambda setup, place: (line for line in all_methods(setup, place) if not line.options),
+    lengths=[10, LENGTH],
+    heads=["linear", "ncm", "ridge", "lda", "lda_drift"],
+    blocks=["benchmark", "n_tasks"],
+    notes=["all heads of a row are of one training"],
+)

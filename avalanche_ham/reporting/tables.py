@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from avalanche_ham.reporting.ablations import TABLE_6, TABLE_7, TABLE_EXTRA
 from avalanche_ham.reporting.compare import table_compare
-from avalanche_ham.reporting.comparison import METHODS_TABLE, TABLE_1, TABLE_2
+from avalanche_ham.reporting.comparison import HEADS_TABLE, METHODS_TABLE, TABLE_1, TABLE_2
 from avalanche_ham.reporting.ham_plus import HAM_PLUS, HAM_PLUS_PARTS
 from avalanche_ham.reporting.pam import PAM_TABLE
 from avalanche_ham.reporting.setup import Setup
@@ -24,6 +24,7 @@ TABLES: dict[str, Table | Callable[[Setup], Table]] = {
     "7": TABLE_7,
     "extra": TABLE_EXTRA,
     "methods": METHODS_TABLE,
+    "heads": HEADS_TABLE,
     "pam": PAM_TABLE,
     "slao": SLAO_TABLE,
     "ham_plus": HAM_PLUS,

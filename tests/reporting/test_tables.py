@@ -232,3 +232,13 @@ def test_records_with_changes_that_no_commit_holds_are_told(with_setup, archive_
     archive = archive_of((runs[0], {"clean": False}), (runs[1], {"clean": True}))
     notes = fill_with_notes(lay_out(TABLES["1"], setup), setup, archive).notes
     assert "changed: 1 records were made with changes that no commit holds" in notes
+
+
+def test_the_table_of_heads_has_a_column_for_each(with_setup, archive_of):
+    setup = with_setup(heads=None, methods=("ham", "linear"), seeds=(1,))
+    runs = setup.runs("ham", benchmark="cifar100", n_tasks=10, head="lda_drift")
+    archive = archive_of((runs[0], {"aa": 61.5}))
+    first, _ = fill(lay_out(TABLES["heads"], setup), archive).blocks
+    assert first.title == "CIFAR-100, 10 tasks" and len(first.columns) == 5
+    assert [row.label for row in first.rows] == ["Linear merging", "HAM"]
+    assert first.rows[1].cells[4].mean == 61.5
