@@ -21,6 +21,7 @@ from avalanche_ham.runs.options import readout_options
 from avalanche_ham.runs.settings import defaults
 from avalanche_ham.strategies.registry import METHODS
 
+KEPT = "_identity"  # no field of a configuration: neither compared nor copied with it
 NAMES = {"n_tasks": "tasks", "numbers_version": "numbers version"}  # how a user calls it
 
 
@@ -144,8 +145,14 @@ def identity_in(entries: Mapping[str, Any], head: str | None = None) -> Identity
 
 
 def identity_of(config: RunConfig) -> Identity:
-    """Give the identity that a configuration's record will have, but for the digests."""
-    return _identity_of(json.dumps(asdict(config), sort_keys=True))
+    """Give the identity that a configuration's record will have, but for the digests.
+
+    A table asks for that of one configuration many times: it stays beside the fields.
+    """
+    kept = vars(config)
+    if KEPT not in kept:
+        kept[KEPT] = _identity_of(json.dumps(asdict(config), sort_keys=True))
+    return kept[KEPT]
 
 
 @cache

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from avalanche_ham.evaluation.significance import over_images, over_seeds
+from avalanche_ham.evaluation.significance import over_images, over_seeds, sum_of_resampled
 
 OURS = {1: 61.3, 2: 60.1, 3: 63.0, 7: 5.0}
 THEIRS = {1: 59.1, 2: 59.5, 3: 60.2, 9: 99.0}
@@ -84,3 +86,13 @@ def test_what_both_got_right_alike_narrows_the_interval():
 def test_different_images_are_refused():
     with pytest.raises(ValueError, match="differ: 3, 4 and 4"):
         over_images([rights(1, 3, 0.5)], [rights(1, 4, 0.5)], [[2, 2]])
+
+
+def test_the_sum_of_resampled_tasks_is_counted_over_all_resamples():
+    tasks = [np.array([1, 0, -1]), np.array([1, 1])]
+    resamples = itertools.product(*(task for task in tasks for _ in task))
+    counts = Counter(sum(drawn) for drawn in resamples)
+    whole = sum(counts.values())
+    values, chances = sum_of_resampled(tasks)
+    expected = [counts[int(value)] / whole for value in values]
+    assert values.tolist() == list(range(-5, 6)) and chances == pytest.approx(expected)
