@@ -24,6 +24,7 @@ from drift_heads import VARIANTS
 from study_rates import Search, parser_of
 
 from avalanche_ham.reporting.noise import interval_over_images
+from avalanche_ham.runs.options import options_of
 from avalanche_ham.runs.records import Record
 
 OTHERS = ("linear", "ridge", "lda", "lda_drift_unmoved")  # shown, never chosen
@@ -93,19 +94,29 @@ def points(searches: list[Search], grid: list[dict[str, Any]]) -> Iterator[Point
         yield Point(values, whole) if len(whole) == len(lengths) else None
 
 
-def table(searches: list[Search], steps: Mapping[str, tuple[dict[str, Any], ...]]) -> Iterator[str]:
-    """Give the lines of a Markdown table, the chosen setting last."""
+def table(
+    searches: list[Search],
+    steps: Mapping[str, tuple[dict[str, Any], ...]],
+    base: Mapping[str, Any] = {},
+) -> Iterator[str]:
+    """Give the lines of a Markdown table, the chosen setting last.
+
+    Args:
+        searches: of each length.
+        steps: what is tried, in order.
+        base: what the first step starts from, beside HAM's own settings.
+    """
     names = [*OTHERS, *VARIANTS.values()]
     lengths = " / ".join(str(search.options.tasks) for search in searches)
     yield f"AA (%) on held-out images, after {lengths} tasks."
     yield ""
     yield f"| step | setting | {' | '.join(names)} | gain | at each length | kept |"
     yield "|---|---|" + "---|" * (len(names) + 3)
-    (best,) = points(searches, [{}])
+    (best,) = points(searches, [dict(base)])
     if best is None:
-        yield f"| | HAM |{' - |' * len(names)} | | |"
+        yield f"| | {_words(base) or 'HAM'} |{' - |' * len(names)} | | |"
         return
-    yield _line("", "HAM", best, ("", ""), "")
+    yield _line("", _words(base) or "HAM", best, ("", ""), "")
     for step, settings in steps.items():
         grid = [{**best.values, **setting} for setting in settings]
         tried = list(points(searches, grid))
@@ -153,7 +164,10 @@ def main(arguments: list[str] | None = None) -> None:
         of_length.tasks = int(length)
         searches.append(Search(of_length, heads=(*OTHERS, *VARIANTS)))
     only = options.steps.split(",") if options.steps else STEPS
-    for line in table(searches, {name: STEPS[name] for name in only}):
+    base = dict(pair.split("=") for pair in options.base.split(",")) if options.base else {}
+    read = options_of("ham")
+    base = {name: read[name].read(value) for name, value in base.items()}
+    for line in table(searches, {name: STEPS[name] for name in only}, base):
         print(line, flush=True)
     print("\n".join(problem for search in searches for problem in search.problems), end="")
 
@@ -162,6 +176,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = parser_of(__doc__)
     parser.add_argument("--tasks", default="10,50", help="lengths of the stream, with commas")
+    parser.add_argument("--base", help="what to start from: name=value, with commas; default HAM")
     parser.add_argument("--steps", help=f"of {', '.join(STEPS)}, with commas; default all")
     return parser.parse_args(arguments)
 

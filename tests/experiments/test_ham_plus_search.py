@@ -67,6 +67,15 @@ def test_two_dampings_are_tried_on_held_out_images_once_each(script, tmp_path, c
     assert sorted(tmp_path.rglob("records.jsonl")) == files
 
 
+def test_a_base_is_where_the_first_step_starts(script, tmp_path, capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr(script, "points", lambda s, grid: asked.extend(grid) or iter([None]))
+    words = ["--records", str(tmp_path), "--steps", "rank", "--dry"]
+    script.main([*words, "--base", "damping=0.5,assignment=none,keep=1"])
+    assert asked == [{"damping": 0.5, "assignment": "none", "keep": 1.0}]
+    assert "| | damping 0.5, assignment none, keep 1.0 | -" in capsys.readouterr().out
+
+
 def point(script, values, rights):
     """A point whose heads were right on these images, a list a length, all in one task."""
     shared = {"images_digest": "i", "class_order_hash": "c"}
