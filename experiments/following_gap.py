@@ -282,7 +282,9 @@ def rows(folder: Path) -> Iterator[tuple[str, list[Tensor]]]:
     yield "all images again, softmax", [softmax(train, test)]
 
 
-def run_of(options: argparse.Namespace, n_tasks: int, head: str, *, show: bool = False) -> Run:
+def run_of(
+    options: argparse.Namespace, n_tasks: int, head: str, *, show: bool = False, **own: Any
+) -> Run:
     """Make a run ready whose accuracies are those on held-out images after the last task."""
     config = RunConfig(
         method=options.method,
@@ -291,7 +293,7 @@ def run_of(options: argparse.Namespace, n_tasks: int, head: str, *, show: bool =
         preset=options.preset,
         weights=options.weights,
         head=head,
-        options=HELD_OUT,
+        options={**HELD_OUT, **own},
     )
     resources = Resources(
         data_root=options.data_root, device="cpu", threads=options.threads, final_only=True

@@ -23,33 +23,16 @@ from ham_plus_search import ERRORS, OTHERS, Point, gain
 from torch import Tensor
 from torch.nn import functional as F
 
+from avalanche_ham.penalties import supervised_contrastive
 from avalanche_ham.runs.record import make_record
 from avalanche_ham.runs.records import RECORDS, Record, read_records, write_records
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def contrastive(
-    features: Tensor, rows: Tensor, targets: Tensor, *, temperature: float = 0.1
-) -> Tensor:
-    """Supervised contrastive loss, Khosla et al. 2020, Eq. 2 (https://arxiv.org/abs/2004.11362).
-
-    Args:
-        features: of a batch, ``(N, d)``.
-        rows: of the head, unused.
-        targets: classes ``(N,)``.
-        temperature: above 0; smaller looks at the nearest images only.
-
-    Returns:
-        The mean over images that have another one of their class; 0 where none has.
-    """
-    z = F.normalize(features, dim=1)
-    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    logits = (z @ z.T / temperature).masked_fill(itself, -torch.inf)
-    positive = (targets[:, None] == targets) & ~itself
-    log_share = logits.log_softmax(1).masked_fill(~positive, 0.0)
-    count = positive.sum(1)
-    return -(log_share.sum(1) / count.clamp(min=1))[count > 0].sum() / (count > 0).sum().clamp(1)
+def contrastive(features: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
+    """The package's, for the option ``contrast``; needs no rows of the head."""
+    return supervised_contrastive(features, targets)
 
 
 def cosine_margin(
@@ -96,7 +79,8 @@ def records_of(options: argparse.Namespace, name: str, n_tasks: int) -> list[Rec
     folder = options.out / "-".join(setting) / name
     if (folder / RECORDS).exists():
         return read_records(folder / RECORDS)
-    run = run_of(options, n_tasks, ",".join((*OTHERS, *VARIANTS)), show=True)
+    heads = ",".join((*OTHERS, *VARIANTS))
+    run = run_of(options, n_tasks, heads, show=True, contrast=0.0)
     weight, loss = LOSSES[name]
     if loss is not None:
         add_loss(run.strategy, weight, loss)

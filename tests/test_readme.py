@@ -31,7 +31,7 @@ def test_the_python_blocks_run_as_printed(backbone, capsys, monkeypatch, tmp_pat
     assert accuracy > 0.5 or backbone == "tiny"  # chance is 0.1, random weights are no better
     second = blocks[1].replace('"embedded"', f'"{backbone}"')
     exec(compile(second, "README.md, block 2", "exec"), namespace)
-    assert namespace["plus"].grouping.damping == 0.5 and "HAM+:" in capsys.readouterr().out
+    assert namespace["plus"].contrast == 0.1 and "HAM+:" in capsys.readouterr().out
     assert namespace["model"].readout.follows
     exec(compile(blocks[2], "README.md, block 3", "exec"), namespace)
     assert namespace["grouping"].memory["groups"] == [0]

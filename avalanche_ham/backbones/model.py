@@ -152,14 +152,23 @@ class ContinualModel(nn.Module):
             return logits
         return logits.masked_fill(~self.competing, UNSEEN)
 
-    def forward(self, images: Tensor, *, penalties: list[Tensor] | None = None) -> Tensor:
+    def forward(
+        self,
+        images: Tensor,
+        *,
+        penalties: list[Tensor] | None = None,
+        features: list[Tensor] | None = None,
+    ) -> Tensor:
         """Map images ``(N, C, H, W)`` to logits ``(N, n_classes)``; unseen classes get -1e4.
 
         Args:
             images: uint8 or float.
             penalties: a list that the encoder's penalty is appended to, if it has one.
+            features: a list that what the head sees, ``(N, d)``, is appended to.
         """
         encoding = self.encode(images)
+        if features is not None:
+            features.append(encoding.features)
         if penalties is not None and encoding.penalty is not None:
             penalties.append(encoding.penalty)
         return self.classify(encoding.features)

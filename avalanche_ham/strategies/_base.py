@@ -135,6 +135,7 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
         self.memory: dict[str, Any] = {}
         self.probe: Any = None
         self._penalties: list[Tensor] = []  # the encoder's, on the current mini-batch
+        self._features: list[Tensor] = []  # (N, d), likewise
         self.merging = FinalMergingPlugin(model.adapters, update=self.inference_update)
         self.readouts = ReadoutPlugin(self.merging)
         self.changes = ParameterChangesPlugin()
@@ -184,7 +185,7 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
         """
 
     def penalty(self) -> Tensor | None:
-        """Give a term to add to the training loss, or None."""
+        """Give a term to add to the training loss, or None; ``_features`` are the batch's."""
         return None
 
     def inference_update(self) -> Update | None:
@@ -307,12 +308,12 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
         narrow_schedulers(self.plugins, self.optimizer)
 
     def forward(self) -> Tensor:
-        """Give the logits of the current mini-batch; keeps the encoder's penalty."""
-        self._penalties = []
+        """Give the logits of the current mini-batch; keeps the encoder's penalty, and features."""
+        self._penalties, self._features = [], []
         with self.autocast():
             if self.is_training and not self.adapts:
                 return self.logits_on_kept_features()
-            return self.model(self.mb_x, penalties=self._penalties)
+            return self.model(self.mb_x, penalties=self._penalties, features=self._features)
 
     def criterion(self) -> Tensor:
         """Scoped cross-entropy, in training with the encoder's and the method's penalties."""
@@ -320,7 +321,7 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
         if self.is_training and self.adapts:
             for extra in (*self._penalties, self.penalty()):
                 loss = loss if extra is None else loss + extra
-        self._penalties = []  # they would keep the graph, which nothing can copy
+        self._penalties, self._features = [], []  # which would keep the graph; nothing copies it
         return loss
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from avalanche_ham.adapters import AdapterSet, Update, dense
 from avalanche_ham.backbones.model import ContinualModel
+from avalanche_ham.errors import check_range
 from avalanche_ham.merging import Linear, MergeRule, UpdateMerger, merge
 from avalanche_ham.merging.rule import check_weights_rule
+from avalanche_ham.penalties import supervised_contrastive
 from avalanche_ham.plugins.adapter_grouping import AdapterGroupingPlugin
 from avalanche_ham.plugins.alpha_balancing import AlphaBalancingPlugin
 from avalanche_ham.strategies._base import ContinualStrategy
@@ -98,6 +100,9 @@ class HAMStrategy(ContinualStrategy):
         damping: weight with which an adapter joins its group, the first one always whole: a
             number in (0, 1], where 1 is the paper's method, or one of ``sqrt`` (1 / root of t)
             or ``inverse`` (1/t) in task t. It is trained whole, and shrunk when it is merged.
+        contrast: weight, at least 0, of the supervised contrastive loss of a batch's features
+            (Khosla et al. 2020, https://arxiv.org/abs/2004.11362), which is added to the
+            cross-entropy; 0 is the paper's method.
         kwargs: of ``ContinualStrategy``.
 
     Raises:
@@ -125,8 +130,10 @@ class HAMStrategy(ContinualStrategy):
         assign: Callable[[Tensor], int | None] | None = None,
         keep_unpruned: bool = False,
         damping: float | str = 1.0,
+        contrast: float = 0.0,
         **kwargs: Any,
     ) -> None:
+        check_range("contrast", contrast, 0.0, high=float("inf"), open_high=True)
         check_weights_rule(weights_rule)
         UpdateMerger(merge_rule, space=space)  # says now if the space is unknown
         adapters = model.attach_adapters(targets)
@@ -152,12 +159,18 @@ class HAMStrategy(ContinualStrategy):
         )
         self.merge_rule, self.space, self.weights_rule = merge_rule, space, weights_rule
         super().__init__(model=model, **kwargs)
-        self.alpha_lr = alpha_lr
+        self.alpha_lr, self.contrast = alpha_lr, contrast
         self.memory = {"balancing": self.balancing.memory, "grouping": self.grouping.memory}
 
     def own_plugins(self) -> list[Any]:
         """Sec. 3.2.1 before Sec. 3.2.2: the alphas are logged before the adapter closes."""
         return [self.balancing, self.grouping]
+
+    def penalty(self) -> Tensor | None:
+        """Spread the classes of the batch, if asked to."""
+        if not self.contrast:
+            return None
+        return self.contrast * supervised_contrastive(self._features[-1], self.mb_y)
 
     def inference_update(self) -> Update | None:
         """Merge the groups as they are now (Eq. 7)."""

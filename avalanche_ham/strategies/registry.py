@@ -34,10 +34,10 @@ METHODS: dict[str, Method] = {
     "ham": Method("avalanche_ham.strategies.ham.HAMStrategy", "HAM, Sec. 3"),
     "ham_plus": Method(
         "avalanche_ham.strategies.ham.HAMStrategy",
-        "HAM, merges damped, readout follows the drift",
-        defaults={"damping": 0.5},
+        "HAM, classes spread, merges damped, readout follows the drift",
+        defaults={"damping": 0.5, "contrast": 0.1},
         default_head="lda_drift",
-        numbers=2,
+        numbers=3,
     ),
     "finetune": Method(_SEQUENTIAL, "whole network, softmax over all seen classes", _WHOLE),
     "ewc": Method(_SEQUENTIAL, "Kirkpatrick et al. 2017", {**_WHOLE, "regulariser": "ewc"}),

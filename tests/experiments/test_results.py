@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import pytest
 
 from avalanche_ham.cli.main import main
@@ -52,3 +54,23 @@ def test_the_readme_shows_the_headroom_on_record(experiments, capsys):
     assert main(["headroom", "--all", "--records", str(experiments / "results")]) == 0
     table = capsys.readouterr().out
     assert table.count("\n") > 2 and table in (experiments / "README.md").read_text()
+
+
+def test_the_page_on_ham_plus_shows_its_tables_numbers(experiments):
+    """Each table of ``Results`` in HAM_PLUS.md, cell by cell: the last heads of each data set."""
+    page = (experiments / "HAM_PLUS.md").read_text().partition("\n## Results\n")[2]
+    page = page.partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    shown = [[cell.strip("*").partition(" ± ")[0] for cell in row[1:]] for row in rows]
+    starts = [k for k, row in enumerate(rows) if row[0] == "method"]
+    assert len(starts) == 2
+    for start, name, per_set in zip(starts, ("heads_at_50_tasks", "heads_at_10_tasks"), (5, 3)):
+        with (experiments / "results" / "tables" / f"{name}.csv").open(newline="") as file:
+            cells = list(csv.DictReader(file))
+        known: dict[str, dict[str, list[str]]] = {}
+        for cell in cells:
+            of_row = known.setdefault(cell["row"], {})
+            of_row.setdefault(cell["block"], []).append(f"{float(cell['mean']):.1f}")
+        expected = [sum((v[-per_set:] for v in blocks.values()), []) for blocks in known.values()]
+        found = shown[start + 1 : start + 1 + len(known)]
+        assert sorted(found) == sorted(expected), name
