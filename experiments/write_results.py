@@ -42,6 +42,8 @@ ITEMS = {  # file name -> words of the command line
     "--methods frozen,inflora,sd_lora,ham",
     "heads_at_10_tasks": f"table heads {STUDY} {THREE} --tasks 10 --seeds 1",
     "heads_at_50_tasks": f"table heads {STUDY} --benchmark cifar100 --tasks 50 --seeds 1,2,3",
+    "ham_plus_parts_10_tasks": f"table ham_plus_parts --preset study {THREE} --tasks 10 --seeds 1",
+    "ham_plus_parts_50_tasks": "table ham_plus_parts --preset study --tasks 50",
     "ham_plus_10_tasks": f"table ham_plus {STUDY} {THREE} --tasks 10 --seeds 1",
     "ham_plus_50_tasks": f"table ham_plus {STUDY} --benchmark cifar100 --tasks 50 --seeds 1,2,3",
     "figure_2": f"figure 2 {CIFAR} --tasks 10,50 --seeds 1,2",
