@@ -87,13 +87,14 @@ class StepClock(SupervisedPlugin):
 
 def steps_of_ham(chosen: argparse.Namespace, experience: Any) -> dict[str, list[float]]:
     """Give the seconds of the steps of HAM and of HAM+, and of its readout, round by round."""
-    parts: dict[str, tuple[str, float]] = {"ham": ("linear", 1.0), "ham_plus": ("lda_drift", 0.5)}
+    plus = {"damping": 0.5, "contrast": 0.1}
+    parts: dict[str, tuple[str, Any]] = {"ham": ("linear", {}), "ham_plus": ("lda_drift", plus)}
     clocks = {name: StepClock() for name in parts}
     strategies = {
         name: make_strategy(
-            chosen, HAMStrategy, head, damping=damping, plugins=[clocks[name]], evaluator=None
+            chosen, HAMStrategy, head, plugins=[clocks[name]], evaluator=None, **own
         )
-        for name, (head, damping) in parts.items()
+        for name, (head, own) in parts.items()
     }
     readouts = strategies["ham_plus"].readouts
     seconds: dict[str, list[float]] = {name: [] for name in (*parts, "following", "feeding")}

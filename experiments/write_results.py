@@ -12,9 +12,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from avalanche_ham.benchmarks.registry import BENCHMARKS
 from avalanche_ham.cli.main import main as ham
 from avalanche_ham.reporting.methods import REFERENCES
 from avalanche_ham.reporting.paper import METHODS
+from avalanche_ham.runs.archive import Archive, read_archive
 
 PAPERS = f"--methods {','.join((*METHODS, *REFERENCES))}"
 BOTH = "--head linear,ridge --seeds 1"  # a later --seeds wins
@@ -59,6 +61,13 @@ def words_of(name: str, preset: str = "cpu") -> list[str]:
     return [kind, which, "--preset", preset, *words]
 
 
+def is_known(name: str, archive: Archive) -> bool:
+    """Whether an item's data sets have names of their own, or records, as an image folder."""
+    words = ITEMS[name].split()
+    names = words[words.index("--benchmark") + 1].split(",") if "--benchmark" in words else []
+    return all(data in BENCHMARKS or archive.knows(data) for data in names)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Write them; gives the highest exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -71,8 +80,10 @@ def main(arguments: list[str] | None = None) -> int:
     common = ["--records", str(options.records)]
     common += ["--seeds", options.seeds] if options.seeds else []
     common += ["--download"]  # nothing runs: which data are on this machine is no matter
-    codes = []
+    codes, archive = [], read_archive(options.records)
     for name in ITEMS:
+        if not is_known(name, archive):
+            continue
         line = [*words_of(name, options.preset), *common, "--out"]
         if line[0] == "figure":
             codes.append(ham([*line, str(options.out / "figures")]))

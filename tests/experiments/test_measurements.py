@@ -147,6 +147,7 @@ def test_results_are_written_from_records_without_a_run(tmp_path, capsys):
     for line in next(records.rglob("records.jsonl")).read_text().splitlines():
         assert f"{json.loads(line)['aa']:.2f}" in text
     stems = {path.stem for path in (out / "tables").iterdir()}
-    assert stems == {name for name in write_results.ITEMS if "figure" not in name}
+    tables = {name for name in write_results.ITEMS if "figure" not in name}
+    assert stems == {name for name in tables if "gtsrb43" not in write_results.ITEMS[name]}
     assert {path.suffix for path in (out / "tables").iterdir()} == {".md", ".csv", ".tex"}
     assert (out / "figures" / "figure_2.png").exists()
