@@ -106,9 +106,10 @@ def check_file(option: str, path: Path) -> None:
 def make_setup(args: argparse.Namespace, tables: dict[str, Any], archive: Any) -> Any:
     """Make the ``Setup`` that the options and a config file's tables describe."""
     options, method_options = read_tables(tables)
+    benchmarks = _names(args.benchmark)
     same = ("backbone", "image_size", "weights", "data_root", "download")
     return Setup(
-        benchmarks=args.benchmark and tuple(map(known_name, _names(args.benchmark) or ())),
+        benchmarks=None if benchmarks is None else tuple(map(known_name, benchmarks)),
         tasks=None if args.tasks is None else whole_numbers("tasks", args.tasks),
         seeds=whole_numbers("seeds", args.seeds),
         heads=_names(args.head),
