@@ -7,22 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from avalanche_ham.heads import HEADS, create_readout
+from avalanche_ham.heads import create_readout
 from avalanche_ham.runs.packed import pack
 
 
 @pytest.fixture
-def script(monkeypatch):
-    monkeypatch.setattr("avalanche_ham.heads.registry.HEADS", HEADS)
-    before = dict(HEADS)
-    import drift_heads
+def script(drift_heads):
     import ham_plus_search
 
-    names = (*drift_heads.VARIANTS, "lda_drift_unmoved")
-    HEADS.update({n: f"drift_heads.{n}" for n in names if n not in HEADS})  # of an earlier test
-    yield ham_plus_search
-    for name in HEADS.keys() - before.keys():
-        del HEADS[name]
+    return ham_plus_search
 
 
 def test_the_heads_that_are_searched_are_what_their_names_say(script):

@@ -11,18 +11,10 @@ WORDS = ["--benchmark", "digits", "--preset", "smoke", "--tasks", "2", "--thread
 
 
 @pytest.fixture
-def script(monkeypatch):
-    from avalanche_ham.heads import HEADS
-
-    before = dict(HEADS)
-    import drift_heads
+def script(drift_heads):
     import spreading_losses
 
-    names = (*drift_heads.VARIANTS, "lda_drift_unmoved")
-    HEADS.update({n: f"drift_heads.{n}" for n in names if n not in HEADS})  # of an earlier test
-    yield spreading_losses
-    for name in HEADS.keys() - before.keys():
-        del HEADS[name]
+    return spreading_losses
 
 
 def options(script, out):
