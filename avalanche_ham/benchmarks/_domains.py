@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,13 +19,6 @@ from avalanche_ham.benchmarks.benchmark import Benchmark
 from avalanche_ham.benchmarks.image_set import ImageSet
 from avalanche_ham.errors import DataError, OptionError
 from avalanche_ham.seeding import generator
-
-
-def domains_in(root: Path) -> list[str]:
-    """Name the folders ``<domain>`` of ``<root>/<domain>/train``, in order; none of a data set."""
-    if (root / "train").is_dir():
-        return []
-    return sorted(path.parent.name for path in root.glob("*/train") if path.is_dir())
 
 
 def domain_incremental(

@@ -117,3 +117,10 @@ def check_same_classes(train: ImageFiles, test: ImageFiles) -> None:
 
 def _allowed() -> str:
     return "files ending in " + ", ".join(SUFFIXES)
+
+
+def domains_in(root: Path) -> list[str]:
+    """Name the folders ``<domain>`` of ``<root>/<domain>/train``, in order; none of a data set."""
+    if (root / "train").is_dir():
+        return []
+    return sorted(path.parent.name for path in root.glob("*/train") if path.is_dir())

@@ -6,9 +6,14 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avalanche_ham.benchmarks._domains import domain_incremental, domains_in
+from avalanche_ham.benchmarks._domains import domain_incremental
 from avalanche_ham.benchmarks._image_cache import cached_sets
-from avalanche_ham.benchmarks._image_files import as_text, check_same_classes, scan_classes
+from avalanche_ham.benchmarks._image_files import (
+    as_text,
+    check_same_classes,
+    domains_in,
+    scan_classes,
+)
 from avalanche_ham.benchmarks.class_incremental import (
     Benchmark,
     Split,

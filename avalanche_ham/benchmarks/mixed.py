@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset
 from torchvision.transforms.v2.functional import resize
 
-from avalanche_ham.benchmarks._domains import domains_in
+from avalanche_ham.benchmarks._image_files import domains_in
 from avalanche_ham.benchmarks._selection import Selection
 from avalanche_ham.benchmarks.benchmark import Benchmark
 from avalanche_ham.benchmarks.class_incremental import from_selections, task_sizes

@@ -66,8 +66,8 @@ def _parts(setup: Setup, place: Place) -> Iterator[Line]:
     for penalty in (1.0, 3.0, 10.0, 30.0):
         options = {"head": HEAD, f"{HEAD}_penalty": penalty}
         yield Line(f"drift readout alone, penalty {penalty:g}", "ham", options)
-    for what, option in (("damping", "contrast"), ("contrast", "damping")):
-        other = {option: {"contrast": 0.0, "damping": 1.0}[option]}
+    for what, option, off in (("damping", "contrast", 0.0), ("contrast", "damping", 1.0)):
+        other = {option: off}
         yield Line(f"{what} alone, linear head", "ham_plus", {"head": "linear", **other})
         yield Line(f"{what} alone, static statistics", "ham_plus", {**unmoved, **other})
         yield Line(f"HAM+ without {option}", "ham_plus", {"head": HEAD, **other})

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avalanche_ham.benchmarks.registry import BENCHMARKS, entry_of, is_image_folder, is_there
+from avalanche_ham.benchmarks._image_files import domains_in
+from avalanche_ham.benchmarks.registry import BENCHMARKS, entry_of, is_there
 from avalanche_ham.errors import OptionError, UnknownNameError, check_whole
 from avalanche_ham.heads.registry import split_heads
 from avalanche_ham.runs.config import RunConfig
@@ -127,10 +128,9 @@ class Setup:
 
     def _n_domains(self, benchmark: str) -> int:
         """Count the domains of an image folder; 0 if it has none, or is not there."""
-        root = Path(self.data_root).expanduser() / benchmark
-        if benchmark in BENCHMARKS or "+" in benchmark or not is_image_folder(root):
+        if benchmark in BENCHMARKS or "+" in benchmark:
             return 0
-        return 0 if (root / "train").is_dir() else sum(p.is_dir() for p in root.glob("*/train"))
+        return len(domains_in(Path(self.data_root).expanduser() / benchmark))
 
     def chosen(self, *names: str) -> tuple[str, ...]:
         """The methods of a table that exist and, if some were named, were asked for."""
