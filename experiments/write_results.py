@@ -48,6 +48,7 @@ ITEMS = {  # file name -> words of the command line
     "ham_plus_parts_50_tasks": "table ham_plus_parts --preset study --tasks 50",
     "ham_plus_10_tasks": f"table ham_plus {STUDY} {THREE} --tasks 10 --seeds 1",
     "ham_plus_50_tasks": f"table ham_plus {STUDY} --benchmark cifar100 --tasks 50 --seeds 1,2,3",
+    "reported": "table reported --preset study --seeds 1",
     "figure_2": f"figure 2 {CIFAR} --tasks 10,50 --seeds 1,2",
     "figure_3": "figure 3 --benchmark cifar100 --tasks 10 --seeds 1,2,3",
     "figure_extra": "figure extra --benchmark cifar100 --tasks 50 --seeds 1",

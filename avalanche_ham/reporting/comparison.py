@@ -7,6 +7,7 @@ from dataclasses import replace
 from avalanche_ham.reporting import paper
 from avalanche_ham.reporting.cells import last_of, mean_of
 from avalanche_ham.reporting.methods import all_methods, every_method
+from avalanche_ham.reporting.other_papers import FROZEN
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.table import Column, Line, Place, Printed, Table
 
@@ -39,7 +40,7 @@ TABLE_1 = Table(
     lengths=[LENGTH],
     heads=HEADS,
     blocks=["head"],
-    slips=paper.slips("1"),
+    slips=[*paper.slips("1"), f"for scale: {FROZEN}"],
 )
 TABLE_2 = replace(
     TABLE_1,

@@ -90,10 +90,13 @@ def lay_out(table: Table | Callable[[Setup], Table], setup: Setup) -> Sheet[Cell
                 place._replace(n_tasks=n)
                 for place in group
                 for n in (
-                    other.lengths(place.benchmark) if callable(other.lengths) else other.lengths
+                    other.lengths(place.benchmark)
+                    if callable(other.lengths)
+                    else other.lengths or [place.n_tasks]
                 )
-                or [place.n_tasks]
             ]
+            if not there:
+                continue
             block = _block(other, setup, there, across)
             if block.rows:  # else no method of it was asked for
                 blocks.append(replace(block, title=_joined(other.title, block.title)))

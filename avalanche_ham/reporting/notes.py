@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from operator import itemgetter
 
 from avalanche_ham.backbones.names import RANDOM
 from avalanche_ham.benchmarks.registry import title_of
@@ -50,17 +51,23 @@ def _orders(sheet: Sheet[Summary]) -> Iterator[str]:
     """Say how alike the order of a column's rows is to the order that the paper prints."""
     for block in sheet.blocks:
         for column, cells in zip(block.columns, zip(*(row.cells for row in block.rows))):
-            pairs = [
-                (cell.mean, cell.paper.mean)
-                for cell in cells
+            found = [
+                (cell.mean, cell.paper.mean, row.label)
+                for cell, row in zip(cells, block.rows)
                 if cell.paper and cell.mean is not None and cell.n == cell.total
             ]
+            pairs = [(ours, theirs) for ours, theirs, _ in found]
             rho = rank_correlation(pairs) if column.best and len(pairs) >= ORDERED else None
             if rho is not None:
                 where = ", ".join(filter(None, (block.title, column.title)))
+                here, there = (
+                    " > ".join(row[-1] for row in sorted(found, key=itemgetter(side), reverse=True))
+                    for side in (0, 1)
+                )
                 yield (
                     f"{where}: {len(pairs)} rows stand in the paper too; the rank correlation of "
-                    f"its order with this one is {rho:.2f} (Spearman; 1: the same)"
+                    f"its order with this one is {rho:.2f} (Spearman; 1: the same); "
+                    f"here {here}; there {there}"
                 )
 
 

@@ -27,7 +27,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def _rows(setup: Setup, place: Place) -> Iterator[Line]:
+def rows(setup: Setup, place: Place) -> Iterator[Line]:
     """List SLAO, its variants, and what its paper compares it with."""
     yield WHOLE
     yield from (Line(label, "slao", options) for label, options in VARIANTS.items())
@@ -39,7 +39,7 @@ def _rows(setup: Setup, place: Place) -> Iterator[Line]:
 SLAO_TABLE = Table(
     "SLAO. One factor at a time",
     columns=[ACC, Column("ACC minus SLAO's", mean_of("aa"), minus=WHOLE), *COLUMNS[1:]],
-    rows=asked(_rows),
+    rows=asked(rows),
     heads=("linear", "ridge"),
     notes=[*NOTES, "the paper's own numbers are of Llama on text, and so not beside these"],
 )

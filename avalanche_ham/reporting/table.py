@@ -109,7 +109,8 @@ class Table:
         row_title: heading of their labels.
         benchmarks, heads: where it takes place unless the user says otherwise.
         lengths: numbers of tasks likewise, or a function of the benchmark that gives them; of
-            a table in another one's ``also``, none are those of its blocks.
+            a table in another one's ``also``, none are those of its blocks, and a function that
+            gives none for a benchmark leaves it out.
         blocks: the dimensions of a place (``benchmark``, ``n_tasks``, ``head``) of which each
             value has a block of its own.
         down: those of which each value has rows of its own; the others have columns.

@@ -9,6 +9,7 @@ from avalanche_ham.reporting.compare import table_compare
 from avalanche_ham.reporting.comparison import HEADS_TABLE, METHODS_TABLE, TABLE_1, TABLE_2
 from avalanche_ham.reporting.ham_plus import HAM_PLUS, HAM_PLUS_PARTS
 from avalanche_ham.reporting.pam import PAM_TABLE
+from avalanche_ham.reporting.reported import REPORTED
 from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.reporting.slao import SLAO_TABLE
 from avalanche_ham.reporting.structure import TABLE_3, TABLE_4, TABLE_5
@@ -29,5 +30,6 @@ TABLES: dict[str, Table | Callable[[Setup], Table]] = {
     "slao": SLAO_TABLE,
     "ham_plus": HAM_PLUS,
     "ham_plus_parts": HAM_PLUS_PARTS,
+    "reported": REPORTED,
     "compare": table_compare,  # its columns are the two methods that were named
 }

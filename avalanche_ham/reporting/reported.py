@@ -1,0 +1,107 @@
+"""Reported and reproduced: what papers print of each method beside what it does here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from avalanche_ham.reporting import other_papers, paper
+from avalanche_ham.reporting.comparison import AA
+from avalanche_ham.reporting.methods import LABELS
+from avalanche_ham.reporting.pam import COMPARED, Rows, asked
+from avalanche_ham.reporting.paper import Value
+from avalanche_ham.reporting.setup import Setup
+from avalanche_ham.reporting.slao import rows as slao_rows
+from avalanche_ham.reporting.table import Column, Line, Place, Printed, Table
+from avalanche_ham.reporting.transfer import ACC, BWT, MERGED
+
+SAME_BIRDS = {"cub100": "cub200"}  # the hundred classes here are of the paper's two hundred
+LENGTHS = {"cub100": 10}  # what is run of it
+
+
+def _lengths(benchmark: str) -> tuple[int, ...]:
+    return (LENGTHS.get(benchmark, 50),)
+
+
+def _beside_text(benchmark: str) -> tuple[int, ...]:
+    """Give where we stand beside tasks that no data set here resembles: one stream, short."""
+    return (10,) if benchmark == "cifar100" else ()
+
+
+def _ham(line: Line, place: Place) -> Value | None:
+    """Read HAM's Table 1, whatever our number of tasks."""
+    name = SAME_BIRDS.get(place.benchmark, place.benchmark)
+    return None if line.options else paper.TABLE_1.get(line.method, {}).get(name)
+
+
+def _pam(which: int) -> Printed:
+    """Read ACC (0), BWT (1) or the accuracy on a task just learned (2) of PAM's tables."""
+    return lambda line, place: other_papers.PAM.get(line.method, (None,) * 3)[which]
+
+
+def _slao(line: Line, place: Place) -> Value | None:
+    return other_papers.SLAO.get((line.method, tuple(sorted(line.options.items()))))
+
+
+def _elsewhere(line: Line, place: Place) -> Value | None:
+    if line.method == "frozen":
+        return other_papers.FROZEN_RIDGE.get(place.benchmark) if place.head == "ridge" else None
+    known = other_papers.CIFAR100_10_TASKS if place.benchmark == "cifar100" else {}
+    return known.get(line.method)
+
+
+def _named(*names: str) -> Rows:
+    """Give a row for each of some methods, or for those of them that were asked for."""
+    return asked([Line(LABELS[name], name) for name in names])
+
+
+def _slao_rows(setup: Setup, place: Place) -> Iterator[Line]:
+    """List the rows of SLAO's table that its paper has too."""
+    return (line for line in asked(slao_rows)(setup, place) if _slao(line, place))
+
+
+REPORTED = Table(
+    "Reported and reproduced, AA (%)",
+    columns=[replace(AA, title="", paper=_ham)],
+    rows=_named(*paper.METHODS, "frozen", "lora", "ham_plus"),
+    benchmarks=("cifar100", "cub100"),
+    lengths=_lengths,
+    heads=("linear", "ridge"),
+    blocks=["head"],
+    also=[
+        Table(
+            "As several papers print CIFAR-100 in 10 tasks on a ViT-B/16",
+            columns=[replace(AA, title="", paper=_elsewhere)],
+            rows=_named("frozen", *other_papers.CIFAR100_10_TASKS),
+            lengths=(10,),
+        ),
+        Table(
+            "PAM's Tables 1 and 2 (questions about images, PaliGemma)",
+            columns=[
+                replace(ACC, paper=_pam(0)),
+                replace(BWT, paper=_pam(1)),
+                replace(MERGED, paper=_pam(2)),
+            ],
+            rows=_named(*COMPARED),
+            lengths=_beside_text,
+        ),
+        Table(
+            "SLAO's ablation (15 text tasks, Llama-2-7B)",
+            columns=[Column("ACC (%)", ACC.statistic, _slao, best="max")],
+            rows=_slao_rows,
+            lengths=_beside_text,
+        ),
+    ],
+    notes=[
+        "the column paper: HAM's Table 1 (ViT-B/16 at 224 px, 50 tasks; CUB-200 beside CUB-100), "
+        "then what the title of a block names; ours is the set-up below in every block, so only "
+        "orders and differences compare",
+        f"frozen backbone under ridge: {other_papers.FROZEN}",
+    ],
+    slips=[
+        f"a slip in HAM's paper, Table {name}: {slip}"
+        for name, slips in paper.SLIPS.items()
+        for slip in slips
+    ]
+    + [other_papers.SLIP],
+)
