@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from avalanche_ham.reporting import paper
 from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.reporting.table import Line, Place
+from avalanche_ham.runs.presets import preset_values
 from avalanche_ham.strategies.registry import METHODS
 
 LABELS = {
@@ -50,6 +51,7 @@ LABELS = {
     "joint": "one LoRA on all tasks at once (bound)",
 }
 HAM = LABELS["ham"]
+WHOLE_NETWORK = ("finetune", "ewc", "lwf")  # the paper trains them at HAM's rate
 REFERENCES = ("frozen", "lora", "lora_ewc", "lora_lwf", "joint")
 
 
@@ -57,8 +59,10 @@ def every_method(setup: Setup, place: Place) -> Iterator[Line]:
     """List the methods that the user named, or the paper's and the references.
 
     The merging baselines come twice, as in the paper (factors merged) and with their
-    products merged. ``ncm`` and ``ridge`` come only if they are named: ``frozen`` under
-    those heads is the same. Each stands beside the head of its readout, or the first one.
+    products merged; so do those that train the whole network, at their own grid's rate and at
+    HAM's as in the paper, where the two differ. ``ncm`` and ``ridge`` come only if they are
+    named: ``frozen`` under those heads is the same. Each stands beside the head of its readout,
+    or the first one.
     """
     yield from _lines(setup, place, (*paper.METHODS, *REFERENCES))
 
@@ -80,6 +84,12 @@ def _lines(setup: Setup, place: Place, names: Sequence[str]) -> Iterator[Line]:
         yield Line(LABELS.get(name, name), name)
         if name in ("linear", "ties", "dare_ties"):
             yield Line(f"{LABELS[name]}, products merged", name, {"space": "delta"})
+        if name in WHOLE_NETWORK and "lr" not in setup.options:
+            own, ham = (
+                preset_values(setup.preset, place.benchmark, m)["lr"] for m in (name, "ham")
+            )
+            if own != ham:
+                yield Line(f"{LABELS[name]} at HAM's rate", name, {"lr": ham})
 
 
 def plain_methods(setup: Setup, place: Place) -> Iterator[Line]:

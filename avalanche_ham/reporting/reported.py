@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from avalanche_ham.benchmarks.registry import entry_of
 from avalanche_ham.reporting import other_papers, paper
 from avalanche_ham.reporting.comparison import AA
 from avalanche_ham.reporting.methods import LABELS
@@ -16,16 +17,21 @@ from avalanche_ham.reporting.table import Column, Line, Place, Printed, Table
 from avalanche_ham.reporting.transfer import ACC, BWT, MERGED
 
 SAME_BIRDS = {"cub100": "cub200"}  # the hundred classes here are of the paper's two hundred
-LENGTHS = {"cub100": 10}  # what is run of it
+FULL, SHORT = 50, 10  # tasks: HAM's Table 1; what is run of the birds, and beside other papers
 
 
 def _lengths(benchmark: str) -> tuple[int, ...]:
-    return (LENGTHS.get(benchmark, 50),)
+    classes = entry_of(benchmark).n_classes or 2 * FULL
+    return (SHORT if benchmark in SAME_BIRDS else min(FULL, classes // 2),)
+
+
+def _short(benchmark: str) -> tuple[int, ...]:
+    return (SHORT,) if benchmark in other_papers.FROZEN_RIDGE else ()
 
 
 def _beside_text(benchmark: str) -> tuple[int, ...]:
     """Give where we stand beside tasks that no data set here resembles: one stream, short."""
-    return (10,) if benchmark == "cifar100" else ()
+    return (SHORT,) if benchmark == "cifar100" else ()
 
 
 def _ham(line: Line, place: Place) -> Value | None:
@@ -73,7 +79,7 @@ REPORTED = Table(
             "As several papers print CIFAR-100 in 10 tasks on a ViT-B/16",
             columns=[replace(AA, title="", paper=_elsewhere)],
             rows=_named("frozen", *other_papers.CIFAR100_10_TASKS),
-            lengths=(10,),
+            lengths=_short,
         ),
         Table(
             "PAM's Tables 1 and 2 (questions about images, PaliGemma)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from avalanche_ham.reporting.notes import fill_with_notes
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.tables import TABLES
 from avalanche_ham.runs.archive import Archive, read_archive
+from avalanche_ham.runs.config import resolve_config
 from avalanche_ham.runs.presets import METHOD_OVERRIDES
 from avalanche_ham.strategies.registry import METHODS
 
@@ -242,3 +244,17 @@ def test_the_table_of_heads_has_a_column_for_each(with_setup, archive_of):
     assert first.title == "CIFAR-100, 10 tasks" and len(first.columns) == 5
     assert [row.label for row in first.rows] == ["Linear merging", "HAM"]
     assert first.rows[1].cells[4].mean == 61.5
+
+
+def test_a_trained_network_has_a_row_at_ham_s_rate_where_its_own_is_another(setup, monkeypatch):
+    monkeypatch.setitem(METHOD_OVERRIDES, ("study", "ham"), {"lr": 6e-4})
+    monkeypatch.setitem(METHOD_OVERRIDES, ("study", "finetune"), {"lr": 6e-5})
+    monkeypatch.setitem(METHOD_OVERRIDES, ("study", "ewc"), {"lr": 6e-4})
+    asked = replace(setup, preset="study", methods=("finetune", "ewc", "ham"))
+    labels = [row.label for row in lay_out(TABLES["1"], asked).blocks[0].rows]
+    assert labels == ["Fine-tuning", "Fine-tuning at HAM's rate", "EWC", "HAM"]
+    table = lay_out(TABLES["1"], replace(asked, seeds=(1,), benchmarks=("cifar100",)))
+    rates = [resolve_config(run).options["lr"] for run in runs_of(table)]
+    assert rates == [6e-5, 6e-4, 6e-4, 6e-4]
+    given = replace(asked, options={"lr": 0.1})
+    assert len(lay_out(TABLES["1"], given).blocks[0].rows) == 3
