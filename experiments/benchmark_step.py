@@ -1,16 +1,17 @@
 """Cost of a training step over the number of tasks, and memory of what a method keeps.
 
     python benchmark_step.py --json results/speed/step_embedded.json
+    python benchmark_step.py --backbone vit_tiny_patch16_224 --size 96 --tasks 2,50,100
     python benchmark_step.py --backbone vit_base_patch16_224 --batch 2 --rounds 5
 
 Every candidate takes one step (forward, backward, AdamW) a round on the same batch; printed are
 ratios to a plain rank-16 LoRA step of the same round, the state in MB, and the growth over tasks.
-``ham``, ``sd_lora``, ``inflora``, ``o_lora`` are the package's adapted linear; ``ham_naive``,
-``sd_lora_loop`` (the arithmetic alone) and ``sd_lora_released`` (with its modules) are the loops
-of ``slow_layers.py``. These and ``lora`` run on timm's forward, the package's on its own, which
-leaves out the last MLP of tokens that nobody reads; ``lora_short`` is a plain LoRA on that, to
-tell the two effects apart. ``floor`` is the time that a LoRA step's matrix products take at the
-rate of one large product on the same machine.
+``ham``, ``ham_plus`` (with its contrastive loss), ``slao``, ``pam`` (aligned after every step, more
+often than it is), ``inflora``, ``o_lora``, ``sd_lora`` are the package's adapted linear, and with
+``lora`` run on its forward, which leaves out the last MLP of tokens that nobody reads. On timm's
+forward run ``lora_timm``, ``ham_naive``, ``sd_lora_loop`` (the arithmetic alone) and
+``sd_lora_released`` (with its modules), the loops of ``slow_layers.py``. ``floor`` is the time that
+a LoRA step's matrix products take at the rate of one large product on the same machine.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from step_candidates import FAST, KINDS, LOOPS, candidate, overlap, state_bytes
+from step_candidates import (
+    FAST,
+    KINDS,
+    LOOPS,
+    after_step,
+    candidate,
+    further_loss,
+    state_bytes,
+)
 from timing import interleave, options, ratio, report, show
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,7 +40,7 @@ from avalanche_ham.backbones.encoder import prefer_plain_attention
 from avalanche_ham.backbones.seams import embed, run_blocks, tokens_read
 from avalanche_ham.backbones.vit import create_backbone
 
-REFERENCES = ("lora", "lora_short")
+REFERENCES = ("lora", "lora_timm")
 
 
 def shortened(vit: nn.Module, images: Tensor) -> Tensor:
@@ -39,9 +48,9 @@ def shortened(vit: nn.Module, images: Tensor) -> Tensor:
     return run_blocks(vit, embed(vit, images), keep=tokens_read(vit))
 
 
-def stepper(vit: nn.Module, images: Tensor, precision: str, *, short: bool) -> Callable[[], None]:
-    """Make a function that takes one training step, on timm's forward or on the short one."""
-    forward = shortened if short else type(vit).forward_features
+def stepper(vit: nn.Module, images: Tensor, precision: str, kind: str) -> Callable[[], None]:
+    """Make a function that takes one training step of a kind, on its forward."""
+    forward = shortened if kind in FAST else type(vit).forward_features
     head = nn.Linear(vit.num_features, 10).to(images.device)
     trained = [p for p in (*vit.parameters(), *head.parameters()) if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
@@ -53,20 +62,17 @@ def stepper(vit: nn.Module, images: Tensor, precision: str, *, short: bool) -> C
         with torch.autocast(images.device.type, torch.bfloat16, enabled=enabled):
             features = vit.forward_head(forward(vit, images), pre_logits=True)
             loss = F.cross_entropy(head(features).float(), targets)
-        (loss + overlap(vit)).backward()
+        (loss + further_loss(vit, kind, features, targets)).backward()
         optimizer.step()
+        after_step(vit, kind)
 
     return step
 
 
-def is_short(name: str) -> bool:
-    """Whether a candidate runs on the package's own forward."""
-    return name == "lora_short" or name.split()[0] in FAST
-
-
 def backbone_and_batch(chosen: argparse.Namespace) -> tuple[nn.Module, Tensor]:
     """Make the backbone and a batch; a frozen stem's output is computed once per image."""
-    vit = create_backbone(chosen.backbone, pretrained=False).to(chosen.device)
+    size = getattr(chosen, "size", None)
+    vit = create_backbone(chosen.backbone, pretrained=False, image_size=size).to(chosen.device)
     prefer_plain_attention(vit)
     images = torch.randn(chosen.batch, 3, *vit.patch_embed.img_size, device=chosen.device)
     stem = getattr(vit.patch_embed, "backbone", None)
@@ -107,6 +113,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--tasks", default="2,10,20,50,100")
     parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--size", type=int, help="of the images in pixels; the backbone's own")
     chosen = options(parser, batch=16, rounds=15)
     vit, images = backbone_and_batch(chosen)
     counts = [int(n) for n in chosen.tasks.split(",")]
@@ -116,8 +123,7 @@ def main() -> None:
         kind, tasks = name.split()
         models[name] = candidate(vit, kind, int(tasks), chosen.rank)
     steps = {
-        name: stepper(m, images, chosen.precision, short=is_short(name))
-        for name, m in models.items()
+        name: stepper(m, images, chosen.precision, name.split()[0]) for name, m in models.items()
     }
     with FlopCounterMode(display=False) as counter:
         steps["lora"]()

@@ -38,7 +38,7 @@ def main() -> None:
     chosen = options(parser, batch=16, rounds=10)
     vit, images = backbone_and_batch(chosen)
     model = candidate(vit, "ham", chosen.tasks, chosen.rank)
-    step = stepper(model, images, chosen.precision, short=True)
+    step = stepper(model, images, chosen.precision, "ham")
     step()  # allocations of the first one
     with profile(activities=[ProfilerActivity.CPU]) as found:
         for _ in range(chosen.rounds):

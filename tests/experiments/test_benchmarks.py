@@ -42,13 +42,16 @@ def is_ratio(value: dict) -> bool:
 @pytest.mark.slow
 def test_steps_are_timed_over_tasks_and_drawn(run, monkeypatch, tmp_path, capsys):
     found = run("benchmark_step", *["--backbone", "tiny", "--batch", "2", "--tasks", "2,3,4"])
-    assert len(found["steps"]) == 2 + 3 * 7
+    assert len(found["steps"]) == 2 + 3 * 10
     assert all(is_ratio(entry) for entry in found["steps"].values())
     assert found["steps"]["lora"]["median"] == 1
     memory = {name: entry["state_mb"] for name, entry in found["steps"].items()}
     assert memory["lora"] == 0
     assert memory["ham 3"] == memory["ham 4"]  # two groups, however many tasks
     assert memory["ham_naive 4"] > memory["ham_naive 3"]
+    assert memory["pam 2"] == memory["pam 4"] > 0  # one global LoRA
+    assert memory["slao 4"] == memory["slao 3"] == 2 * memory["pam 4"]
+    assert memory["ham_plus 4"] == memory["ham 4"]
     assert is_ratio(found["growth ham"]) and is_ratio(found["sd_lora_loop / ham 4"])
     assert found["options"]["backbone"] == "tiny" and 0 < found["floor_seconds"] < 1
     import speed_figure
@@ -163,6 +166,23 @@ def close(fast: torch.Tensor, slow: torch.Tensor) -> None:
     largest = float(slow.abs().max())
     assert largest > 0
     torch.testing.assert_close(fast, slow, rtol=0, atol=1e-5 * largest)
+
+
+def test_pam_s_step_leaves_no_important_sign_against_the_global_lora(vit):
+    from benchmark_step import stepper
+    from step_candidates import candidate
+
+    from avalanche_ham.merging.sign_alignment import misaligned
+
+    model = candidate(vit, "pam", TASKS, RANK)
+    images = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    before = model.adapters.current()
+    stepper(model, images, "fp32", "pam")()
+    (known,) = model.kept
+    for name, pair in model.adapters.current().items():
+        for matrix, start, reference in zip(pair, before[name], known[name]):
+            assert not misaligned(matrix, reference, 0.5).any()
+            assert (matrix != start).any()
 
 
 @pytest.mark.parametrize("kind", ["inflora", "o_lora"])
