@@ -120,5 +120,7 @@ def hybrid_from_file(path: str | Path) -> VisionTransformer:
 def _metadata(data: bytes) -> dict:
     """Read the metadata of a safetensors file: 8 bytes of length, then a JSON header."""
     length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    return {name: json.loads(value) for name, value in header["__metadata__"].items()}
+    found = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    if missing := {*ARCHITECTURE, "img_size", "mean", "std"} - found.keys():
+        raise StateError(f"its header does not say {', '.join(sorted(missing))}")
+    return {name: json.loads(value) for name, value in found.items()}

@@ -23,9 +23,9 @@ from avalanche_ham.benchmarks.class_incremental import from_selections, task_siz
 from avalanche_ham.benchmarks.image_set import ImageSet
 from avalanche_ham.benchmarks.registry import (
     BENCHMARKS,
-    _file_name,
     create_benchmark,
     entry_of,
+    file_name,
     is_there,
 )
 from avalanche_ham.errors import OptionError, check_whole
@@ -124,7 +124,7 @@ def mixed(
 def _check_no_domains(name: str, data_root: Path) -> None:
     """Raise OptionError for a folder of domains, whose tasks are no classes of their own."""
     if entry_of(name) is BENCHMARKS["image_folder"] and is_there(name, data_root):
-        folder = data_root if name in BENCHMARKS else data_root / _file_name(name)
+        folder = data_root if name in BENCHMARKS else data_root / file_name(name)
         if domains_in(folder):
             raise OptionError("benchmark", "joined of sets without domains", name)
 

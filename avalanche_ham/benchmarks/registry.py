@@ -171,12 +171,12 @@ def is_there(name: str, data_root: str | PathLike[str]) -> bool:
     if "+" in name:
         return all(is_there(part, root) for part in name.split("+"))
     if name not in BENCHMARKS:
-        return bool(name) and is_image_folder(root / _file_name(name))
+        return bool(name) and is_image_folder(root / file_name(name))
     folders = BENCHMARKS[name].folders
     return folders is None or any((root / folder).is_dir() for folder in folders)
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """Give the name under which the system finds a folder, in any locale."""
     return os.fsdecode(name.encode("utf-8", "surrogateescape"))
 
@@ -203,7 +203,7 @@ def create_benchmark(name: str, *, data_root: str | PathLike[str], **options: An
     elif name not in BENCHMARKS:
         if not is_there(name, data_root):
             raise UnknownNameError("benchmark", name, BENCHMARKS)
-        root = Path(data_root, _file_name(name))
+        root = Path(data_root, file_name(name))
         return create_benchmark("image_folder", data_root=root, **options)
     elif BENCHMARKS[name].several:
         options["name"] = name

@@ -94,6 +94,7 @@ def lay_out(table: Table | Callable[[Setup], Table], setup: Setup) -> Sheet[Cell
                     if callable(other.lengths)
                     else other.lengths or [place.n_tasks]
                 )
+                if setup.allows(place.benchmark, n)
             ]
             if not there:
                 continue

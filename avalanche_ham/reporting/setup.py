@@ -126,6 +126,10 @@ class Setup:
         most = max(1, classes // 2) if classes else max(wanted)
         return tuple(dict.fromkeys(min(n, most) for n in wanted))
 
+    def allows(self, benchmark: str, n_tasks: int) -> bool:
+        """Whether a stream can have so many tasks: of a folder of domains, one each."""
+        return self._n_domains(benchmark) in (0, n_tasks)
+
     def _n_domains(self, benchmark: str) -> int:
         """Count the domains of an image folder; 0 if it has none, or is not there."""
         if benchmark in BENCHMARKS or "+" in benchmark:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 from avalanche_ham.backbones.digest import weights_digest
 from avalanche_ham.backbones.names import RANDOM
@@ -17,11 +16,11 @@ class AtHand:
     """Looks at each data set and each backbone once.
 
     Args:
-        resources: where the data are.
+        resources: where the data are, and whether what is missing is fetched.
     """
 
     def __init__(self, resources: Resources) -> None:
-        self.root = Path(resources.data_root).expanduser()
+        self.resources = resources
         self._images, self._weights = cache(self._images_of), cache(self._weights_of)
 
     def __call__(self, config: RunConfig) -> Digests:
@@ -35,9 +34,8 @@ class AtHand:
         return Digests(self._weights(s.backbone, s.weights), *images)
 
     def _images_of(self, name: str, n_tasks: int, seed: int, data: tuple) -> tuple[str, str]:
-        found = create_benchmark(
-            name, data_root=self.root, n_tasks=n_tasks, seed=seed, **dict(data)
-        )
+        options = {**dict(data), **self.resources.source(name)}
+        found = create_benchmark(name, n_tasks=n_tasks, seed=seed, **options)
         return found.images_digest, found.class_order_hash
 
     def _weights_of(self, backbone: str, weights: str | None) -> str | None:

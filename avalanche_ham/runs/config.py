@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from avalanche_ham.backbones.names import own_size
 from avalanche_ham.benchmarks._image_files import as_text
-from avalanche_ham.benchmarks.registry import BENCHMARKS, is_image_folder, known_name
+from avalanche_ham.benchmarks.registry import BENCHMARKS, entry_of, is_image_folder, known_name
 from avalanche_ham.errors import OptionError, check_path, check_text, check_whole
 from avalanche_ham.heads.registry import split_heads
 from avalanche_ham.runs.presets import preset_values
@@ -204,6 +204,12 @@ class Resources:
         if self.threads is not None:
             check_whole("threads", self.threads, 1, 1024)
         check_path("data_root", self.data_root)
+
+    def source(self, benchmark: str) -> dict[str, Any]:
+        """Give what ``create_benchmark`` must know to find a data set, or to fetch it."""
+        fetched = self.download and entry_of(benchmark).downloads
+        root = Path(self.data_root).expanduser()
+        return {"data_root": root, **({"download": True} if fetched else {})}
 
     def torch_device(self) -> torch.device:
         """Give the device.

@@ -17,7 +17,6 @@ from avalanche_ham.backbones.model import create_model
 from avalanche_ham.backbones.names import RANDOM
 from avalanche_ham.benchmarks import create_benchmark
 from avalanche_ham.benchmarks._image_cache import cache_folder
-from avalanche_ham.benchmarks.registry import entry_of
 from avalanche_ham.errors import OptionError, StateError
 from avalanche_ham.evaluation.accuracy import AccuracyRow, accuracy_rows, evaluate
 from avalanche_ham.evaluation.picks import right_picks
@@ -105,14 +104,9 @@ class Run:
         if n_tasks != self.settings.n_tasks:  # all classes at once
             for option in ("classes_per_task", "first_task"):
                 options.pop(option, None)
-        if self.resources.download and entry_of(self.settings.benchmark).downloads:
-            options["download"] = True
+        options |= self.resources.source(self.settings.benchmark)
         return create_benchmark(
-            self.settings.benchmark,
-            data_root=Path(self.resources.data_root).expanduser(),
-            n_tasks=n_tasks,
-            seed=self.settings.seed,
-            **options,
+            self.settings.benchmark, n_tasks=n_tasks, seed=self.settings.seed, **options
         )
 
     def _shortened(self, benchmark: Any) -> Any:

@@ -110,6 +110,11 @@ def test_a_damaged_file_is_refused(data, position):
         hybrid_from_bytes(bytes(damaged), sha256=EMBEDDED_SHA256)
 
 
+def test_a_file_that_does_not_describe_itself_is_refused_by_what_it_lacks(data):
+    with pytest.raises(StateError, match="its header does not say depth, embed_dim, img_size"):
+        hybrid_from_bytes(save(load(data)))
+
+
 @pytest.mark.parametrize("content", [b"", b"\x80\x04pickle", b"\xff" * 100])
 def test_foreign_content_is_refused(content):
     with pytest.raises(StateError, match="cannot be used"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,6 +50,23 @@ def here(root) -> Resources:
 
 def digest(root, **changes) -> str | None:
     return AtHand(here(root))(replace(CONFIG, **changes)).images
+
+
+def test_a_missing_set_is_fetched_before_it_is_looked_at(monkeypatch, tmp_path):
+    asked = []
+    made = SimpleNamespace(images_digest="images", class_order_hash="order")
+
+    def fetch(name, **options):
+        asked.append((name, options))
+        return made
+
+    monkeypatch.setattr("avalanche_ham.runs.at_hand.create_benchmark", fetch)
+    config = replace(CONFIG, benchmark="cifar100")
+    for download in (True, False):
+        found = AtHand(Resources(data_root=str(tmp_path), download=download))(config)
+        assert (found.images, found.classes) == ("images", "order")
+    assert [options.get("download") for _, options in asked] == [True, None]
+    assert [options["data_root"] for _, options in asked] == [tmp_path] * 2
 
 
 def test_the_same_images_elsewhere_are_the_same(pictures, tmp_path):
