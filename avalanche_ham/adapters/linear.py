@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from avalanche_ham.adapters.branch import is_foldable
@@ -24,12 +25,46 @@ class ScalarOwner(Protocol):
         """Number of frozen terms."""
 
 
+class FoldedLinear(torch.autograd.Function):
+    """``y = (W + B A) x + bias``: one product with the built weight; no gradient for W and bias.
+
+    With ``g = dL/dy``: ``dL/dA = (g B)^T x`` and ``dL/dB = g^T (x A^T)``, so that the gradient of
+    the whole weight, an eighth of a frozen block's step for qkv, is never built.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor
+    ) -> Tensor:
+        """Map ``(..., i)`` to ``(..., o)`` with factors ``a (r, i)`` and ``b (o, r)``."""
+        built = torch.addmm(weight, b, a)
+        ctx.save_for_backward(x, built, a, b)
+        return F.linear(x, built, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Give the gradients of x, A and B."""
+        x, built, a, b = ctx.saved_tensors
+        (grad,) = grads
+        needs_x, _, _, needs_a, needs_b = ctx.needs_input_grad
+        rows, inputs = grad.flatten(0, -2), x.flatten(0, -2)
+        return (
+            grad @ built if needs_x else None,
+            None,
+            None,
+            (rows @ b).T @ inputs if needs_a else None,
+            rows.T @ (inputs @ a.T) if needs_b else None,
+        )
+
+
 class AdaptedLinear(nn.Linear):
     """``h = W0 x + sum_j alpha_j dW_j x + alpha_t B_t A_t x + bias`` (Sec. 3.2.1, Eq. 2).
 
     The weight is built once per forward and used for the whole batch, so a step costs the
-    same at task 2 and at task 100, and the gradients of A, B and every alpha come from one
-    dL/dW. It is a subclass of ``nn.Linear``: the state-dict keys of the model it sits in stay.
+    same at task 2 and at task 100. While the alphas of terms train, all gradients come from one
+    dL/dW; else those of A and B come from products of rank r (``FoldedLinear``). It is a subclass
+    of ``nn.Linear``: the state-dict keys of the model it sits in stay.
 
     The scalars belong to the ``AdapterSet``; the layer only looks them up.
     """
@@ -77,11 +112,26 @@ class AdaptedLinear(nn.Linear):
         self.fixed = None if self.fixed is None else fn(self.fixed)
         return self
 
+    def _is_folded_cheaply(self, device: str) -> bool:
+        """Whether nothing but the branch needs a gradient, and the branch is to be folded."""
+        return (
+            self.branch is not None
+            and is_foldable(self.branch)
+            and (self.fixed is not None or not self._owner[0].n_terms)
+            and not self.weight.requires_grad
+            and not (self.bias is not None and self.bias.requires_grad)
+            and not torch.is_autocast_enabled(device)
+        )
+
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., i)`` to ``(..., o)``."""
         if self.merged is not None:
             return F.linear(x, self.merged, self.bias)
         device = x.device.type
+        if self._is_folded_cheaply(device):
+            a, b = self.branch.factors()
+            weight = self.weight if self.fixed is None else self.fixed
+            return FoldedLinear.apply(x, weight, self.bias, a, self._owner[0].scales[-1] * b)
         # bf16 swallows a small update that is added to a large weight, so under autocast
         # the branch runs beside the weight; otherwise folding it in is cheaper. A branch
         # without a weight, such as a router, always runs beside it.

@@ -227,3 +227,34 @@ def test_forward_and_gradients_on_cuda_are_those_on_the_cpu():
         assert all(p.device.type == device for p in holder.parameters())
     for cpu, cuda in zip(*grads, strict=True):
         torch.testing.assert_close(cpu, cuda)
+
+
+@pytest.mark.parametrize(
+    "branch",
+    [{}, {"slots": ("q", "v")}, {"slots": ("k", "v"), "shared_input": True, "train_input": False}],
+)
+@pytest.mark.parametrize("terms", [0, 2])
+def test_gradients_by_rank_are_those_of_the_whole_weight_s(branch, terms, monkeypatch):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 12), nn.Tanh()).double()
+    adapters = AdapterSet(network, ("0",))
+    layer = adapters.layers["0"]
+    for _ in range(terms):
+        adapters.add({"0": torch.randn(12, 4, dtype=torch.float64)}, scale=0.5)
+    adapters.open(low_rank_branches(2, **branch), scale=0.8, train_scales=False)
+    layer.branch.double()
+    with torch.no_grad():
+        layer.branch.b.normal_()
+    x = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    trained = [x, *(p for p in layer.branch.parameters() if p.requires_grad)]
+    pull = torch.randn(2, 3, 12, dtype=torch.float64)
+
+    def found() -> list[torch.Tensor]:
+        return [network(x), *torch.autograd.grad((network(x) * pull).sum(), trained)]
+
+    assert layer._is_folded_cheaply("cpu")
+    ours = found()
+    monkeypatch.setattr(type(layer), "_is_folded_cheaply", lambda self, device: False)
+    for one, other in zip(ours, found(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    assert len(ours) == (3 if "train_input" in branch else 4)
