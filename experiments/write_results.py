@@ -21,6 +21,7 @@ from avalanche_ham.runs.archive import Archive, read_archive
 PAPERS = f"--methods {','.join((*METHODS, *REFERENCES))}"
 BOTH = "--head linear,ridge --seeds 1"  # a later --seeds wins
 STUDY = "--preset study --methods frozen,fsa,lora,linear,inflora,sd_lora,ham,ham_plus"
+PEERS = "--preset study --methods ham,frozen,fsa,lora,linear,inflora,sd_lora,ham_plus"
 THREE = "--benchmark cifar100,gtsrb43,cub100"
 CIFAR = f"--benchmark cifar100 {BOTH}"
 LARGER_RATE = Path(__file__).with_name("ablations_at_a_larger_rate.toml")
@@ -48,6 +49,8 @@ ITEMS = {  # file name -> words of the command line
     "ham_plus_parts_50_tasks": "table ham_plus_parts --preset study --tasks 50",
     "ham_plus_10_tasks": f"table ham_plus {STUDY} {THREE} --tasks 10 --seeds 1",
     "ham_plus_50_tasks": f"table ham_plus {STUDY} --benchmark cifar100 --tasks 50 --seeds 1,2,3",
+    "against_ham_10_tasks": f"table against {PEERS} {THREE} --tasks 10 --seeds 1",
+    "against_ham_50_tasks": f"table against {PEERS} --tasks 50 --seeds 1,2,3",
     "reported": "table reported --preset study --seeds 1",
     "figure_2": f"figure 2 {CIFAR} --tasks 10,50 --seeds 1,2",
     "figure_3": "figure 3 --benchmark cifar100 --tasks 10 --seeds 1,2,3",

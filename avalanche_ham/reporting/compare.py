@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from avalanche_ham.errors import OptionError
 from avalanche_ham.reporting.aggregate import Summary
 from avalanche_ham.reporting.cells import Found, Statistic, mean_of
-from avalanche_ham.reporting.methods import LABELS
+from avalanche_ham.reporting.methods import LABELS, all_methods
 from avalanche_ham.reporting.noise import interval_over_images, interval_over_seeds
 from avalanche_ham.reporting.paper import DATA_SETS
 from avalanche_ham.reporting.setup import Setup
@@ -50,6 +51,32 @@ def table_compare(setup: Setup) -> Table:
         heads=[h for h in HEADS if any(place.head == h for place in found)] or tuple(HEADS),
         blocks=["benchmark", "n_tasks"],
         down=["head"],
+        notes=NOTES,
+    )
+
+
+def table_against(setup: Setup) -> Table:
+    """Give every method's difference to the first that was named, HAM by default."""
+    first, *others = setup.methods or ("ham",)
+    base = Line(LABELS.get(first, first), first)
+
+    def rows(setup: Setup, place: Place) -> Iterator[Line]:
+        asked = replace(setup, methods=tuple(others) or None)
+        lines = (line for line in all_methods(asked, place) if not line.options)
+        return (line for line in lines if line.method != first)
+
+    over_seeds, over_images = map(interval_words, (interval_over_seeds, interval_over_images))
+    return Table(
+        f"Every method against {base.label}",
+        columns=[
+            Column("AA (%)", mean_of("aa")),
+            Column(f"minus {base.label}", mean_of("aa"), minus=base),
+            Column("95 % over seeds", over_seeds, minus=base),
+            Column("95 % over test images", over_images, minus=base),
+        ],
+        rows=rows,
+        lengths=[10, 50],
+        heads=["linear", "ridge", "lda_drift"],
         notes=NOTES,
     )
 

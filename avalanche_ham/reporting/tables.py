@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from avalanche_ham.reporting.ablations import TABLE_6, TABLE_7, TABLE_EXTRA
-from avalanche_ham.reporting.compare import table_compare
+from avalanche_ham.reporting.compare import table_against, table_compare
 from avalanche_ham.reporting.comparison import HEADS_TABLE, METHODS_TABLE, TABLE_1, TABLE_2
 from avalanche_ham.reporting.ham_plus import HAM_PLUS, HAM_PLUS_PARTS
 from avalanche_ham.reporting.pam import PAM_TABLE
@@ -31,5 +31,6 @@ TABLES: dict[str, Table | Callable[[Setup], Table]] = {
     "ham_plus": HAM_PLUS,
     "ham_plus_parts": HAM_PLUS_PARTS,
     "reported": REPORTED,
+    "against": table_against,
     "compare": table_compare,  # its columns are the two methods that were named
 }

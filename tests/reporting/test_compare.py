@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_up_records import made_up
@@ -9,7 +11,7 @@ from scipy import stats
 
 from avalanche_ham.cli.main import main
 from avalanche_ham.evaluation.significance import Interval, over_images
-from avalanche_ham.reporting.compare import interval_words, table_compare
+from avalanche_ham.reporting.compare import interval_words, table_against, table_compare
 from avalanche_ham.reporting.comparison import METHODS_TABLE
 from avalanche_ham.reporting.formats import markdown
 from avalanche_ham.reporting.layout import fill, lay_out, runs_of
@@ -50,6 +52,25 @@ def test_the_difference_is_paired_by_seed_and_its_interval_is_scipy_s(two, archi
     assert (ours.mean, theirs.mean, difference.mean) == (63.0, 59.5, 3.5)
     low, high = stats.ttest_rel([60, 66], [57, 62]).confidence_interval(0.95)
     assert seeds.text == f"{low:+.2f} to {high:+.2f}"
+
+
+def test_every_method_is_set_against_the_first_that_was_named(two, archive_of):
+    scores = {("ham", 1): 60.0, ("ham", 2): 66.0, ("lora", 1): 57.0, ("lora", 2): 62.0}
+    archive = scored(two, archive_of, scores)
+    setup = replace(two, heads=("linear",))
+    for base, sign in (("ham", -1), ("lora", 1)):
+        other = "one LoRA" if base == "ham" else "HAM"
+        asked = replace(setup, methods=(base, *{"ham", "lora"} - {base}))
+        (row,) = fill(lay_out(table_against, asked), archive).blocks[0].rows
+        assert row.label == other and row.cells[1].mean == sign * 3.5
+        low, high = sorted(
+            sign * x for x in stats.ttest_rel([60, 66], [57, 62]).confidence_interval()
+        )
+        assert row.cells[2].text == f"{low:+.2f} to {high:+.2f}"
+    labels = [
+        row.label for row in lay_out(table_against, replace(setup, methods=None)).blocks[0].rows
+    ]
+    assert "HAM" not in labels and labels[-1] == "HAM+" and len(labels) == len(set(labels)) > 30
 
 
 def test_a_difference_that_every_seed_shares_is_marked(two, archive_of):
