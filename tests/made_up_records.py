@@ -20,7 +20,6 @@ def made_up(config, **values) -> dict:
     triangle = [[0.5] * (t + 1) + [None] * (n - t - 1) for t in range(n)]
     return {
         **identity_entries(settings, digests=digests),
-        "legacy": False,
         "scope": ["current"] * n,
         "selection": "test",
         "versions": {"avalanche-ham": "0.1.0"},

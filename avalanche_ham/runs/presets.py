@@ -69,8 +69,8 @@ BENCHMARK_OVERRIDES: dict[tuple[str, str], dict[str, Any]] = {
 
 
 # One grid (2e-4, 1e-3, 5e-3, and 4e-5 for whoever did best at 2e-4) for every method, on held-out
-# training images of CIFAR-100 at 20 tasks: experiments/learning_rates.py. A method that is not
-# named keeps the preset's rate.
+# training images of CIFAR-100 at 20 tasks, whose records went with the comparison on that backbone;
+# experiments/study_rates.py --preset cpu makes one anew. Who is not named keeps the preset's rate.
 _RATES = {
     4e-5: (
         "finetune",

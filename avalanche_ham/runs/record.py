@@ -25,7 +25,6 @@ def make_record(run: Any, head: str) -> Record:
     *earlier, latest = measured["segments"]
     record: dict[str, Any] = {
         **run.identity(head),
-        "legacy": False,
         "scope": measured["scopes"],
         "selection": "holdout" if run.settings.data.get("holdout") else "test",
         **{key: value for key, value in latest.items() if key != "first_task"},

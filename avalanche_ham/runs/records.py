@@ -52,7 +52,6 @@ class Record(TypedDict):
     Attributes:
         numbers_version: of what the method computes; an older one is another run.
         weights_digest, images_digest, class_order_hash: see ``runs.identity.Digests``.
-        legacy: whether it was converted from records without digests.
         selection: ``test`` images, or ``holdout`` training images for choosing settings.
         segments: where and with what it was computed, if a run was continued elsewhere.
         right: which test image of the last row was right, see ``runs.packed.unpack``.
@@ -79,7 +78,6 @@ class Record(TypedDict):
     weights_digest: str | None
     images_digest: str | None
     class_order_hash: str
-    legacy: bool
     scope: Annotated[list[str], Field(min_length=1)]
     selection: Literal["test", "holdout"]
     versions: dict[str, str]

@@ -107,5 +107,5 @@ def _places(found: list[Found]) -> str:
         + table(head, [tuple(place) for place in found])
         + "\nMean ± deviation over seeds. The rank is by AA among the methods that have all runs "
         "of that place;\n≈ says that the best may be no better "
-        "([what these numbers can decide](../results.md#what-these-numbers-can-decide)).\n"
+        "([can a comparison tell?](../results.md#headroom-can-a-comparison-tell)).\n"
     )

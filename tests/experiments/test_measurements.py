@@ -1,4 +1,4 @@
-"""The scripts that measure once: learning rates, seams of the stem, profile, random weights."""
+"""The scripts that measure once: rates of the study, seams of the stem, profile, random weights."""
 
 from __future__ import annotations
 
@@ -9,51 +9,6 @@ import pytest
 import torch
 
 from avalanche_ham.backbones.embedded import hybrid_from_file, load_embedded
-from avalanche_ham.reporting.setup import Setup
-
-RATES = "--methods ham,frozen --benchmark digits --tasks 2 --preset smoke --jobs 0 --device cpu"
-
-
-@pytest.mark.slow
-def test_learning_rates_chooses_the_highest_mean_of_both_heads(tmp_path, capsys):
-    import learning_rates
-
-    words = [*RATES.split(), "--threads", "1", "--records", str(tmp_path)]
-    learning_rates.main(words)
-    printed = capsys.readouterr().out
-    found: dict[tuple[str, float], dict[str, float]] = {}
-    for file in tmp_path.rglob("records.jsonl"):
-        for record in map(json.loads, file.read_text().splitlines()):
-            rate = record["hyperparameters"]["lr"]
-            assert record["hyperparameters"]["holdout"] == 0.2
-            found.setdefault((record["method"], rate), {})[record["head"]] = record["aa"]
-    assert [k for k in found if k[0] == "frozen"] == [("frozen", 2e-4)]  # has no adapters
-    means = {k[1]: sum(v.values()) / 2 for k, v in found.items() if k[0] == "ham"}
-    of_grid = {rate: mean for rate, mean in means.items() if rate > 4e-5}
-    assert sorted(of_grid) == [2e-4, 1e-3, 5e-3]
-    assert (4e-5 in means) == (max(sorted(of_grid), key=of_grid.__getitem__) == 2e-4)
-    best = max(sorted(means), key=means.__getitem__)
-    row = next(line for line in printed.splitlines() if line.startswith("| `ham`"))
-    assert row.split("|")[-2].strip() == f"{best:g}"
-    cell = found["ham", best]
-    assert f"{cell['linear']:.1f} / {cell['ridge']:.1f}" in row
-    stamps = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("records.jsonl")}
-    learning_rates.main(words)  # finished runs are not made again
-    assert capsys.readouterr().out == printed
-    assert stamps == {file: file.stat().st_mtime_ns for file in stamps}
-
-
-@pytest.mark.parametrize(("best", "smaller"), [(2e-4, True), (1e-3, False), (5e-3, False)])
-def test_the_best_at_the_smallest_rate_is_tried_at_a_smaller_one(best, smaller, monkeypatch):
-    import learning_rates as script
-
-    score = {rate: [50.0 + 9 * (rate == best), 60.0] for rate in script.GRID}
-    monkeypatch.setattr(script, "measured", lambda setup, method, rate, *rest: score[rate])
-    options = script.parse(["--records", "R"])
-    setup = Setup(seeds=(1,), preset="cpu", data_root="", heads=script.HEADS)
-    runs = script.grid(setup, "ham", None, options)
-    rates = [*[4e-5] * smaller, 2e-4, 1e-3, 5e-3]
-    assert [run.options["lr"] for run in runs] == [r for r in rates for _ in script.HEADS]
 
 
 def test_a_rate_at_the_end_of_the_ladder_s_middle_is_followed_twice_at_most(monkeypatch):
@@ -130,11 +85,13 @@ def test_random_weights_have_the_embedded_shape_and_another_stem(monkeypatch, tm
 
 
 @pytest.mark.slow
-def test_results_are_written_from_records_without_a_run(tmp_path, capsys):
+def test_results_are_written_from_records_without_a_run(tmp_path, capsys, monkeypatch):
     import write_results
 
     from avalanche_ham.cli.main import main
 
+    digits = "table methods --benchmark digits --tasks 5 --seeds 1"
+    monkeypatch.setitem(write_results.ITEMS, "methods_on_digits", digits)
     records, out = tmp_path / "records", tmp_path / "out"
     words = "table methods --run --preset smoke --benchmark digits --tasks 5 --seeds 1"
     few = f"--methods frozen --jobs 0 --device cpu --records {records}"

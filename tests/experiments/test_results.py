@@ -7,10 +7,7 @@ import csv
 import pytest
 
 from avalanche_ham.cli.main import main
-from avalanche_ham.reporting.setup import Setup
-from avalanche_ham.runs.archive import read_archive
-from avalanche_ham.runs.presets import preset_values
-from avalanche_ham.strategies.registry import METHODS
+from avalanche_ham.runs.presets import _STUDY, preset_values
 
 
 @pytest.mark.slow
@@ -25,29 +22,23 @@ def test_committed_tables_are_what_their_commands_print(experiments, capsys):
         assert capsys.readouterr().out == (folder / f"{name}.md").read_text(), name
 
 
-@pytest.mark.parametrize("name", ["methods_at_10_tasks", "methods_at_50_tasks"])
-def test_the_readme_shows_a_table_as_it_was_printed(name, experiments):
-    readme = (experiments / "README.md").read_text()
-    table = (experiments / "results" / "tables" / f"{name}.md").read_text()
-    _, *blocks = table.split("### ")
-    assert len(blocks) == 2  # one per head
-    for block in blocks:
-        assert block.partition("\n- ")[0].strip() in readme
+def test_the_study_s_rates_are_those_that_the_committed_grid_chose(experiments):
+    import study_rates as script
 
-
-def test_the_presets_rates_are_those_that_the_committed_grid_chose(experiments):
-    import learning_rates as script
-
-    options = script.parse(["--records", str(experiments / "results")])
-    setup = Setup(seeds=(1,), preset="cpu", data_root="", heads=script.HEADS)
-    archive = read_archive(options.records)
-    lines = script.table(setup, script.ALL, archive, options)
-    assert "\n".join(lines) in (experiments / "README.md").read_text()
-    chosen = {m: line.split("|")[-2].strip() for m, line in zip(script.ALL, lines[2:], strict=True)}
-    stale = {method for method, rate in chosen.items() if rate == "-"}
-    assert stale == {name for name in chosen if METHODS[name].numbers > 1}
-    for method in chosen.keys() - stale:
-        assert preset_values("cpu", "cifar100", method)["lr"] == float(chosen[method]), method
+    options = script.parse(["--records", str(experiments / "results"), "--dry"])
+    search = script.Search(options)
+    page = (experiments / "README.md").read_text().partition("### Rates on the instrument")[2]
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    chosen = {method: script.rate_of(search, method) for method in script.NAMES}
+    ladder = script.LADDER[script.FIRST]
+    made = {m for m, (found, _) in chosen.items() if None not in map(found.get, ladder)}
+    assert made == {*_STUDY}
+    for method in made - {"frozen"}:  # whose two best rates lie beside the preset's
+        found, words = chosen[method]
+        rate = float(words.split()[0])
+        assert preset_values("study", "cifar100", method)["lr"] == rate, method
+        cell = f"**{script._cell(found[rate])}**"
+        assert any(cell in row for row in rows), (method, cell)
 
 
 def test_the_readme_shows_the_headroom_on_record(experiments, capsys):
