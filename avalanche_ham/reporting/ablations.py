@@ -94,7 +94,7 @@ def _factors(setup: Setup, place: Place) -> Iterator[Line]:
     yield from (Line(label, options=options) for label, options in FACTORS.items())
     rate = resolve_config(setup.runs("ham", **place._asdict())[0]).options["lr"]
     for factor in (10, 100):
-        options = {"alpha_lr": factor * rate}
+        options = {"alpha_lr": float(f"{factor * rate:g}")}
         yield Line(f"alphas' learning rate x {factor}", options=options)
     for head in ("linear", "ncm", "ridge", "lda"):
         if head != place.head:
