@@ -31,6 +31,7 @@ class Readout(nn.Module):
 
     counts: Tensor
     follows = False  # whether it asks for ``follow``, so for a pass over a task before it trains
+    views = "none"  # of ``heads.drift.views``: copies of the images that it asks for, too
 
     def __init__(self, in_features: int, n_classes: int, *, seed: int = 0) -> None:
         super().__init__()
@@ -71,7 +72,8 @@ class Readout(nn.Module):
         Asked for where ``follows`` is set, once a task and before its images are fed.
 
         Args:
-            before: features ``(n, d)`` of the task's images under the weights of before the task.
+            before: features ``(n, d)`` of the task's images, and of what ``views`` makes of them,
+                under the weights of before the task.
             after: of the same images, in the same order, after it.
 
         Returns:

@@ -11,6 +11,7 @@ from avalanche.training.plugins import SupervisedPlugin
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from avalanche_ham.heads.drift.views import VIEWS, View
 from avalanche_ham.plugins.final_merging import FinalMergingPlugin
 from avalanche_ham.seeding import preserved
 
@@ -21,7 +22,8 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
     The readouts keep class sums or a Gram matrix, no images. Without a readout in the model
     the plugin does nothing. Where one follows the drift (``Readout.follows``) and knows classes
     already, the images also pass once before the experience trains; what changed moves the
-    statistics of old classes before the new ones are fed. No random number is drawn.
+    statistics of old classes before the new ones are fed. Copies of the images that a readout
+    asks for (``Readout.views``) pass before and after, too. No random number is drawn.
 
     Works with any supervised strategy on a ``ContinualModel``. With HAM's plugins on a strategy
     such as ``Naive`` it stands after ``AdapterGroupingPlugin``; its first pass then sees the new
@@ -37,16 +39,16 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
         self.seconds = 0.0  # of feeding, in the latest experience
         self.drift_seconds = 0.0  # of following, in the latest experience
         self.ahead_seconds = 0.0  # of these, before the experience's training began
-        self._before: Tensor | None = None  # features (n, d) of its images before it trains
+        self._before: dict[str, Tensor] = {}  # view -> features (n, d) before it trains
         self._ahead: tuple[Any, Tensor, float] | None = None  # experience, features, seconds
 
     def before_training(self, strategy: Any, **kwargs: Any) -> None:
         """Forget the features of an experience whose training was interrupted."""
-        self._before = None
+        self._before = {}
 
     def before_train_dataset_adaptation(self, strategy: Any, **kwargs: Any) -> None:
         """Look at the images, unless that was done before there were new parameters."""
-        if self._before is None:
+        if not self._before:
             self.look(strategy)
 
     def look_ahead(self, strategy: Any, experience: Any) -> tuple[Tensor, Tensor]:
@@ -66,14 +68,18 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
         ahead, self._ahead = self._ahead, None
         self.drift_seconds = self.ahead_seconds = 0.0
         moves = getattr(strategy, "moves_features", True)  # else the features stay as they are
-        if not moves or not any(r.follows and r.is_fed for r in strategy.model.readouts.values()):
+        following = [r for r in strategy.model.readouts.values() if r.follows and r.is_fed]
+        if not moves or not following:
             return
         if ahead is not None and ahead[0] is strategy.experience:
-            _, self._before, self.drift_seconds = ahead
+            _, self._before["none"], self.drift_seconds = ahead
             self.ahead_seconds = self.drift_seconds
         else:
             features, _, self.drift_seconds = self._passed(strategy, strategy.experience)
-            self._before = features.cpu()
+            self._before["none"] = features.cpu()
+        for name in {r.views for r in following} - {"none"}:
+            self._before[name], seconds = self._viewed(strategy, name)
+            self.drift_seconds += seconds
 
     @torch.no_grad()
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
@@ -94,15 +100,27 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
 
     def _follow(self, strategy: Any, parts: list[tuple[Tensor, Tensor]]) -> float:
         """Move the statistics of old classes; gives the seconds that it took."""
-        if self._before is None:
+        if not self._before:
             return 0.0
         start = time.perf_counter()
-        after = torch.cat([features.cpu() for features, _ in parts])
+        after = {"none": torch.cat([features.cpu() for features, _ in parts])}
+        for name in self._before.keys() - after:
+            after[name], _ = self._viewed(strategy, name)
         for readout in strategy.model.readouts.values():
             if readout.follows and readout.is_fed:
-                readout.follow(self._before, after)
-        self._before = None
+                seen = dict.fromkeys(("none", readout.views))
+                pair = (torch.cat([side[name] for name in seen]) for side in (self._before, after))
+                readout.follow(*pair)
+        self._before = {}
         return time.perf_counter() - start
+
+    def _viewed(self, strategy: Any, name: str) -> tuple[Tensor, float]:
+        """Give the features of all copies of the experience's images, and the seconds it took."""
+        start = time.perf_counter()
+        with preserved():
+            parts = [self._encoded(strategy, strategy.experience, view) for view in VIEWS[name]]
+        features = torch.cat([features.cpu() for part in parts for features, _ in part])
+        return features, time.perf_counter() - start
 
     def _passed(self, strategy: Any, experience: Any) -> tuple[Tensor, Tensor, float]:
         """Give features and targets of an experience's images, and the seconds that it took."""
@@ -113,8 +131,10 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
         return features, targets, time.perf_counter() - start
 
     @torch.no_grad()
-    def _encoded(self, strategy: Any, experience: Any) -> list[tuple[Tensor, Tensor]]:
-        """Give features and targets of an experience's images, batch by batch."""
+    def _encoded(
+        self, strategy: Any, experience: Any, view: View | None = None
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Give features and targets of an experience's images, or of a view, batch by batch."""
         model, parts = strategy.model, []
         precision = getattr(strategy, "autocast", nullcontext)
         was_training = model.training
@@ -124,6 +144,7 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
             data = experience.dataset.eval()
             for batch in DataLoader(data, batch_size=strategy.eval_mb_size):
                 images, targets = batch[0].to(strategy.device), batch[1].to(strategy.device)
+                images = images if view is None else view(images)
                 with precision():
                     parts.append((model.encode(images).features, targets))
         finally:

@@ -75,6 +75,7 @@ class Run:
             self.benchmark.class_order_hash,
         )
         self.encoder = model.encoder
+        self._viewed = any(readout.views != "none" for readout in model.readouts.values())
         images, self.benchmark = self.benchmark, self._shortened(self.benchmark)
         self.stem_cache = self.benchmark is not images
         self.progress = Progress(settings.n_tasks, title=settings.method, show=show)
@@ -111,7 +112,7 @@ class Run:
 
     def _shortened(self, benchmark: Any) -> Any:
         """Put a frozen stem's outputs, computed once, in the place of images that never change."""
-        changing = self.settings.options["augment"] != "none"
+        changing = self._viewed or self.settings.options["augment"] != "none"
         if changing or not self.resources.stem_cache or find_stem(self.encoder) is None:
             return benchmark
         self.encoder.to(self.resources.torch_device())

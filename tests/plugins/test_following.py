@@ -18,6 +18,7 @@ from avalanche_ham import (
     ReadoutPlugin,
     create_model,
 )
+from avalanche_ham.errors import UnknownNameError
 from avalanche_ham.heads import create_readout
 from avalanche_ham.plugins import readout as plugin
 from avalanche_ham.strategies.ham import merge_groups
@@ -125,18 +126,19 @@ def test_the_first_task_and_heads_that_do_not_follow_take_no_pass(benchmark):
         model = create_model("tiny", n_classes=10, head=head)
         strategy = ham(model, eval_mb_size=64)
         for experience in benchmark.train_stream[:2]:
-            begun = Watch(before_training_exp=lambda s: seen.append(s.readouts._before))
+            begun = Watch(before_training_exp=lambda s: seen.append(dict(s.readouts._before)))
             strategy.plugins[-1:] = [strategy.plugins[-1], begun]
             strategy.train(experience, eval_streams=[])
             strategy.plugins.pop()
-            assert strategy.readouts._before is None
-    assert [None if f is None else tuple(f.shape) for f in seen] == [None, (24, 48), None, None]
+            assert not strategy.readouts._before
+    shapes = [{view: tuple(f.shape) for view, f in found.items()} for found in seen]
+    assert shapes == [{}, {"none": (24, 48)}, {}, {}]
 
 
 @pytest.mark.parametrize(("method", "looks"), [("frozen", 0), ("ncm", 0), ("lora", 2), ("fsa", 0)])
 def test_features_that_stay_are_not_looked_at(method, looks, benchmark):
     seen = []
-    begun = Watch(before_training_exp=lambda s: seen.append(s.readouts._before is not None))
+    begun = Watch(before_training_exp=lambda s: seen.append(bool(s.readouts._before)))
     strategy = make(method, head="lda_drift,linear", plugins=[begun])
     for experience in benchmark.train_stream[:3]:
         strategy.train(experience, eval_streams=[])
@@ -166,7 +168,7 @@ def test_what_an_interrupted_task_has_left_is_forgotten(benchmark):
     broken.train(first, eval_streams=[])
     with pytest.raises(KeyboardInterrupt):
         broken.train(second, eval_streams=[])
-    assert broken.readouts._before is not None
+    assert broken.readouts._before
     broken.train(third, eval_streams=[])  # another task than the one that was looked at
     whole = make("ham", head="lda_drift")
     for experience in (first, third):
@@ -246,3 +248,48 @@ def test_a_pass_ahead_of_another_experience_is_not_used(benchmark):
         one.train(benchmark.train_stream[1], eval_streams=[])
     assert not differing(state_of(strategy.model), state_of(other.model))
     assert strategy.readouts._ahead is None
+
+
+TURNS = (
+    lambda x: x,
+    lambda x: x.transpose(2, 3).flip(2),
+    lambda x: x.flip(2, 3),
+    lambda x: x[:, [2, 0, 1]],
+)
+
+
+@pytest.mark.parametrize("head", ["lda_drift", "ncm_drift"])
+def test_a_readout_follows_the_copies_that_it_asks_for_and_no_random_number_is_drawn(
+    benchmark, head
+):
+    def trained(views: str):
+        model = create_model("tiny", n_classes=10, head=head, readouts={head: {"views": views}})
+        strategy, mine = ham(model), create_readout(head, 48, 10)
+
+        def seen(experience) -> torch.Tensor:
+            images = torch.stack([image for image, *_ in experience.dataset.eval()])
+            shown = TURNS if views == "turned" else TURNS[:1]
+            model.eval()
+            with torch.no_grad(), strategy.evaluation_weights():
+                return torch.cat([model.encode(turn(images)).features for turn in shown])
+
+        torch.manual_seed(0)
+        for experience in benchmark.train_stream[:3]:
+            before = seen(experience)
+            strategy.train(experience, eval_streams=[])
+            after, targets = seen(experience), torch.tensor(list(experience.dataset.targets))
+            if mine.is_fed:
+                mine.follow(before, after)
+            mine.update(after[: len(targets)], targets)
+        assert_alike(model.readouts, {head: mine})
+        return model.readouts.pop(head), state_of(model)
+
+    (turned, ours), (plain, theirs) = map(trained, ("turned", "none"))
+    assert not differing(ours, theirs)
+    probe = torch.randn(20, 48, generator=torch.Generator().manual_seed(0))
+    assert (turned(probe) - plain(probe)).abs().max() > 1e-3
+
+
+def test_unknown_copies_are_refused_by_name():
+    with pytest.raises(UnknownNameError, match="views.*none, turned"):
+        create_readout("lda_drift", 4, 3, views="tilted")

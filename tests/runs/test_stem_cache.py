@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from avalanche_ham.backbones.hybrid import create_hybrid_vit, fold_batch_norms
 from avalanche_ham.benchmarks._domains import domain_incremental
 from avalanche_ham.benchmarks.image_set import ImageSet
 from avalanche_ham.runs import stem_cache
-from avalanche_ham.runs.config import Resources, RunConfig
+from avalanche_ham.runs.config import Resources, RunConfig, resolve_config
+from avalanche_ham.runs.run import Run
 from avalanche_ham.runs.runner import run
 from avalanche_ham.runs.stem_cache import find_stem, past_stem
 from avalanche_ham.strategies.prompts.l2p import L2PStrategy
@@ -230,3 +232,13 @@ def test_domains_in_every_order_have_their_own_outputs(hybrid_model, tmp_path):
         for x, y in zip(samples(stream.test_stream), samples(short.test_stream), strict=True):
             features = [hybrid_model.encode(part).features for part in (x, y)]
             torch.testing.assert_close(*features, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_copies_of_images_are_made_of_images_not_of_a_stem_s_outputs():
+    config = RunConfig(
+        "frozen", "digits", n_tasks=5, head="lda_drift", backbone="embedded", preset="smoke"
+    )
+    for views, kept in (("none", True), ("turned", False)):
+        settings = resolve_config(replace(config, options={"lda_drift_views": views}))
+        assert Run(settings, Resources(device="cpu", threads=1), show=False).stem_cache is kept

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from avalanche_ham.heads.drift.moves import KernelShift, MeanShift, Move, RidgeMap
+from avalanche_ham.heads.drift.views import check_views
 from avalanche_ham.heads.lda import LinearDiscriminant
 from avalanche_ham.heads.ncm import NearestClassMean
 from avalanche_ham.heads.readout import check_features
@@ -38,7 +39,11 @@ class FollowingDiscriminant(LinearDiscriminant):
         n_classes: number C of classes of the whole benchmark.
         move: how the statistics move.
         shrinkage: see ``LinearDiscriminant``.
+        views: of ``VIEWS``: copies of a task's images whose features it follows too.
         seed: as every readout takes one; nothing here is random.
+
+    Raises:
+        UnknownNameError: if there are no such views.
     """
 
     follows = True
@@ -50,10 +55,11 @@ class FollowingDiscriminant(LinearDiscriminant):
         *,
         move: Move,
         shrinkage: float = 0.1,
+        views: str = "none",
         seed: int = 0,
     ) -> None:
         super().__init__(in_features, n_classes, shrinkage=shrinkage, seed=seed)
-        self.move = move
+        self.move, self.views = move, check_views(views)
 
     def feed(self, features: Tensor, targets: Tensor) -> None:
         """Take features ``(N, d)`` of classes ``(N,)``, scaled to unit length."""
@@ -85,14 +91,26 @@ class FollowingMeans(NearestClassMean):
         in_features: width d of the features.
         n_classes: number C of classes of the whole benchmark.
         move: how the means move.
+        views: of ``VIEWS``: copies of a task's images whose features it follows too.
         seed: as every readout takes one; nothing here is random.
+
+    Raises:
+        UnknownNameError: if there are no such views.
     """
 
     follows = True
 
-    def __init__(self, in_features: int, n_classes: int, *, move: Move, seed: int = 0) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        n_classes: int,
+        *,
+        move: Move,
+        views: str = "none",
+        seed: int = 0,
+    ) -> None:
         super().__init__(in_features, n_classes, seed=seed)
-        self.move = move
+        self.move, self.views = move, check_views(views)
 
     def feed(self, features: Tensor, targets: Tensor) -> None:
         """Add features ``(N, d)`` of classes ``(N,)``, scaled to unit length, to the means."""
@@ -116,6 +134,7 @@ def lda_drift(
     *,
     penalty: float = 3.0,
     shrinkage: float = 0.1,
+    views: str = "none",
     seed: int = 0,
 ) -> FollowingDiscriminant:
     """Make a discriminant whose statistics move by a ridge map towards the identity.
@@ -125,14 +144,19 @@ def lda_drift(
         n_classes: number of classes of the whole benchmark.
         penalty: lambda of ``ridge_map``, above 0: the larger, the less moves.
         shrinkage: how much of the covariance is replaced by a round one, in (0, 1].
+        views: copies of a task's images that the map is fitted on too, one of ``none`` or
+            ``turned`` (by 90 and by 180 degrees, and with the colour channels exchanged: three
+            more passes over the images before the task and after it).
         seed: as every readout takes one; nothing here is random.
     """
     move = RidgeMap(penalty)
-    return FollowingDiscriminant(in_features, n_classes, move=move, shrinkage=shrinkage, seed=seed)
+    return FollowingDiscriminant(
+        in_features, n_classes, move=move, shrinkage=shrinkage, views=views, seed=seed
+    )
 
 
 def ncm_drift(
-    in_features: int, n_classes: int, *, penalty: float = 3.0, seed: int = 0
+    in_features: int, n_classes: int, *, penalty: float = 3.0, views: str = "none", seed: int = 0
 ) -> FollowingMeans:
     """Make class means that move by a ridge map towards the identity.
 
@@ -140,9 +164,12 @@ def ncm_drift(
         in_features: width d of the features.
         n_classes: number of classes of the whole benchmark.
         penalty: lambda of ``ridge_map``, above 0: the larger, the less moves.
+        views: copies of a task's images that the map is fitted on too, one of ``none`` or
+            ``turned`` (by 90 and by 180 degrees, and with the colour channels exchanged: three
+            more passes over the images before the task and after it).
         seed: as every readout takes one; nothing here is random.
     """
-    return FollowingMeans(in_features, n_classes, move=RidgeMap(penalty), seed=seed)
+    return FollowingMeans(in_features, n_classes, move=RidgeMap(penalty), views=views, seed=seed)
 
 
 def lda_shift(
