@@ -30,6 +30,9 @@ LABELS = {
     "sd_lora": "SD-LoRA",
     "sd_lora_loop": "SD-LoRA, loop",
     "ham_naive": "HAM, naive",
+    "slao": "SLAO",
+    "pam": "PAM",
+    "sd_lora_released": "SD-LoRA, released",
 }
 
 
@@ -44,6 +47,8 @@ def draw(
     ends = []
     counts = sorted({int(name.split()[1]) for name in steps if " " in name})
     kinds = {name.split()[0] for name in steps}
+    if "sd_lora_loop" in kinds:
+        kinds.discard("sd_lora_released")  # the same loop with its modules: lines over each other
     drawn = [(index, kind) for index, kind in enumerate(LABELS) if kind in kinds]
     for index, kind in drawn:
         look = look_of(index - 1, accent=kind == "ham")
