@@ -100,6 +100,8 @@ _STUDY: dict[str, dict[str, Any]] = {
     "sd_lora": {"lr": 6e-4},  # 40.1 / 57.3
     "sema": {"lr": 6e-3},  # 26.1 / 45.9; threshold 4: 26.6 / 45.6
     "ties": {"lr": 2e-3},  # 28.9 / 55.0
+    "dare_ties": {"lr": 2e-4},  # 25.8 / 44.1
+    "lora_ewc": {"lr": 2e-3},  # 38.0 / 59.5; ewc_strength 100: 41.5 / 51.6
     "frozen": {},  # head_lr 6e-3: 25.4 / 42.0, 2e-2: 24.0 / 42.0; the preset's lies between
     "fsa": {"lr": 2e-3},  # 26.3 / 43.7
 }

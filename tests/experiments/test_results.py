@@ -22,6 +22,22 @@ def test_committed_tables_are_what_their_commands_print(experiments, capsys):
         assert capsys.readouterr().out == (folder / f"{name}.md").read_text(), name
 
 
+@pytest.mark.slow
+def test_committed_figures_have_the_numbers_that_their_commands_write(experiments, tmp_path):
+    from write_results import ITEMS, words_of
+
+    folder = experiments / "results" / "figures"
+    figures = {name for name, words in ITEMS.items() if words.startswith("figure")}
+    assert {path.stem for path in folder.iterdir()} == figures
+    for name in figures:
+        words = ["--records", str(folder.parent), "--download", "--out", str(tmp_path)]
+        assert main([*words_of(name), *words]) == 0
+        for kind in (".csv", ".txt"):
+            assert (tmp_path / f"{name}{kind}").read_text() == (
+                folder / f"{name}{kind}"
+            ).read_text()
+
+
 def test_the_study_s_rates_are_those_that_the_committed_grid_chose(experiments):
     import study_rates as script
 
