@@ -145,6 +145,7 @@ def test_a_half_finished_run_goes_on_and_ends_with_the_same_matrix(tmp_path, mon
     assert archive.record(config)["accuracy_matrix"] == whole["accuracy_matrix"]
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_no_failure_of_its_run_and_the_next_command_goes_on(tmp_path):
     slow = replace(SMOKE, options={"rank": 2, "steps": 100_000})
     folder = tmp_path / identity_of(slow).slug
