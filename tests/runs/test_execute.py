@@ -158,6 +158,7 @@ def test_a_killed_process_is_no_failure_of_its_run_and_the_next_command_goes_on(
     assert RunLock(folder).acquire()
 
 
+@pytest.mark.slow
 def test_a_termination_of_this_process_ends_those_that_it_started(tmp_path, monkeypatch):
     monkeypatch.setattr(execute_module, "PATIENCE", 0)
     slow = [replace(SMOKE, seed=seed, options={"rank": 2, "steps": 100_000}) for seed in (1, 2)]
