@@ -46,7 +46,7 @@ def compute(chosen: argparse.Namespace) -> None:
     """Answer each line that names a kind with the processor seconds it took."""
     vit, images = backbone_and_batch(chosen)
     model = candidate(vit, "ham", 2, 16)
-    step = stepper(model, images, chosen.precision, short=True)
+    step = stepper(model, images, chosen.precision, "ham")
 
     @torch.inference_mode()
     def evaluate() -> None:
