@@ -69,9 +69,10 @@ def stepper(vit: nn.Module, images: Tensor, precision: str, kind: str) -> Callab
     return step
 
 
-def backbone_and_batch(chosen: argparse.Namespace) -> tuple[nn.Module, Tensor]:
+def backbone_and_batch(
+    chosen: argparse.Namespace, size: int | None = None
+) -> tuple[nn.Module, Tensor]:
     """Make the backbone and a batch; a frozen stem's output is computed once per image."""
-    size = getattr(chosen, "size", None)
     vit = create_backbone(chosen.backbone, pretrained=False, image_size=size).to(chosen.device)
     prefer_plain_attention(vit)
     images = torch.randn(chosen.batch, 3, *vit.patch_embed.img_size, device=chosen.device)
@@ -115,7 +116,7 @@ def main() -> None:
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--size", type=int, help="of the images in pixels; the backbone's own")
     chosen = options(parser, batch=16, rounds=15)
-    vit, images = backbone_and_batch(chosen)
+    vit, images = backbone_and_batch(chosen, chosen.size)
     counts = [int(n) for n in chosen.tasks.split(",")]
     names = [f"{kind} {n}" for n in counts for kind in chosen.kinds.split(",")]
     models = {name: candidate(vit, "lora", 1, chosen.rank) for name in REFERENCES}

@@ -51,11 +51,11 @@ def candidate(vit: nn.Module, kind: str, tasks: int, rank: int) -> nn.Module:
     if kind in KEPT:  # what is trained was merged or stands beside, not below
         vit.kept, history = history[: KEPT[kind]], []
     for task, update in enumerate(history):
-        joins = {"sd_lora": None}
+        joins = None if kind == "sd_lora" or not task else 0  # None: a term of its own
         if is_ham:
-            joins[kind] = task % GROUPS if task >= GROUPS else None
+            joins = task % GROUPS if task >= GROUPS else None
         fixed = direction(update, pairs=2, form="code") if slots else update
-        adapters.add(fixed, scale=1.0, to=joins.get(kind, 0 if task else None))
+        adapters.add(fixed, scale=1.0, to=joins)
     branch: dict[str, Any] = {"sd_lora": {"slots": ("q", "v")}}.get(kind, {})
     if kind == "inflora":
         branch = {"slots": ("k", "v"), "shared_input": True, "train_input": False}

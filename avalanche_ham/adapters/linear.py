@@ -112,26 +112,16 @@ class AdaptedLinear(nn.Linear):
         self.fixed = None if self.fixed is None else fn(self.fixed)
         return self
 
-    def _is_folded_cheaply(self, device: str) -> bool:
-        """Whether nothing but the branch needs a gradient, and the branch is to be folded."""
-        return (
-            self.branch is not None
-            and is_foldable(self.branch)
-            and (self.fixed is not None or not self._owner[0].n_terms)
-            and not self.weight.requires_grad
-            and not (self.bias is not None and self.bias.requires_grad)
-            and not torch.is_autocast_enabled(device)
-        )
+    def _trains_branch_alone(self) -> bool:
+        """Whether nothing but the branch needs a gradient."""
+        frozen = not any(p.requires_grad for p in (self.weight, self.bias) if p is not None)
+        return frozen and (self.fixed is not None or not self._owner[0].n_terms)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., i)`` to ``(..., o)``."""
         if self.merged is not None:
             return F.linear(x, self.merged, self.bias)
         device = x.device.type
-        if self._is_folded_cheaply(device):
-            a, b = self.branch.factors()
-            weight = self.weight if self.fixed is None else self.fixed
-            return FoldedLinear.apply(x, weight, self.bias, a, self._owner[0].scales[-1] * b)
         # bf16 swallows a small update that is added to a large weight, so under autocast
         # the branch runs beside the weight; otherwise folding it in is cheaper. A branch
         # without a weight, such as a router, always runs beside it.
@@ -140,6 +130,10 @@ class AdaptedLinear(nn.Linear):
             and is_foldable(self.branch)
             and not torch.is_autocast_enabled(device)
         )
+        if fold and self._trains_branch_alone():
+            a, b = self.branch.factors()
+            weight = self.combined(with_branch=False)
+            return FoldedLinear.apply(x, weight, self.bias, a, self._owner[0].scales[-1] * b)
         with torch.autocast(device, enabled=False):  # products of factors stay exact
             weight = self.combined(with_branch=bool(fold))
         y = F.linear(x, weight, self.bias)

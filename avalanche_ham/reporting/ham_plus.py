@@ -77,6 +77,8 @@ def _parts(setup: Setup, place: Place) -> Iterator[Line]:
         yield Line(f"HAM+, penalty {penalty:g}", "ham_plus", options)
     for head in ("lda_shift", "lda_sdc", "ncm_drift"):
         yield Line(f"HAM+, {head}", "ham_plus", {"head": head})
+    turned = {"head": HEAD, f"{HEAD}_views": "turned"}
+    yield Line("HAM+, shown turned copies", "ham_plus", turned)
     for damping in ("sqrt", "inverse", 0.3):
         yield Line(f"HAM+, damping {damping}", "ham_plus", {"head": HEAD, "damping": damping})
     summed = {"head": HEAD, "space": "delta", "weights_rule": "one"}

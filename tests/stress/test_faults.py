@@ -18,14 +18,15 @@ SAMPLE = {"kills": 9, "errors": 8, "flips": 500}
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-def all_is_well(name: str, number: int, start, folder, happening: float = 0.9) -> None:
+def all_is_well(name: str, number: int, start, folder) -> None:
     place = folder / name
     place.mkdir()
     outcomes = list(getattr(campaigns, name)(start, place, number, 1))
     wrong = [outcome for outcome in outcomes if outcome.why]
     assert not wrong
     happened = sum(outcome.injected for outcome in outcomes)
-    assert len(outcomes) == number and happened > happening * number
+    # a late call or moment is not always reached: a tenth, of a small sample two
+    assert len(outcomes) == number and happened >= number - max(2, number // 10)
 
 
 @pytest.mark.stress
@@ -37,8 +38,7 @@ def test_a_campaign_finds_nothing(name, start, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLE)
 def test_a_sample_of_a_campaign_finds_nothing(name, start, tmp_path):
-    # a late time or count is not always reached, and two of nine are no campaign
-    all_is_well(name, SAMPLE[name], start, tmp_path, happening=0.6)
+    all_is_well(name, SAMPLE[name], start, tmp_path)
 
 
 def in_a_fork(work) -> int:
