@@ -36,11 +36,12 @@ class OptionError(HamError):
 class UnknownNameError(HamError):
     """A name stands in no table; the message lists a short table, and the nearest match."""
 
-    def __init__(self, option: str, given: str, allowed: Iterable[str]) -> None:
+    def __init__(self, option: str, given: str, allowed: Iterable[str], or_else: str = "") -> None:
         names = sorted(allowed)
         near = difflib.get_close_matches(str(given)[:SHOWN], names, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         listed = ", ".join(names) if len(names) <= 60 else f"{len(names)} names"
+        listed += f" or {or_else}" if or_else else ""
         super().__init__(f"{option} must be one of {listed}, but got {_shown(given)}{hint}")
 
 

@@ -174,7 +174,8 @@ def _parser(args: Mapping[str, Any], shown: Mapping[str, Any]) -> argparse.Argum
     for title, options in groups.items():
         group = parser.add_argument_group(title)
         for option in options:
-            letters = option.choices or tuple(LETTERS[kind] for kind in option.kinds)
+            kinds = [kind for kind in option.kinds if not (option.choices and kind == "str")]
+            letters = (*option.choices, *(LETTERS[kind] for kind in kinds))
             group.add_argument(
                 flag(option.name),
                 default=argparse.SUPPRESS,

@@ -44,7 +44,8 @@ class SignAlignment:
     Args:
         share: p, the fraction of each matrix that is important, in [0, 1].
         every: S, optimiser steps between two alignments, at least 1; fewer on short tasks.
-        times: fewest alignments in a task, at least 1; S shrinks until there are so many.
+        times: fewest alignments in a task, at least 1; S shrinks until there are so many. None
+            follows the last step: what is aligned there goes into the merge untrained.
         restart: what a misaligned entry is set to, one of ``global`` (its value in the global
             LoRA) or ``zero``.
         last: align once more just before the merge.
@@ -69,7 +70,8 @@ class SignAlignment:
 
     def is_due(self, step: int, total_steps: int) -> bool:
         """Tell whether an alignment follows optimiser step ``step`` of ``total_steps``, from 1."""
-        return step % min(self.every, max(1, total_steps // self.times)) == 0
+        every = min(self.every, max(1, total_steps // (self.times + 1)))
+        return step % every == 0 and step < total_steps
 
     def __call__(self, matrix: Tensor, reference: Tensor) -> Tensor:
         """Give one factor, aligned with the global one, see ``realigned``."""

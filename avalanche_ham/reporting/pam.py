@@ -42,18 +42,22 @@ def _misaligned(record: Mapping[str, Any]) -> float | None:
     return 100 * statistics.fmean(shares) if shares else None
 
 
-def _trimmed(record: Mapping[str, Any]) -> float | None:
-    return (record.get("probed") or {}).get("trimmed")
+def _probe(name: str) -> Callable[[Mapping[str, Any]], float | None]:
+    return lambda record: (record.get("probed") or {}).get(name)
+
+
+_before, _trimmed = _probe("a_t_where_trimmed"), _probe("trimmed")
 
 
 def _cost_of_trimming(record: Mapping[str, Any]) -> float | None:
-    trimmed = _trimmed(record)
-    return None if trimmed is None else trimmed - record["a_t"]
+    before, trimmed = _before(record), _trimmed(record)
+    return None if before is None or trimmed is None else trimmed - before
 
 
+BEFORE = Column("A_t from task 2 on (%)", mean_of(_before), needs=("a_t",))
 TRIMMED = Column("A_t, trimmed (%)", mean_of(_trimmed), needs=("a_t",))
 COST = Column("change", mean_of(_cost_of_trimming), needs=("a_t",))
-LINEAR_ONLY = {column.title: "linear head only" for column in (A_T, TRIMMED, COST)}
+LINEAR_ONLY = {column.title: "linear head only" for column in (A_T, BEFORE, TRIMMED, COST)}
 
 
 def asked(rows: Sequence[Line] | Rows) -> Rows:
@@ -144,7 +148,7 @@ STARTS = Table(
 )
 TRIMMING = Table(
     "A task's own accuracy before and after TIES trims it",
-    columns=[A_T, TRIMMED, COST, MERGED],
+    columns=[BEFORE, TRIMMED, COST, MERGED],
     rows=lines_of("continual_ties"),
     lengths=(),
 )

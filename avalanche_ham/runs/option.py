@@ -84,7 +84,8 @@ class Option:
             if value == "":
                 raise OptionError(self.name, "not empty", given)
             if self.choices and isinstance(value, str) and value not in self.choices:
-                raise UnknownNameError(self.name, value, self.choices)
+                others = " or ".join(_READERS[kind][0] for kind in self.kinds if kind != "str")
+                raise UnknownNameError(self.name, value, self.choices, or_else=others)
             if not isinstance(value, (bool, str)):
                 self._check_range(value)
             return value

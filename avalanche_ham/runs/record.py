@@ -23,6 +23,7 @@ def make_record(run: Any, head: str) -> Record:
     a_t = measured["a_t"] if head == "linear" else []
     run.strategy.model.predictor = head
     *earlier, latest = measured["segments"]
+    knows_task = run.strategy.knows_task  # then an unseen task meets the bare backbone
     record: dict[str, Any] = {
         **run.identity(head),
         "scope": measured["scopes"],
@@ -34,9 +35,9 @@ def make_record(run: Any, head: str) -> Record:
         "accuracy_task_known": square(measured["task_known"][head], n),
         "right": measured["right"][head],
         **summary(matrix),
-        "fwt": forward_transfer(measured["before"], measured["untouched"]),
+        "fwt": None if knows_task else forward_transfer(measured["before"], measured["untouched"]),
         "a_t": 100 * sum(a_t) / n if len(a_t) == n else None,
-        "probed": _mean_by_name(measured["probed"], n) if a_t else {},
+        "probed": _means_of_probes(measured["probed"], a_t) if len(a_t) == n else {},
         "a_t_merged": 100 * sum(own) / n if len(own) == n and not run.settings.joint else None,
         "train_seconds": measured["train_seconds"],
         "feed_seconds": measured["feed_seconds"],
@@ -60,10 +61,14 @@ def square(rows: list[list[float]], n: int) -> list[list[float | None]]:
     return unseen + full
 
 
-def _mean_by_name(tasks: list[dict[str, float]], n: int) -> dict[str, float]:
-    """Average over ``n`` tasks, in percent, what was measured in each of them."""
-    names = [x for x in tasks[0] if all(x in task for task in tasks)] if len(tasks) == n else []
-    return {name: 100 * sum(task[name] for task in tasks) / n for name in names}
+def _means_of_probes(probed: list[dict[str, float]], a_t: list[float]) -> dict[str, float]:
+    """Average each probe over the tasks that have it, in percent, and ``a_t`` over the same."""
+    means = {}
+    for name in {name for task in probed for name in task}:
+        tasks = [(task[name], own) for task, own in zip(probed, a_t) if name in task]
+        for key, values in zip((name, f"a_t_where_{name}"), zip(*tasks)):
+            means[key] = 100 * sum(values) / len(tasks)
+    return means
 
 
 def state_of_head(tree: dict[str, Any], head: str) -> dict[str, Any]:

@@ -58,8 +58,8 @@ class Record(TypedDict):
         stem_cache: whether a frozen stem's stored outputs took the images' place.
         feed_seconds: of feeding readouts; ``drift_seconds`` of following the drift.
         memory_bytes: of stored images, or of a frozen stem's outputs in their place.
-        probed: what else was measured beside ``a_t``, such as ``trimmed``: the same after TIES'
-            trimming.
+        probed: means of what else was measured beside ``a_t``, such as ``trimmed``: the same after
+            TIES' trimming, from task 2 on; ``a_t_where_trimmed`` is ``a_t`` over those tasks.
         right_picks: for each task, the share of its images that get its own expert (DualPrompt).
     """
 

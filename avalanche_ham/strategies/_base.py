@@ -85,6 +85,7 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
     """
 
     schedule = "constant"  # of the rate, one of ``SCHEDULES``
+    regulariser: Any = None  # a penalty of the method itself
     knows_task = False  # whether evaluation tells the method which experience an image is of
 
     def __init__(
@@ -141,7 +142,7 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
         self.changes = ParameterChangesPlugin()
         plugins = check_sequence("plugins", plugins or ())
         common = [self.merging, self.readouts, self.changes]
-        check_scope(plugins, scope)
+        check_scope((*plugins, self.regulariser), scope)
         optimizer = optimizer or default_optimizer(lr=lr, weight_decay=weight_decay)
         super().__init__(
             model=model,

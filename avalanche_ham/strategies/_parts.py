@@ -31,6 +31,7 @@ from torch import nn
 
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import HamError, OptionError
+from avalanche_ham.penalties import ReplayPenalty
 
 REHEARSES = (
     AGEMPlugin,
@@ -39,6 +40,7 @@ REHEARSES = (
     GSS_greedyPlugin,
     MIRPlugin,
     RARPlugin,
+    ReplayPenalty,
     ReplayPlugin,
 )
 NEEDS_TASK_LABELS = (
@@ -63,6 +65,7 @@ class CheckedParts:
 
     # what the strategy brings along
     experience: Any
+    optimizer: Any
     merging: Any
     own_plugins: Any
     scoped_loss: Any
@@ -120,7 +123,9 @@ class CheckedParts:
 
     def tell_of_idle(self, held: dict[str, set[str]]) -> None:
         """Warn, once a plugin, that none of the parameters that it holds trains in this task."""
-        trained = {name for name, p in self.model.named_parameters() if p.requires_grad}
+        stepped = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        named = self.model.named_parameters()
+        trained = {name for name, p in named if p.requires_grad and id(p) in stepped}
         for kind, names in held.items():
             if kind not in self._told_of_idle and not names & trained:
                 self._told_of_idle |= {kind}
@@ -191,7 +196,7 @@ def _learned(model: ContinualModel) -> str:
 
 
 def check_scope(plugins: Iterable[Any], scope: str) -> None:
-    """Refuse a plugin that trains on earlier classes under a loss that has no place for them.
+    """Refuse what trains on images of earlier classes under a loss that has no place for them.
 
     Raises:
         OptionError: naming the plugin.

@@ -13,11 +13,12 @@ from avalanche_ham.adapters.branch import check_branches
 from avalanche_ham.adapters.low_rank import interpolated, moved
 from avalanche_ham.adapters.slots import each_matrix, split_slots
 from avalanche_ham.backbones.model import ContinualModel
-from avalanche_ham.errors import UnknownNameError, check_range
+from avalanche_ham.errors import OptionError, UnknownNameError, check_range
 from avalanche_ham.merging import Linear, MergeRule, damped_weight
 from avalanche_ham.merging.raw_factors import merge_raw_factors
 from avalanche_ham.merging.rule import check_weights_rule
 from avalanche_ham.merging.sign_alignment import SignAlignment, misaligned
+from avalanche_ham.merging.tall import Tall
 from avalanche_ham.merging.ties import Ties, survivors
 from avalanche_ham.strategies._base import ContinualStrategy
 
@@ -27,7 +28,8 @@ STARTS = ("global", "fresh")
 class EvolvingStrategy(ContinualStrategy):
     """Train a clone of one global LoRA on each task, then merge both.
 
-    PAM, "Aligned Model Merging" (arXiv 2506.03189), Sec. 3 and 4. For each task::
+    PAM, "Continual Learning in Vision-Language Models via Aligned Model Merging" (arXiv
+    2506.03189), Sec. 3 and 4. For each task::
 
         clone    theta <- theta_g                      (the first task: an ordinary LoRA)
         train    theta; every S steps the signs of theta are aligned with theta_g (PAM)
@@ -45,7 +47,8 @@ class EvolvingStrategy(ContinualStrategy):
         slots: parts of a fused qkv with factors of their own; None adapts whole layers.
         merge_rule: how the global LoRA and the clone merge, matrix by matrix.
         weights_rule: weight of both in the merge, one of ``one`` (1) or ``mean`` (1/2).
-        merges: False puts the clone in the global LoRA's place instead of merging.
+        merges: False puts the clone in the global LoRA's place; with the linear rule and mean
+            weights only, as no other would do anything.
         damping: weight of the clone's distance from the global LoRA as it is merged, from the
             second task on: a number in (0, 1], where 1 merges the whole clone, or one of ``sqrt``
             (1 / root of t) or ``inverse`` (1/t) in task t.
@@ -82,6 +85,10 @@ class EvolvingStrategy(ContinualStrategy):
         check_range("pull", pull, 0.0, float("inf"))
         if start not in STARTS:
             raise UnknownNameError("start", start, STARTS)
+        _check_rule(merge_rule)
+        if not merges and (merge_rule != Linear() or weights_rule != "mean"):
+            allowed = "true with a merge rule or weights of its own, which would do nothing"
+            raise OptionError("merges", allowed, merges)
         self.make_branch = low_rank_branches(rank, slots=slots)
         check_branches(model.attach_adapters(targets).layers, self.make_branch)
         self.slots = None if slots is None else tuple(slots)
@@ -136,8 +143,8 @@ class EvolvingStrategy(ContinualStrategy):
     def probed_updates(self) -> dict[str, Update]:
         """Give the clone as TIES trims it, whose loss of accuracy PAM avoids (PAM, Fig. 4)."""
         rule = self.merge_rule
-        if not isinstance(rule, Ties):
-            return {}
+        if not (isinstance(rule, Ties) and self.memory["global"]):
+            return {}  # of the first task nothing is trimmed
         clone, known = self.adapters.current(), self.memory["global"]
         trimmed = {
             name: each_matrix(
@@ -184,6 +191,14 @@ class EvolvingStrategy(ContinualStrategy):
     def refresh(self) -> None:
         """Bring the saved LoRA to where the model is."""
         self.memory = moved(self.memory, self.device)
+
+
+def _check_rule(rule: MergeRule) -> None:
+    """Refuse what would empty the global LoRA for good: factors of zeros have no gradient."""
+    if isinstance(rule, Ties):
+        check_range("density", rule.density, 0.0, 1.0, open_low=True)
+    if isinstance(rule, Tall):
+        check_range("shared_by", rule.shared_by, 1, 2)  # two tensors have two masks
 
 
 def misaligned_share(

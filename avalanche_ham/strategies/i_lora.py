@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from avalanche_ham.adapters import LowRank, Update, low_rank_branches
-from avalanche_ham.adapters.low_rank import interpolated, moved
+from avalanche_ham.adapters.low_rank import interpolated, moved, scaled
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import check_range
 from avalanche_ham.seeding import forked
@@ -44,6 +44,7 @@ class ILoRAStrategy(ContinualStrategy):
         rank: rank r of both, at least 1 (the release's: 8).
         targets: name suffixes of the adapted linear layers.
         slots: parts of a fused qkv with factors of their own.
+        scale: s, lora_alpha / r, above 0 (the release's: 4).
         decay: lambda, in [0, 1]. None takes 1 - 1/n in a task of n steps, so that the slow LoRA
             looks back on about a task. The release's is 0.25: two steps.
         kwargs: of ``ContinualStrategy``.
@@ -59,12 +60,14 @@ class ILoRAStrategy(ContinualStrategy):
         rank: int = 16,
         targets: Sequence[str] = ("attn.qkv",),
         slots: Sequence[str] | None = None,
+        scale: float = 1.0,
         decay: float | None = None,
         **kwargs: Any,
     ) -> None:
         if decay is not None:
             check_range("decay", decay, 0.0, 1.0)
-        self.decay = decay
+        check_range("scale", scale, 0.0, float("inf"), open_low=True)
+        self.decay, self.scale = decay, scale
         adapters = model.attach_adapters(targets)
         self.make_branch = low_rank_branches(rank, slots=slots)
         self._open(adapters, kwargs.get("seed", 0))
@@ -73,7 +76,7 @@ class ILoRAStrategy(ContinualStrategy):
 
     def _open(self, adapters: Any, seed: int) -> None:
         with forked(seed, "lora"):
-            adapters.open(self.make_branch, train_scales=False)
+            adapters.open(self.make_branch, scale=self.scale, train_scales=False)
 
     def begin_task(self, experience: Any) -> None:
         """Let the slow LoRA start as a copy of the fast one, in the first task."""
@@ -87,7 +90,7 @@ class ILoRAStrategy(ContinualStrategy):
 
     def inference_update(self) -> Update | None:
         """Fold the slow LoRA into the weights."""
-        return self.memory["slow"] or None
+        return scaled(self.memory["slow"], self.scale) or None
 
     def refresh(self) -> None:
         """Open the fast LoRA, for the saved one to be loaded into; bring the slow one here."""

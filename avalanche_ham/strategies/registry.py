@@ -83,16 +83,22 @@ METHODS: dict[str, Method] = {
     "sd_lora_kd": Method(_SD_LORA, "Wu et al. 2025, merged directions", {"variant": "kd"}),
     "slao": Method(f"{_HERE}.slao.SLAOStrategy", "Qiao and Mahdavi 2025"),
     "average": Method(_EVOLVING, "one evolving LoRA, PAM, Sec. 3", _AVERAGE),
-    "pam": Method(_EVOLVING, "PAM, arXiv 2506.03189, Sec. 4", {**_AVERAGE, **_PAM}),
+    "pam": Method(_EVOLVING, "PAM, arXiv 2506.03189, Sec. 4", {**_AVERAGE, **_PAM}, numbers=2),
     "pam_zero": Method(
-        _EVOLVING, "PAM, restarted from zero", {**_AVERAGE, **_PAM, "align_restart": "zero"}
+        _EVOLVING,
+        "PAM, restarted from zero",
+        {**_AVERAGE, **_PAM, "align_restart": "zero"},
+        numbers=2,
     ),
-    "pam_lwf": Method(_EVOLVING, "PAM with LwF", {**_AVERAGE, **_PAM, "regulariser": "lwf"}),
+    "pam_lwf": Method(
+        _EVOLVING, "PAM with LwF", {**_AVERAGE, **_PAM, "regulariser": "lwf"}, numbers=2
+    ),
     "pam_er": Method(
         _EVOLVING,
         "PAM with stored images",
         {**_AVERAGE, **_PAM, "regulariser": "er"},
         {"scope": "seen"},
+        numbers=2,
     ),
     "continual_ties": Method(
         _EVOLVING,
@@ -101,7 +107,7 @@ METHODS: dict[str, Method] = {
         {"weights_rule": "one", "density": 0.9},
     ),
     "tall": Method(_EVOLVING, "Wang et al. 2024, TALL masks of two", _TALL),
-    "tall_pam": Method(_EVOLVING, "PAM, merged by TALL masks", {**_TALL, **_PAM}),
+    "tall_pam": Method(_EVOLVING, "PAM, merged by TALL masks", {**_TALL, **_PAM}, numbers=2),
     "magmax": Method(f"{_HERE}.magmax.MagMaxStrategy", "Marczak et al. 2024, on one LoRA"),
     "sema": Method(f"{_HERE}.sema.strategy.SEMAStrategy", "Wang et al. 2025", numbers=2),
     "fsa": Method(

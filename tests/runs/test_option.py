@@ -31,7 +31,7 @@ def test_kinds_of_values_from_words_files_and_python_are_one():
         (("float",), "in [0, 1), a share", 1, "x must be at least 0 and below 1, but got 1.0"),
         (("int",), "from 1 to what fits", 0, "x must be at least 1, but got 0"),
         (("float",), "at least 1 and at most 4", 5, "x must be at least 1 and at most 4"),
-        (("float", "str"), "", "sqr", "x must be one of sqrt, but got 'sqr'"),
+        (("float", "str"), "", "sqr", "x must be one of sqrt or a number, but got 'sqr'"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(kinds, words, given, said):

@@ -149,15 +149,23 @@ def test_the_just_trained_accuracy_is_that_of_the_model_before_it_is_pruned_and_
 
 
 def test_what_a_method_has_looked_at_besides_is_told_in_percent(record):
-    seen = []
+    seen, a_t = [], []
+
+    def look(current):
+        seen.append(list(current.measured["probed"]))
+        a_t[:] = current.measured["a_t"]
+
     told = result(
         quick("continual_ties", options={"density": 0.01, "lr": 0.05}),
         Resources(device="cpu", probes=True),
-        after_task=lambda current: seen.append(list(current.measured["probed"])),
+        after_task=look,
     )
-    values = [task["trimmed"] for task in seen[-1]]
-    assert len(values) == 3 and told["probed"] == {"trimmed": pytest.approx(100 * sum(values) / 3)}
-    assert told["probed"]["trimmed"] != told["a_t"]  # a hundredth of the entries is not enough
+    first, *later = seen[-1]
+    assert first == {} and len(later) == 2  # nothing is trimmed in the first task
+    trimmed, before = told["probed"]["trimmed"], told["probed"]["a_t_where_trimmed"]
+    assert trimmed == pytest.approx(100 * sum(task["trimmed"] for task in later) / 2)
+    assert before == pytest.approx(100 * sum(a_t[1:]) / 2)
+    assert trimmed != before  # a hundredth of the entries is not enough
     assert record["probed"] == {} == result(quick("continual_ties"))["probed"]
 
 

@@ -302,6 +302,7 @@ def test_returning_classes_of_an_avalanche_benchmark_are_told_better_again(metho
         ("slao", lambda: EWCPlugin(1.0, mode="online", decay_factor=0.5)),
         ("slao", lambda: RWalkPlugin(delta_t=2)),  # its scalars are none between tasks
         ("pam", lambda: RWalkPlugin(delta_t=2)),
+        ("fsa", lambda: EWCPlugin(1.0)),  # its LoRA stays as it is from task 2 on
         ("lora", lambda: SynapticIntelligencePlugin(1.0)),  # Avalanche's copies on a CPU are none
     ],
 )

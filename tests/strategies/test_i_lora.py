@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
+from streams import logits
 from toys import make, state_of
 
 from avalanche_ham.adapters import LowRank
@@ -100,3 +103,16 @@ def test_the_state_does_not_grow_with_the_tasks(benchmark):
 def test_a_decay_outside_its_range_is_refused():
     with pytest.raises(OptionError, match="decay must be at least 0 and at most 1"):
         make("i_lora", {"decay": 1.5})
+
+
+def test_the_scale_is_in_training_and_in_what_is_evaluated(benchmark):
+    plain, scaled = (watched(benchmark, 1, decay=0.0, scale=s)[0] for s in (1.0, 4.0))
+    for strategy, factor in ((plain, 1), (scaled, 4)):
+        slow = strategy.memory["slow"]
+        for name, change in strategy.inference_update().items():
+            torch.testing.assert_close(change.b @ change.a, factor * slow[name].b @ slow[name].a)
+        folded = logits(strategy)  # decay 0: the slow LoRA is the fast one, which is still open
+        strategy.evaluation_weights = contextlib.nullcontext
+        torch.testing.assert_close(logits(strategy), folded)
+    with pytest.raises(OptionError, match="scale must be above 0"):
+        make("i_lora", {"scale": 0.0})

@@ -174,7 +174,7 @@ def test_the_classic_benchmark_with_triples():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"merge_weight": "cubic"}, UnknownNameError, "merge_weight must be one of inverse, sqrt"),
+        ({"merge_weight": "cubic"}, UnknownNameError, "must be one of inverse, sqrt or a number"),
         ({"merge_weight": 0.0}, OptionError, "merge_weight must be above 0 and at most 1"),
         ({"init": "first"}, UnknownNameError, "init must be one of last, merged, random"),
         ({"merged": "c"}, UnknownNameError, "merged must be one of a, b, both"),
