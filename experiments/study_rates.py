@@ -5,15 +5,15 @@ Command: python study_rates.py --data-root DATA --weights FILE --records results
 CIFAR-100 in 20 tasks, preset study, seed 1, accuracies after the last task on held-out training
 images (a fifth of those of each class; test images are never looked at). Chosen is the value with
 the highest mean of the AA under the trained and the ridge head, which one training serves. A rate
-that wins at an end of the ladder's first four steps has the next step tried, twice at most; the
-table says where that was not enough, and where a value of the own option wins at an end of its
-list. Runs that are there already are not made again.
+that wins at an end of the first four steps has the next one tried, twice at most, and so has a
+value of the own option; the table says where that was not enough. Methods that train the whole
+network start two steps lower. Runs that are there already are not made again.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ from avalanche_ham.runs.presets import PRESETS, SAME_RATE
 from avalanche_ham.runs.records import Record
 from avalanche_ham.strategies.registry import METHODS
 
-LADDER = (2e-5, 6e-5, 2e-4, 6e-4, 2e-3, 6e-3, 2e-2, 6e-2)
-FIRST = slice(2, 6)  # of the ladder; each side has two more steps
+LADDER = (2e-6, 6e-6, 2e-5, 6e-5, 2e-4, 6e-4, 2e-3, 6e-3, 2e-2, 6e-2)
+MORE = 2  # steps that a winner at an end adds on its side, one at a time
 HEADS = ("linear", "ridge")
 # all that train; HAM+ and SD-LoRA's variants take the rate of the method that they vary
 TRAIN = tuple(name for name, row in METHODS.items() if row.fixed.get("trains") != "nothing")
@@ -63,6 +63,30 @@ OWN: dict[str, tuple[str, tuple[float | str | None, ...]]] = {
     "moe_lora": ("experts", (2, 4, 8)),
     "lora_er": ("er_strength", (0.3, 1.0, 3.0)),
     "pm": ("perturbation", (0.0, 0.25, 0.5)),
+}
+
+
+BEYOND: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # below and above, nearest first
+    "keep": ((0.03, 0.01), ()),
+    "density": ((0.05, 0.02), (0.8, 1.0)),
+    "ewc_strength": ((1, 0.1), (1e5, 1e6)),
+    "lwf_strength": ((0.03, 0.01), (10.0, 30.0)),
+    "prompt_length": ((3, 2), (40, 80)),
+    "expert_length": ((3, 2), (40, 80)),
+    "alpha": ((0.3, 0.1), (1.5, 2.0)),
+    "orthogonal": ((0.005, 0.0005), (50.0, 500.0)),
+    "damping": ((0.1, 0.05), ()),
+    "align_share": ((0.1, 0.05), (0.9, 1.0)),
+    "er_strength": ((0.1, 0.03), (10.0, 30.0)),
+    "mask_threshold": ((0.02, 0.01), (0.8, 1.0)),
+    "experts": ((1,), (16, 32)),
+    "perturbation": ((), (0.75, 0.9)),
+}
+BEYOND_OF = {  # methods whose list begins elsewhere
+    "sema": ((0.5, 0.25), (8.0, 16.0)),
+    "inflora": ((0.8, 0.6), (0.99, 0.995)),
+    "continual_ties": ((0.2, 0.1), ()),
+    "magmax": ((0.25, 0.1), (4.0, 8.0)),
 }
 
 
@@ -132,24 +156,48 @@ def best(scores: list[list[float] | None]) -> int | None:
     return max(known, key=lambda place: sum(scores[place] or [])) if known else None
 
 
+def first_of(method: str) -> slice:
+    """Give the steps of the ladder that are tried first."""
+    start = 2 if METHODS[method].fixed.get("trains") == "network" else 4
+    return slice(start, start + 4)
+
+
+def extended(
+    search: Search,
+    method: str,
+    values: Sequence[Any],
+    beyond: tuple[Sequence[Any], Sequence[Any]],
+    given: Callable[[Any], dict[str, Any]],
+) -> dict[Any, list[float] | None]:
+    """Score values, and one more on the side of a winner at an end, ``MORE`` times at most.
+
+    Args:
+        search: makes the runs.
+        method: whose.
+        values: tried first, in order.
+        beyond: those below and above, nearest first.
+        given: the options that stand for a value.
+    """
+    below, above = (list(side[:MORE]) for side in beyond)
+    tried = list(values)
+    while True:
+        scores = search.scores(method, [given(value) for value in tried])
+        place = best(scores)
+        if place == 0 and below:
+            tried.insert(0, below.pop(0))
+        elif place == len(tried) - 1 and above:
+            tried.append(above.pop(0))
+        else:
+            return dict(zip(tried, scores, strict=True))
+
+
 def rate_of(search: Search, method: str) -> tuple[dict[float, list[float] | None], str]:
     """Find a method's rate; gives the scores by rate, and the chosen one in words."""
-    low, high = FIRST.start, FIRST.stop
+    first = first_of(method)
     name = "head_lr" if method == "frozen" else "lr"  # which has no adapter
-    while True:
-        rates = LADDER[low:high]
-        scores = search.scores(method, [{name: rate} for rate in rates])
-        place = best(scores)
-        if place == 0 and low > 0:
-            low -= 1
-        elif place == len(rates) - 1 and high < len(LADDER):
-            high += 1
-        else:
-            break
-    found = dict(zip(rates, scores, strict=True))
-    if place is None:
-        return found, "-"
-    return found, _chosen(rates, place)
+    beyond = LADDER[: first.start][::-1], LADDER[first.stop :]
+    found = extended(search, method, LADDER[first], beyond, lambda rate: {name: rate})
+    return found, _winner(found)
 
 
 def own_of(search: Search, method: str, rate: float) -> tuple[str, str]:
@@ -157,11 +205,15 @@ def own_of(search: Search, method: str, rate: float) -> tuple[str, str]:
     if method not in OWN:
         return "", ""
     option, values = OWN[method]
-    scores = search.scores(method, [{"lr": rate, option: value} for value in values])
-    pairs = zip(values, scores, strict=True)
-    words = ", ".join(f"{_word(value)} {_cell(score)}" for value, score in pairs)
-    place = best(scores)
-    return f"{option}: {words}", "-" if place is None else _chosen(values, place)
+    beyond = BEYOND_OF.get(method, BEYOND.get(option, ((), ())))
+    found = extended(search, method, values, beyond, lambda value: {"lr": rate, option: value})
+    words = ", ".join(f"{_word(value)} {_cell(score)}" for value, score in found.items())
+    return f"{option}: {words}", _winner(found)
+
+
+def _winner(found: Mapping[Any, list[float] | None]) -> str:
+    place = best(list(found.values()))
+    return "-" if place is None else _chosen(list(found), place)
 
 
 def _chosen(values: Sequence[Any], place: int) -> str:
@@ -195,6 +247,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     search = Search(options)
     names = tuple(options.methods.split(",")) if options.methods else NAMES
+    for name in names:
+        if name not in NAMES:
+            raise SystemExit(f"methods must be of {', '.join(NAMES)}, but got {name!r}")
     for line in table(search, names):
         print(line, flush=True)
     print("\n".join(search.problems), end="")

@@ -56,10 +56,9 @@ def create_backbone(
             vit = _tiny()
         else:
             vit = _from_timm(name, pretrained and weights is None)
-        if weights is not None:
-            _load_local(vit, weights)
+        own_size = None if weights is None else _load_local(vit, weights)
         remember_digest(vit)  # of the weights as they are, before anything is resampled
-        set_image_size(vit, image_size)
+        set_image_size(vit, own_size if image_size is None else image_size)
     return vit.eval().requires_grad_(False)
 
 
@@ -116,8 +115,12 @@ def _from_timm(name: str, pretrained: bool) -> VisionTransformer:
             ) from error
 
 
-def _load_local(vit: VisionTransformer, path: Path) -> None:
-    """Load weights of timm's names; a classifier in the file is ignored."""
+def _load_local(vit: VisionTransformer, path: Path) -> int | None:
+    """Load weights of timm's names; a classifier in the file is ignored.
+
+    Returns:
+        The backbone's own image size where the file has another one; it is the ViT's until then.
+    """
     read = read_weights(path)
     state = {name: tensor for name, tensor in read.items() if not name.startswith(CLASSIFIER)}
     own_size = match_position_grid(vit, state.get("pos_embed"))
@@ -128,5 +131,4 @@ def _load_local(vit: VisionTransformer, path: Path) -> None:
             f"weights: {path} does not fit this backbone: {first_misfit(error)} "
             "(backbone must be the timm name that the file was saved from)"
         ) from error
-    remember_digest(vit)
-    set_image_size(vit, own_size)
+    return own_size

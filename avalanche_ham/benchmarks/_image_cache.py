@@ -39,15 +39,19 @@ def cache_folder() -> Path:
     return Path(root).expanduser().resolve() / "images"
 
 
-def cached_sets(train: ImageFiles, test: ImageFiles, *, size: int) -> tuple[ImageSet, ImageSet]:
+def cached_sets(
+    train: ImageFiles, test: ImageFiles, *, size: int, enlarge: bool = False
+) -> tuple[ImageSet, ImageSet]:
     """Open the decoded images of both parts; decode them first if that was not done.
 
     The images become RGB squares, as ``decode`` says. Where all images share one smaller
-    size, they are not enlarged. The key of the cache is every file's relative path and
-    content, the boxes, and ``size``; it does not depend on where the folder lies.
+    size, they are enlarged only if that is asked for. The key of the cache is every file's
+    relative path and content, the boxes, ``size`` and ``enlarge``; it does not depend on where
+    the folder lies.
 
     Args:
         size: side of the squares in pixels, at least 1.
+        enlarge: bring smaller images of one size to ``size``, too.
 
     Raises:
         DataError: if an image is missing, corrupt or of grey values without a known
@@ -59,7 +63,7 @@ def cached_sets(train: ImageFiles, test: ImageFiles, *, size: int) -> tuple[Imag
     _check_places(parts)
     memory = cache_folder().parent / "digests"
     digests = {k: file_digests(f.folder, f.names, memory) for k, f in parts.items()}
-    entry = cache_folder() / _key(parts, digests, size)
+    entry = cache_folder() / _key(parts, digests, size, enlarge)
     with contextlib.suppress(OSError, DataError):  # missing or damaged
         return _open(entry, parts, digests)
     _make_folder(entry.parent)
@@ -70,7 +74,7 @@ def cached_sets(train: ImageFiles, test: ImageFiles, *, size: int) -> tuple[Imag
             except (OSError, DataError) as error:  # damaged after it was written
                 warnings.warn(f"{error}; the images are decoded again", stacklevel=2)
                 shutil.rmtree(entry, ignore_errors=True)
-        _write(entry, parts, size)
+        _write(entry, parts, size if enlarge else _common_side(parts, size))
         return _open(entry, parts, digests)
 
 
@@ -111,14 +115,16 @@ def _paths(files: ImageFiles) -> Iterator[str]:
     return (os.path.join(files.folder, name) for name in files.names)
 
 
-def _key(parts: dict[str, ImageFiles], digests: dict[str, list[str]], size: int) -> str:
+def _key(
+    parts: dict[str, ImageFiles], digests: dict[str, list[str]], size: int, enlarge: bool
+) -> str:
     told = [(part, f.names, digests[part], f.boxes) for part, f in parts.items()]
-    return digest_of(repr((DECODER, size, told)).encode())
+    key = (DECODER, size, told, "enlarged") if enlarge else (DECODER, size, told)
+    return digest_of(repr(key).encode())
 
 
-def _write(entry: Path, parts: dict[str, ImageFiles], size: int) -> None:
+def _write(entry: Path, parts: dict[str, ImageFiles], side: int) -> None:
     """Decode all parts into a folder that gets its name when they are complete."""
-    side = _common_side(parts, size)
     try:
         with whole_folder(entry) as folder:
             _check_space(folder, sum(len(f.names) for f in parts.values()), side)

@@ -43,7 +43,7 @@ def image_folder(
     Args:
         data_root: the folder that holds ``train`` and ``test``, or the domains that do.
         size: side of the decoded squares in pixels, at least 1; smaller images of one size are
-            kept as is.
+            kept as is, if those of all domains can be.
         split: ``n_tasks``, ``seed`` and the further options of ``class_incremental``.
 
     Raises:
@@ -60,17 +60,32 @@ def image_folder(
                 allowed = "left out for a folder of domains, whose tasks have the same classes"
                 raise OptionError(option, allowed, given)
         sets = {domain: open_folder(root / domain, size=size) for domain in domains}
+        side = max(part.image_shape[-1] for pair in sets.values() for part in pair)
+        for domain, pair in sets.items():  # a batch may hold images of several domains
+            if any(part.image_shape[-1] != side for part in pair):
+                sets[domain] = open_folder(root / domain, size=side, enlarge=True)
         return domain_incremental(sets, name=as_text(root.resolve().name), **split)  # type: ignore[misc]
     train, test = open_folder(root, size=size)
     return class_incremental(train, test, name=as_text(root.resolve().name), **split)
 
 
-def open_folder(root: Path, *, size: int = 224) -> tuple[ImageSet, ImageSet]:
+def named_folder(root: Path, name: str) -> Path | None:
+    """Find the folder of a data set, spelled with underscores or hyphens; None if none is there."""
+    spelled = (root / name, root / name.replace("_", "-"))
+    return next((folder for folder in spelled if (folder / "train").is_dir()), None)
+
+
+def open_folder(root: Path, *, size: int = 224, enlarge: bool = False) -> tuple[ImageSet, ImageSet]:
     """Open the training and test images of a folder through the image cache.
+
+    Args:
+        root: holds ``train`` and ``test``.
+        size: side of the squares in pixels, at least 1.
+        enlarge: bring smaller images of one size to ``size``, too.
 
     Raises:
         DataError: as ``image_folder``.
     """
     train, test = scan_classes(root / "train"), scan_classes(root / "test")
     check_same_classes(train, test)
-    return cached_sets(train, test, size=size)
+    return cached_sets(train, test, size=size, enlarge=enlarge)

@@ -15,7 +15,7 @@ from avalanche_ham.benchmarks.class_incremental import (
     Split,
     class_incremental,
 )
-from avalanche_ham.benchmarks.image_folder import open_folder
+from avalanche_ham.benchmarks.image_folder import named_folder, open_folder
 from avalanche_ham.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["imagenet_r"]
 
-FOLDERS = ("imagenet_r", "imagenet-r")
 ORIGINAL = "imagenet-r"
 TRAINED, SPLIT_SEED = 0.8, 42
 
@@ -50,9 +49,9 @@ def imagenet_r(
         OptionError: as ``class_incremental``.
     """
     root = Path(data_root).expanduser()
-    split_up = [root / name for name in FOLDERS if (root / name / "train").is_dir()]
-    if split_up:
-        train, test = open_folder(split_up[0], size=size)
+    split_up = named_folder(root, "imagenet_r")
+    if split_up is not None:
+        train, test = open_folder(split_up, size=size)
     elif (root / ORIGINAL).is_dir():
         train, test = cached_sets(*_drawn(scan_classes(root / ORIGINAL)), size=size)
     else:

@@ -97,7 +97,7 @@ BENCHMARKS = {
         37,
         "Oxford-IIIT Pets, cats and dogs",
         title="Oxford-Pets",
-        folders=("oxford_pets", "oxford-iiit-pet"),
+        folders=("oxford_pets", "oxford-pets", "oxford-iiit-pet"),
         several=True,
     ),
     "tiny_imagenet": BenchmarkEntry(
@@ -105,7 +105,7 @@ BENCHMARKS = {
         200,
         "Tiny-ImageNet, 64 px",
         title="Tiny-ImageNet",
-        folders=("tiny-imagenet", "tiny-imagenet-200"),
+        folders=("tiny_imagenet", "tiny-imagenet", "tiny-imagenet-200"),
     ),
     "cub200": BenchmarkEntry(
         f"{_HERE}.cub200:cub200",

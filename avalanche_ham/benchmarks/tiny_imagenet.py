@@ -14,7 +14,7 @@ from avalanche_ham.benchmarks.class_incremental import (
     Split,
     class_incremental,
 )
-from avalanche_ham.benchmarks.image_folder import open_folder
+from avalanche_ham.benchmarks.image_folder import named_folder, open_folder
 from avalanche_ham.benchmarks.image_set import ImageSet
 from avalanche_ham.errors import DataError
 
@@ -37,8 +37,8 @@ def tiny_imagenet(
     """Split Tiny-ImageNet into tasks; its validation images are the test images.
 
     Args:
-        data_root: folder that holds the image folder ``tiny-imagenet`` (``train`` and
-            ``test``), or else ``tiny-imagenet-200`` as it is distributed.
+        data_root: folder that holds the image folder ``tiny_imagenet`` or ``tiny-imagenet``
+            (``train`` and ``test``), or else ``tiny-imagenet-200`` as it is distributed.
         download: fetch the original where there is none.
         split: ``n_tasks``, ``seed`` and the further options of ``class_incremental``.
 
@@ -47,8 +47,9 @@ def tiny_imagenet(
         OptionError: as ``class_incremental``.
     """
     root = Path(data_root).expanduser()
-    if (root / "tiny-imagenet").is_dir():
-        train, test = open_folder(root / "tiny-imagenet")
+    folder = named_folder(root, "tiny_imagenet")
+    if folder is not None:
+        train, test = open_folder(folder)
     else:
         if download and not (root / ORIGINAL).is_dir():
             fetch_folder(URL, md5=MD5, root=root, folder=ORIGINAL)

@@ -18,7 +18,7 @@ from avalanche_ham.benchmarks.class_incremental import (
     Split,
     class_incremental,
 )
-from avalanche_ham.benchmarks.image_folder import open_folder
+from avalanche_ham.benchmarks.image_folder import named_folder, open_folder
 from avalanche_ham.benchmarks.image_set import ImageSet
 from avalanche_ham.errors import DataError
 
@@ -73,8 +73,9 @@ def arrays(
         OptionError: as ``class_incremental``.
     """
     root = Path(data_root).expanduser()
-    if (root / name / "train").is_dir():
-        train, test = open_folder(root / name)
+    found = named_folder(root, name)
+    if found is not None:
+        train, test = open_folder(found)
     else:
         train, test = map(_array, _parts(name, root, download))
     return class_incremental(train, test, name=name, **split)
@@ -103,8 +104,9 @@ def photographs(
         OptionError: as ``class_incremental``.
     """
     root = Path(data_root).expanduser()
-    if (root / name / "train").is_dir():
-        train, test = open_folder(root / name, size=size)
+    found = named_folder(root, name)
+    if found is not None:
+        train, test = open_folder(found, size=size)
     else:
         folder = root / SOURCES[name].files
         files = [_listed(folder, part) for part in _parts(name, root, download)]

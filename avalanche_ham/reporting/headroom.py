@@ -6,12 +6,13 @@ adapters have nothing to gain and no two methods can differ by more than noise.
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.errors import HamError
@@ -27,6 +28,18 @@ DIFFERENCES = (1.0, 2.0, 5.0)
 MOST = 1000  # seeds that nobody will run
 
 
+class Spread(NamedTuple):
+    """How the difference of two methods under one head varies over seeds.
+
+    Attributes:
+        deviation: sample deviation in points, pooled over all pairs.
+        tasks: of the runs that it is of.
+    """
+
+    deviation: float
+    tasks: int
+
+
 @dataclass(frozen=True)
 class Headroom:
     """What frozen features and joint training reach on one instrument.
@@ -37,7 +50,7 @@ class Headroom:
         seeds: that frozen features and joint training share.
         images: number of test images.
         error: largest standard error of an AA from counting them, in points.
-        deviation: of a method's AA over seeds, pooled over those with at least three; else None.
+        spread: of the difference of two methods over seeds; None where no two share three seeds.
     """
 
     scores: Mapping[tuple[str, str], float]
@@ -45,7 +58,7 @@ class Headroom:
     seeds: tuple[int, ...]
     images: int
     error: float
-    deviation: float | None
+    spread: Spread | None
 
     @property
     def points(self) -> float:
@@ -71,8 +84,8 @@ def headroom_runs(common: Mapping[str, Any], seeds: Sequence[int]) -> list[RunCo
 def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
     """Read it from records.
 
-    Runs on other weights, or over another number of tasks, whose joint training has other steps,
-    are other instruments: of several on record the one with most seeds counts.
+    Runs on other weights, of another preset or over another number of tasks, whose joint training
+    has other steps, are other instruments: of several on record the one with most seeds counts.
 
     Args:
         archive: of any runs.
@@ -83,10 +96,11 @@ def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
     Returns:
         None unless there are records of frozen features and of joint training, ridge heads.
     """
-    groups: dict[tuple[int, str], list[Record]] = defaultdict(list)
+    groups: dict[tuple[int, str, str], list[Record]] = defaultdict(list)
     for record in _alike(archive, like):
         if record["head"] in HEADS.get(record["method"], ()) and _is_plain(record):
-            groups[record["n_tasks"], record["weights_digest"] or ""].append(record)
+            place = record["n_tasks"], record["weights_digest"] or "", record["preset"]
+            groups[place].append(record)
     found = (headroom_of(groups[key], archive) for key in sorted(groups))
     return max(filter(None, found), key=lambda room: len(room.seeds), default=None)
 
@@ -101,7 +115,7 @@ def headroom_of(records: Sequence[Record], archive: Archive) -> Headroom | None:
 
     Args:
         records: on the same weights and data, of equal numbers of tasks.
-        archive: of all runs; those on this instrument give the deviation over seeds.
+        archive: of all runs; those on this instrument give the spread over seeds.
 
     Returns:
         None if the two share no seed under ridge heads.
@@ -124,7 +138,7 @@ def headroom_of(records: Sequence[Record], archive: Archive) -> Headroom | None:
         records[0]["n_tasks"],
         tuple(sorted(frozen & joint)),
         *counting_error(groups["frozen", "ridge"]),
-        pooled_deviation(others),
+        spread_of([r for r in others if _is_plain(r)], records[0]["n_tasks"]),
     )
 
 
@@ -138,40 +152,55 @@ def _is_plain(record: Record) -> bool:
         return False
 
 
-def pooled_deviation(records: Sequence[Record]) -> float | None:
-    """Pool the sample deviation of AA over the seeds of each method, head, options and length.
-
-    Returns:
-        None where no group has at least three seeds.
-    """
-    groups: dict[str, dict[int, float]] = defaultdict(dict)
-    for record in records:
-        keys = ("method", "head", "n_tasks", "hyperparameters")
-        if record["aa"] is not None:
-            groups[repr([record[k] for k in keys])][record["seed"]] = record["aa"]  # type: ignore
-    large = [list(group.values()) for group in groups.values() if len(group) >= 3]
-    if not large:
-        return None
-    squares = sum(statistics.variance(group) * (len(group) - 1) for group in large)
-    return math.sqrt(squares / sum(len(group) - 1 for group in large))
-
-
-def seeds_needed(deviation: float, difference: float) -> int:
-    """Give the number of seeds at which a difference of two means exceeds its 95 % interval.
-
-    The smallest n with ``t(0.975, 2n - 2) * s * sqrt(2 / n) <= d``, two independent groups of n
-    seeds; seeds that both methods share need fewer.
+def spread_of(records: Sequence[Record], tasks: int) -> Spread | None:
+    """Pool the sample deviation of the difference of two methods over the seeds that both have.
 
     Args:
-        deviation: s, of one method's AA over seeds, in points.
+        records: on one instrument, with no options but the preset's.
+        tasks: the number of tasks that is asked about; where no two methods share three seeds
+            there, that of the runs with most of them is taken.
+
+    Returns:
+        None where no two methods have three seeds in common under one head.
+    """
+    groups: dict[tuple[int, str], dict[str, dict[int, float]]] = defaultdict(dict)
+    for record in records:
+        if record["aa"] is not None:
+            methods = groups[record["n_tasks"], record["head"]]
+            methods.setdefault(record["method"], {})[record["seed"]] = record["aa"]
+    found: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])  # squares, degrees of freedom
+    for (length, _), methods in groups.items():
+        for ours, theirs in itertools.combinations(methods.values(), 2):
+            differences = [ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()]
+            if len(differences) >= 3:
+                found[length][0] += statistics.variance(differences) * (len(differences) - 1)
+                found[length][1] += len(differences) - 1
+    if not found:
+        return None
+    length = tasks if tasks in found else max(found, key=lambda key: (found[key][1], key))
+    squares, freedom = found[length]
+    return Spread(math.sqrt(squares / freedom), length)
+
+
+def seeds_needed(deviation: float, difference: float) -> int | None:
+    """Give the number of shared seeds at which a difference exceeds its own 95 % interval.
+
+    The smallest n with ``t(0.975, n - 1) * s / sqrt(n) <= d``: the paired interval that tables
+    give, ``evaluation.significance.over_seeds``.
+
+    Args:
+        deviation: s, of the difference of two methods over seeds, in points.
         difference: d, in points, above 0.
+
+    Returns:
+        None where it takes more than ``MOST``.
     """
     from scipy.special import stdtrit  # a fraction of a second, for which a table need not wait
 
-    for n in range(2, MOST):
-        if stdtrit(2 * n - 2, 0.975) * deviation * math.sqrt(2 / n) <= difference:
+    for n in range(2, MOST + 1):
+        if stdtrit(n - 1, 0.975) * deviation / math.sqrt(n) <= difference:
             return n
-    return MOST
+    return None
 
 
 def report(found: Headroom, *, benchmark: str, backbone: str, image_size: int) -> Iterator[str]:
@@ -184,10 +213,14 @@ def report(found: Headroom, *, benchmark: str, backbone: str, image_size: int) -
         f"{found.error:.2f} points"
     )
     yield f"Methods can differ by about {max(found.points, 0.0):.1f} points here. {verdict(found)}"
-    if found.deviation is not None:
-        words = ", ".join(f"{d:g} points {seeds_needed(found.deviation, d)}" for d in DIFFERENCES)
-        spread = f"Over seeds an AA deviates by {found.deviation:.2f} points"
-        yield f"{spread}; seeds needed for a difference of {words}."
+    if found.spread is not None:
+        needed = ((d, seeds_needed(found.spread.deviation, d)) for d in DIFFERENCES)
+        words = ", ".join(f"{d:g} points {n or f'more than {MOST}'}" for d, n in needed)
+        yield (
+            "The difference of two methods under one head deviates over seeds by "
+            f"{found.spread.deviation:.2f} points ({found.spread.tasks} tasks); shared seeds "
+            f"needed for a difference of {words}."
+        )
 
 
 def overview(archive: Archive) -> Iterator[str]:
@@ -221,8 +254,13 @@ def verdict(found: Headroom) -> str:
 
 
 def warning(archive: Archive, like: Mapping[str, Any]) -> str | None:
-    """Give the line that a table prints where its instrument cannot tell, or nobody has looked."""
-    found = headroom(archive, like)
+    """Give the line that a table prints where its instrument cannot tell, or nobody has looked.
+
+    Where the preset has no headroom on record, that of another one on the same backbone, image
+    size and data counts.
+    """
+    anywhere = {key: value for key, value in like.items() if key != "preset"}
+    found = headroom(archive, like) or headroom(archive, anywhere)
     if found is None:
         return "no headroom on record (`ham headroom`): whether methods can differ is not known"
     if found.points >= LITTLE:

@@ -76,7 +76,9 @@ def _about(
 ) -> Iterator[str]:
     preset = preset_values(setup.preset, "")
     backbone = setup.backbone or preset["backbone"]
-    size = setup.image_size or image_size_of(preset, backbone)
+    size = setup.image_size
+    if size is None:
+        size = image_size_of(preset, backbone)
     first: dict[str, RunConfig] = {}
     for run in runs:
         first.setdefault(run.benchmark, run)

@@ -14,6 +14,7 @@ from avalanche_ham.benchmarks._image_files import as_text
 from avalanche_ham.benchmarks.registry import BENCHMARKS, entry_of, is_image_folder, known_name
 from avalanche_ham.errors import OptionError, check_path, check_text, check_whole
 from avalanche_ham.heads.registry import split_heads
+from avalanche_ham.runs.options import benchmark_options
 from avalanche_ham.runs.presets import preset_values
 from avalanche_ham.runs.settings import run_settings
 from avalanche_ham.strategies.registry import get_method
@@ -104,7 +105,12 @@ def resolve_config(config: RunConfig) -> Settings:
     heads = split_heads(method.head or config.head or method.default_head)
     values = run_settings(config.method, benchmark, heads, preset, config.options)
     backbone = config.backbone or preset["backbone"]
-    size = config.image_size or image_size_of(preset, backbone)
+    size = config.image_size
+    if size is None:
+        size = image_size_of(preset, backbone)
+    else:
+        check_whole("image_size", size, 1)
+    data = {**_stored_size(benchmark, size), **values.data}
     return Settings(
         method=config.method,
         heads=heads,
@@ -116,11 +122,17 @@ def resolve_config(config: RunConfig) -> Settings:
         image_size=size,
         weights=config.weights,
         options=MappingProxyType(values.strategy),
-        data=MappingProxyType(values.data),
+        data=MappingProxyType(data),
         readouts=MappingProxyType(values.readouts),
         numbers=method.numbers,
         probes=preset.get("probes", False),
     )
+
+
+def _stored_size(benchmark: str, image_size: Any) -> dict[str, int]:
+    """Let photographs be decoded at the size of the input, where that is above the default."""
+    option = benchmark_options(benchmark).get("size")
+    return {"size": image_size} if option and (image_size or 0) > option.default else {}
 
 
 def image_size_of(preset: Mapping[str, Any], backbone: str) -> Any:

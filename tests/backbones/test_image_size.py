@@ -79,6 +79,9 @@ def test_weights_of_another_image_size_are_resampled_to_the_backbone_s(tmp_path)
     assert found.patch_embed.img_size == (16, 16) and found.pos_embed.shape == (1, 17, 48)
     assert torch.equal(found.blocks[1].attn.qkv.weight, large["blocks.1.attn.qkv.weight"])
     assert back.patch_embed.img_size == (32, 32)
+    assert torch.equal(
+        back.pos_embed, large["pos_embed"]
+    )  # resampled to 16 and back it would differ
 
 
 @pytest.mark.parametrize("size", [0, -16, 18, 15.5, True, "16"])

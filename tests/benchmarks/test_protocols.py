@@ -82,6 +82,18 @@ def test_a_folder_of_domains_is_a_domain_incremental_stream(domains):
     assert len(orders) > 1
 
 
+def test_domains_of_different_sizes_come_at_the_largest(write_folder, tmp_path):
+    for side, domain in ((16, "usps"), (28, "mnist"), (32, "svhn")):
+        write_folder(tmp_path / "digits3" / domain, size=(side, side))
+    benchmark = create_benchmark("digits3", data_root=tmp_path, n_tasks=3, seed=1)
+    for stream in (benchmark.train_stream, benchmark.test_stream):
+        assert {image.shape for e in stream for image, *_ in e.dataset} == {(3, 32, 32)}
+    small = create_benchmark("digits3", data_root=tmp_path, n_tasks=3, seed=1, size=20)
+    assert {image.shape for e in small.train_stream for image, *_ in e.dataset} == {(3, 20, 20)}
+    joint = create_benchmark("digits3", data_root=tmp_path, n_tasks=1, seed=1)
+    assert len({image.shape for image, *_ in joint.train_stream[0].dataset}) == 1
+
+
 def test_domains_in_another_order_are_another_stream_of_the_same_images(domains):
     streams = [create_benchmark("pacs", data_root=domains, n_tasks=3, seed=s) for s in range(8)]
     other = next(s for s in streams if s.domains != streams[0].domains)

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from avalanche_ham.benchmarks import BENCHMARKS, create_benchmark
+from avalanche_ham.benchmarks.registry import is_there
 from avalanche_ham.errors import DataError, OptionError, UnknownNameError
 
 
@@ -61,3 +62,12 @@ def test_the_table_tells_which_functions_can_download(name):
     make = getattr(importlib.import_module(module), function)
     can = "download" in inspect.signature(make).parameters
     assert BENCHMARKS[name].downloads is can
+
+
+@pytest.mark.parametrize("folder", ["tiny_imagenet", "tiny-imagenet", "oxford-pets", "imagenet-r"])
+def test_a_folder_may_be_spelled_with_underscores_or_hyphens(folder, write_folder, tmp_path):
+    write_folder(tmp_path / folder, ["ant", "bee"])
+    name = folder.replace("-", "_")
+    assert is_there(name, tmp_path)
+    found = create_benchmark(name, data_root=tmp_path, n_tasks=2, seed=1)
+    assert found.name == name and found.class_names == ("ant", "bee")

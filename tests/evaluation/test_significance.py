@@ -56,20 +56,45 @@ def test_the_interval_over_images_is_scipy_s_paired_bootstrap():
 
 
 def test_small_tasks_count_as_much_as_large_ones():
-    sizes = [[20, 300], [30, 200]]
-    ours = [rights(seed, sum(s), 0.5) for seed, s in enumerate(sizes)]
-    theirs = [rights(seed + 10, sum(s), 0.3) for seed, s in enumerate(sizes)]
-    variance, mean = 0.0, 0.0
-    for mine, other, counts in zip(ours, theirs, sizes, strict=True):
-        difference, start = mine.astype(float) - other, 0
-        for count in counts:
-            part = difference[start : start + count]
-            start += count
-            mean += part.mean() / len(counts) / len(sizes)
-            variance += part.var() / count / (len(counts) * len(sizes)) ** 2
-    low, high = over_images(ours, theirs, sizes)
-    assert (low + high) / 2 == pytest.approx(100 * mean, abs=0.3)
+    ours, theirs, sizes = rights(1, 320, 0.5), rights(11, 320, 0.3), [20, 300]
+    variance, mean, start = 0.0, 0.0, 0
+    for count in sizes:
+        part = (ours.astype(float) - theirs)[start : start + count]
+        start += count
+        mean += part.mean() / len(sizes)
+        variance += part.var() / count / len(sizes) ** 2
+    low, high = over_images([ours], [theirs], [sizes])
+    assert (low + high) / 2 == pytest.approx(100 * mean, abs=0.5)
     assert (high - low) / 2 == pytest.approx(196 * variance**0.5, rel=0.05)
+
+
+def test_exchanging_the_two_turns_the_interval_round():
+    for seed in range(6):
+        ours, theirs = rights(seed, 60, 0.5), rights(seed + 20, 60, 0.5)
+        there, back = over_images([ours], [theirs], [[60]]), over_images([theirs], [ours], [[60]])
+        assert there == (-back.high, -back.low)
+    same_sum = np.array([True, False, True, False]), np.array([False, True, True, False])
+    there, back = (over_images([a], [b], [[4]]) for a, b in (same_sum, same_sum[::-1]))
+    assert there == (-back.high, -back.low)
+
+
+def test_seeds_on_the_same_images_do_not_count_as_more_images():
+    """Of 200 drawn sets of images, on which three seeds do alike, 95 % must hold the truth."""
+    draw, held = np.random.default_rng(0), 0
+    for _ in range(200):
+        chance = draw.random(100)  # of each image to be told right, whatever the seed
+        ours, theirs = (
+            [draw.random(100) < chance + gain for _ in range(3)] for gain in (0.05, -0.05)
+        )
+        truth = np.clip(np.linspace(0, 1, 10001) + 0.05, 0, 1).mean() - (
+            np.clip(np.linspace(0, 1, 10001) - 0.05, 0, 1).mean()
+        )
+        low, high = over_images(ours, theirs, [[100]] * 3, resamples=500)
+        held += low <= 100 * truth <= high
+    assert held >= 190
+    same = [rights(1, 400, 0.6)] * 3, [rights(2, 400, 0.5)] * 3
+    thrice, once = over_images(*same, [[400]] * 3), over_images(*(x[:1] for x in same), [[400]])
+    assert thrice == pytest.approx(once, abs=0.3)
 
 
 def test_what_both_got_right_alike_narrows_the_interval():

@@ -14,7 +14,7 @@ from avalanche_ham.backbones.embedded import hybrid_from_file, load_embedded
 def test_a_rate_at_the_end_of_the_ladder_s_middle_is_followed_twice_at_most(monkeypatch):
     import study_rates as script
 
-    def searched(peak: float):
+    def searched(peak: float, method: str = "ham"):
         search = script.Search.__new__(script.Search)
         tried: list[float] = []
 
@@ -23,13 +23,15 @@ def test_a_rate_at_the_end_of_the_ladder_s_middle_is_followed_twice_at_most(monk
             return [[60.0 - abs(script.LADDER.index(v["lr"]) - peak), 50.0] for v in grid]
 
         monkeypatch.setattr(search, "scores", scores, raising=False)
-        return script.rate_of(search, "ham")[1], set(tried)
+        return script.rate_of(search, method)[1], set(tried)
 
     ladder = script.LADDER
-    assert searched(3) == ("0.0006", set(ladder[2:6]))
-    assert searched(1) == ("6e-05", set(ladder[:6]))
-    assert searched(0) == ("2e-05 (at the end)", set(ladder[:6]))
-    assert searched(7) == ("0.06 (at the end)", set(ladder[2:]))
+    assert searched(5) == ("0.0006", set(ladder[4:8]))
+    assert searched(3) == ("6e-05", set(ladder[2:8]))
+    assert searched(0) == ("2e-05 (at the end)", set(ladder[2:8]))
+    assert searched(9) == ("0.06 (at the end)", set(ladder[4:]))
+    assert searched(2, "finetune") == ("2e-05", set(ladder[1:6]))  # the whole network trains
+    assert searched(0, "finetune") == ("2e-06 (at the end)", set(ladder[:6]))
 
 
 @pytest.mark.slow

@@ -46,8 +46,11 @@ def test_the_study_s_rates_are_those_that_the_committed_grid_chose(experiments):
     page = (experiments / "README.md").read_text().partition("### Rates on the instrument")[2]
     rows = [line for line in page.splitlines() if line.startswith("| ")]
     chosen = {method: script.rate_of(search, method) for method in script.NAMES}
-    ladder = script.LADDER[script.FIRST]
-    made = {m for m, (found, _) in chosen.items() if None not in map(found.get, ladder)}
+    made = {
+        method
+        for method, (found, _) in chosen.items()
+        if None not in map(found.get, script.LADDER[script.first_of(method)])
+    }
     assert made == {*_STUDY}
     for method in made - {"frozen"}:  # whose two best rates lie beside the preset's
         found, words = chosen[method]

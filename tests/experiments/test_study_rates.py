@@ -41,11 +41,12 @@ def test_own_options_are_the_methods_and_their_defaults_are_tried_with_two_other
     ("method", "best", "said"),
     [
         ("pam", 0.5, "0.5"),
-        ("pam", 0.75, "0.75 (at the end)"),
+        ("pam", 0.75, "0.75"),  # beyond it 0.9 was no better
         ("slao", "inverse", "inverse (at the end)"),
         ("slao", "sqrt", "sqrt"),
         ("i_lora", None, "none"),
-        ("ewc", 10, "10 (at the end)"),
+        ("ewc", 10, "10"),
+        ("sd_lora", 1.0, "1"),
     ],
 )
 def test_a_value_of_the_own_option_that_wins_at_an_end_is_said(method, best, said):
@@ -55,7 +56,34 @@ def test_a_value_of_the_own_option_that_wins_at_an_end_is_said(method, best, sai
     search = of_scores(script, lambda v: [50.0 + (v.get(name, "") == best), 60.0])
     (line,) = list(script.table(search, (method,)))[2:]
     assert line.endswith(f"| {said} |")
-    assert f"{name}: {script._word(values[0])} 5" in line
+    assert f"{name}: " in line and f" {script._word(values[0])} 5" in line
+
+
+def test_a_value_that_wins_at_an_end_of_the_list_is_followed_twice_at_most():
+    import study_rates as script
+
+    tried = []
+
+    def scores(values):
+        tried.append(values["lwf_strength"])
+        return [60.0 - values["lwf_strength"], 50.0]  # the smaller the better
+
+    words, chosen = script.own_of(of_scores(script, scores), "lora_lwf", 2e-4)
+    assert chosen == "0.01 (at the end)" and {*tried} == {0.01, 0.03, 0.1, 0.3, 1.0, 3.0}
+    assert words.startswith("lwf_strength: 0.01 60.0 / 50.0, 0.03 60.0 / 50.0, 0.1 59.9")
+    for method, (name, values) in script.OWN.items():
+        below, above = script.BEYOND_OF.get(method, script.BEYOND.get(name, ((), ())))
+        for value in (*below, *above):
+            resolve(method, {name: value})
+        numbers = [v for v in (*below[::-1], *values, *above) if isinstance(v, (int, float))]
+        assert numbers == sorted(numbers), method
+
+
+def test_an_unknown_method_is_one_line(tmp_path):
+    import study_rates as script
+
+    with pytest.raises(SystemExit, match="methods must be of .*ham.* but got 'nope'"):
+        script.main(["--records", str(tmp_path), "--methods", "ham,nope", "--dry"])
 
 
 def test_a_method_that_is_its_head_has_one_score_a_rate():

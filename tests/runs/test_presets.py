@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from sampling import some_of
 
+from avalanche_ham.errors import OptionError
 from avalanche_ham.reporting.paper import METHODS
 from avalanche_ham.runs.config import Resources, RunConfig, resolve_config
 from avalanche_ham.runs.presets import PRESETS, preset_values
@@ -61,3 +62,27 @@ def test_a_preset_s_image_size_is_that_of_its_backbone_also_where_it_is_named():
 
     assert size() == size(backbone=own) == 96
     assert size(backbone="embedded") == 160 and size(backbone=own, image_size=224) == 224
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "image_size", "stored"),
+    [("a+b", 96, {}), ("a+b", 224, {"size": 224}), ("a", 224, {}), ("a", 384, {"size": 384})],
+)
+def test_images_are_stored_no_smaller_than_the_network_takes_them(benchmark, image_size, stored):
+    def data(**options):
+        config = RunConfig(
+            benchmark=benchmark,
+            preset="paper",
+            backbone="vit_tiny_patch16_224",
+            image_size=image_size,
+            options=options,
+        )
+        return resolve_config(config).data
+
+    assert {k: v for k, v in data().items() if k == "size"} == stored
+    assert data(size=64)["size"] == 64  # what is asked for stays
+
+
+def test_an_image_size_of_nothing_is_refused():
+    with pytest.raises(OptionError, match="image_size must be"):
+        resolve_config(RunConfig(preset="study", image_size=0))
