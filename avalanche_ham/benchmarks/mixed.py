@@ -62,8 +62,8 @@ def mixed(
         seed: seed of class orders, subsets and a shuffled order of tasks.
         size: side in pixels, at least 1, to which all images are brought.
         task_order: one of ``in_turn`` (set after set), or ``shuffled`` (by the seed).
-        classes: take only so many classes of each set, at least 1, the first of its class order;
-            None takes all.
+        classes: take at most so many classes of each set, at least 1, the first of its class
+            order; None takes all.
         train_per_class: largest number of training images of each class, at least 1; None takes
             all.
         test_per_class: largest number of test images (or held-out images) of each class, at
@@ -77,6 +77,8 @@ def mixed(
         DataError: as each data set's own function.
     """
     check_whole("size", size, 1)
+    if classes is not None:
+        check_whole("classes", classes, 1)
     if len(set(names)) != len(names):
         raise OptionError("benchmark", "data sets that differ, joined by +", "+".join(names))
     if n_tasks != 1 and n_tasks < len(names):
@@ -97,7 +99,7 @@ def mixed(
     for name, count in zip(names, counts, strict=True):
         own = {key: value for key, value in more.items() if key in _arguments(name)}
         try:
-            parts.append(create_benchmark(name, n_tasks=count, **common, **own))
+            parts.append(_part(name, n_tasks=count, **common, **own))
         except OptionError as error:
             if error.option != "n_tasks":
                 raise
@@ -119,6 +121,16 @@ def mixed(
         for stream in ("train", "test")
     }
     return from_selections(chosen, tasks, name="+".join(names))
+
+
+def _part(name: str, *, classes: int | None, **options: Any) -> Benchmark:
+    """Open one data set, with all its classes if they are fewer than asked for."""
+    try:
+        return create_benchmark(name, classes=classes, **options)
+    except OptionError as error:
+        if error.option != "classes":
+            raise
+        return create_benchmark(name, classes=None, **options)
 
 
 def _check_no_domains(name: str, data_root: Path) -> None:

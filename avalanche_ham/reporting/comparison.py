@@ -24,7 +24,7 @@ def printed(table: paper.Table) -> Printed:
     """Read a table of the paper: a method as it has it, at its length."""
 
     def value(line: Line, place: Place) -> Value | None:
-        known = place.n_tasks == LENGTH and not line.options
+        known = place.n_tasks == LENGTH and line.is_printed
         return table.get(line.method, {}).get(place.benchmark) if known else None
 
     return value

@@ -60,9 +60,9 @@ def every_method(setup: Setup, place: Place) -> Iterator[Line]:
 
     The merging baselines come twice, as in the paper (factors merged) and with their
     products merged; so do those that train the whole network, at their own grid's rate and at
-    HAM's as in the paper, where the two differ. ``ncm`` and ``ridge`` come only if they are
-    named: ``frozen`` under those heads is the same. Each stands beside the head of its readout,
-    or the first one.
+    HAM's as in the paper, where the two differ: its values stand beside the latter. ``ncm`` and
+    ``ridge`` come only if they are named: ``frozen`` under those heads is the same. Each stands
+    beside the head of its readout, or the first one.
     """
     yield from _lines(setup, place, (*paper.METHODS, *REFERENCES))
 
@@ -81,15 +81,22 @@ def _lines(setup: Setup, place: Place, names: Sequence[str]) -> Iterator[Line]:
         own = METHODS[name].head
         if own is not None and own != place.head and (own in heads or place.head != heads[0]):
             continue
-        yield Line(LABELS.get(name, name), name)
+        own_rate, rate = (
+            preset_values(setup.preset, place.benchmark, m)["lr"] for m in (name, "ham")
+        )
+        at_both = name in WHOLE_NETWORK and "lr" not in setup.options and own_rate != rate
+        yield Line(LABELS.get(name, name), name, as_printed=not at_both)
         if name in ("linear", "ties", "dare_ties"):
             yield Line(f"{LABELS[name]}, products merged", name, {"space": "delta"})
-        if name in WHOLE_NETWORK and "lr" not in setup.options:
-            own, ham = (
-                preset_values(setup.preset, place.benchmark, m)["lr"] for m in (name, "ham")
-            )
-            if own != ham:
-                yield Line(f"{LABELS[name]} at HAM's rate", name, {"lr": ham})
+        if at_both:
+            label = f"{LABELS[name]} at HAM's rate"
+            yield Line(label, name, {"lr": rate}, as_printed=True)
+
+
+def printed_methods(setup: Setup, place: Place) -> Iterator[Line]:
+    """List each method of HAM's paper as it is there, then the references and HAM+."""
+    names = (*paper.METHODS, "frozen", "lora", "ham_plus")
+    return (line for line in _lines(setup, place, names) if line.is_printed)
 
 
 def plain_methods(setup: Setup, place: Place) -> Iterator[Line]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from avalanche_ham.benchmarks.registry import entry_of
 from avalanche_ham.reporting import other_papers, paper
 from avalanche_ham.reporting.comparison import AA
-from avalanche_ham.reporting.methods import LABELS
+from avalanche_ham.reporting.methods import LABELS, printed_methods
 from avalanche_ham.reporting.pam import COMPARED, Rows, asked
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.setup import Setup
@@ -37,7 +37,7 @@ def _beside_text(benchmark: str) -> tuple[int, ...]:
 def _ham(line: Line, place: Place) -> Value | None:
     """Read HAM's Table 1, whatever our number of tasks."""
     name = SAME_BIRDS.get(place.benchmark, place.benchmark)
-    return None if line.options else paper.TABLE_1.get(line.method, {}).get(name)
+    return None if not line.is_printed else paper.TABLE_1.get(line.method, {}).get(name)
 
 
 def _pam(which: int) -> Printed:
@@ -69,7 +69,7 @@ def _slao_rows(setup: Setup, place: Place) -> Iterator[Line]:
 REPORTED = Table(
     "Reported and reproduced, AA (%)",
     columns=[replace(AA, title="", paper=_ham)],
-    rows=_named(*paper.METHODS, "frozen", "lora", "ham_plus"),
+    rows=printed_methods,
     benchmarks=("cifar100", "cub100"),
     lengths=_lengths,
     heads=("linear", "ridge"),

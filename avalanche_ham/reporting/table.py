@@ -50,6 +50,8 @@ class Line:
         options: of its runs; ``n_tasks`` and ``head`` win over the place's.
         words: title of a column -> what stands there and needs no run.
         view: record -> the entries that the columns read instead.
+        as_printed: whether the runs are what HAM's paper prints values of; None: those without
+            options are.
     """
 
     label: str
@@ -57,6 +59,12 @@ class Line:
     options: Mapping[str, Any] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
     view: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    as_printed: bool | None = None
+
+    @property
+    def is_printed(self) -> bool:
+        """Whether values of HAM's paper may stand beside it."""
+        return not self.options if self.as_printed is None else self.as_printed
 
     @property
     def is_bound(self) -> bool:

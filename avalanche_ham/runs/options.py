@@ -11,7 +11,7 @@ from avalanche_ham.benchmarks.registry import entry_of
 from avalanche_ham.heads.registry import HEADS
 from avalanche_ham.runs.arguments import arguments, table
 from avalanche_ham.runs.option import Option, option_of
-from avalanche_ham.strategies.registry import get_method
+from avalanche_ham.strategies.registry import Method, get_method
 
 NAMES: dict[str, str | None] = {  # argument -> the option's name; None: the run sets it
     "train_epochs": "epochs",
@@ -49,6 +49,16 @@ def options_of(method: str) -> dict[str, Option]:
         HamError: if its source cannot be read.
     """
     row = get_method(method)
+    known = _KNOWN.get(method)
+    if known is None or known[0] is not row:  # a row may be replaced by a user's own
+        known = _KNOWN[method] = row, _options_of(row)
+    return dict(known[1])
+
+
+_KNOWN: dict[str, tuple[Method, dict[str, Option]]] = {}  # a table asks thousands of times
+
+
+def _options_of(row: Method) -> dict[str, Option]:
     found, plain = dict[str, Option](), _plain(row.path)
     for name, argument in arguments(row.path).items():
         if name in MADE:

@@ -187,8 +187,14 @@ def test_a_mixture_of_the_first_classes_of_each_set(two_sets, n_tasks):
     assert some.class_order == firsts
     assert {y for e in some.train_stream for _, y, *_ in e.dataset} == {*firsts}
     assert some.images_digest != whole.images_digest
-    with pytest.raises(OptionError, match=r"classes .* 2 \(the number of classes of signs\).* 3"):
-        mix(two_sets, classes=3)
+    with pytest.raises(OptionError, match="classes must be at least 1"):
+        mix(two_sets, classes=0)
+
+
+def test_a_set_of_fewer_classes_than_asked_for_gives_all_it_has(two_sets):
+    most, whole = mix(two_sets, classes=3), mix(two_sets)
+    assert most.class_order == whole.class_order and most.images_digest == whole.images_digest
+    assert len(mix(two_sets, classes=2).class_order) == 4
 
 
 def test_another_picture_in_any_part_makes_another_mixture(two_sets, noise):

@@ -7,7 +7,9 @@ import csv
 import pytest
 
 from avalanche_ham.cli.main import main
+from avalanche_ham.runs.archive import read_archive
 from avalanche_ham.runs.presets import _STUDY, preset_values
+from avalanche_ham.strategies.registry import METHODS
 
 
 @pytest.mark.slow
@@ -58,6 +60,13 @@ def test_the_study_s_rates_are_those_that_the_committed_grid_chose(experiments):
         assert preset_values("study", "cifar100", method)["lr"] == rate, method
         cell = f"**{script._cell(found[rate])}**"
         assert any(cell in row for row in rows), (method, cell)
+
+
+def test_every_committed_record_is_of_a_commit_and_of_its_method_s_present_numbers(experiments):
+    records = list(read_archive(experiments / "results").all_records())
+    assert records and all(record["clean"] and record["commit"] for record in records)
+    versions = {(r["method"], r["numbers_version"], METHODS[r["method"]].numbers) for r in records}
+    assert all(found == present for _, found, present in versions), versions
 
 
 def test_the_readme_shows_the_headroom_on_record(experiments, capsys):

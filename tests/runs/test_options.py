@@ -59,7 +59,7 @@ def test_ranges_and_choices_are_those_of_the_class(method):
             with pytest.raises(HamError, match="must be") as refused:
                 build_strategy(method, values, model=model)
             if value == "nosuchword":
-                assert f"one of {', '.join(sorted(option.choices))}, but" in str(refused.value)
+                assert f"one of {', '.join(sorted(option.choices))}" in str(refused.value)
             tested += 1
     assert tested > 1
 
