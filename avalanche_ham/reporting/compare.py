@@ -19,7 +19,6 @@ from avalanche_ham.runs.identity import identity_of
 if TYPE_CHECKING:
     from avalanche_ham.evaluation.significance import Interval
 
-
 NOTES = (
     "difference: the mean over seeds that both have, and its deviation",
     "over seeds: t interval of the paired differences, what other seeds would bring; none where "
@@ -56,29 +55,51 @@ def table_compare(setup: Setup) -> Table:
 
 
 def table_against(setup: Setup) -> Table:
-    """Give every method's difference to the first that was named, HAM by default."""
+    """Give every method's difference to the first that was named, HAM by default.
+
+    First under the same head, then that of closed-form heads to the first one's trained head.
+    """
     first, *others = setup.methods or ("ham",)
     base = Line(LABELS.get(first, first), first)
+    trained = replace(base, options={"head": "linear"})
+    asked = replace(setup, methods=tuple(others) or None)
 
-    def rows(setup: Setup, place: Place) -> Iterator[Line]:
-        asked = replace(setup, methods=tuple(others) or None)
+    def rows(_: Setup, place: Place) -> Iterator[Line]:
         lines = (line for line in all_methods(asked, place) if not line.options)
         return (line for line in lines if line.method != first)
 
-    over_seeds, over_images = map(interval_words, (interval_over_seeds, interval_over_images))
+    def all_rows(_: Setup, place: Place) -> Iterator[Line]:
+        if place.head != "linear":
+            yield base
+            yield from rows(setup, place)
+
     return Table(
         f"Every method against {base.label}",
-        columns=[
-            Column("AA (%)", mean_of("aa")),
-            Column(f"minus {base.label}", mean_of("aa"), minus=base),
-            Column("95 % over seeds", over_seeds, minus=base),
-            Column("95 % over test images", over_images, minus=base),
-        ],
+        columns=_minus(base, f"minus {base.label}"),
         rows=rows,
         lengths=[10, 50],
         heads=["linear", "ridge", "lda_drift"],
+        also=[
+            Table(
+                f"Against {base.label} under its trained head",
+                columns=_minus(trained, f"minus {base.label}, trained head"),
+                rows=all_rows,
+                lengths=(),
+            )
+        ],
         notes=NOTES,
     )
+
+
+def _minus(base: Line, title: str) -> list[Column]:
+    """Give the columns of rows that a base is subtracted from."""
+    over_seeds, over_images = map(interval_words, (interval_over_seeds, interval_over_images))
+    return [
+        Column("AA (%)", mean_of("aa")),
+        Column(title, mean_of("aa"), minus=base),
+        Column("95 % over seeds", over_seeds, minus=base),
+        Column("95 % over test images", over_images, minus=base),
+    ]
 
 
 def _columns(ours: Line, theirs: Line) -> list[Column]:

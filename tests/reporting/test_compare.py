@@ -73,6 +73,25 @@ def test_every_method_is_set_against_the_first_that_was_named(two, archive_of):
     assert "HAM" not in labels and labels[-1] == "HAM+" and len(labels) == len(set(labels)) > 30
 
 
+def test_closed_form_heads_are_set_against_the_first_one_s_trained_head(two, archive_of):
+    setup = replace(two, heads=("linear", "ridge"), methods=("ham", "lora"))
+    runs = [
+        (replace(run, seed=seed, head=head), {"aa": aa + seed})
+        for method, head, aa in (
+            ("ham", "linear", 40.0),
+            ("ham", "ridge", 55.0),
+            ("lora", "ridge", 50.0),
+        )
+        for run in setup.runs(method, benchmark="cifar100", n_tasks=10, head=head)[:1]
+        for seed in (1, 2)
+    ]
+    asked = replace(setup, tasks=(10,), benchmarks=("cifar100",))
+    blocks = fill(lay_out(table_against, asked), archive_of(*runs)).blocks
+    (found,) = (block for block in blocks if "under its trained head" in block.title)
+    assert "ridge" in found.title
+    assert [(r.label, r.cells[1].mean) for r in found.rows] == [("HAM", 15.0), ("one LoRA", 10.0)]
+
+
 def test_a_difference_that_every_seed_shares_is_marked(two, archive_of):
     scores = {("ham", 1): 60.0, ("ham", 2): 66.0, ("lora", 1): 57.0, ("lora", 2): 63.1}
     assert cells_of(two, scored(two, archive_of, scores))[3].text.endswith("*")
