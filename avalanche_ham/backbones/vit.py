@@ -10,6 +10,7 @@ import timm
 from timm.models.vision_transformer import VisionTransformer
 
 from avalanche_ham.backbones.digest import CLASSIFIER, remember_digest
+from avalanche_ham.backbones.hub import cache_alone_where_offline
 from avalanche_ham.backbones.image_size import match_position_grid, set_image_size
 from avalanche_ham.backbones.names import BACKBONES
 from avalanche_ham.backbones.support import FAMILIES
@@ -103,7 +104,7 @@ def _tiny() -> VisionTransformer:
 
 def _from_timm(name: str, pretrained: bool) -> VisionTransformer:
     check_backbone(name, pretrained=pretrained)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), cache_alone_where_offline():
         warnings.simplefilter("ignore")
         try:
             vit: Any = timm.create_model(name, pretrained=pretrained, num_classes=0)
@@ -111,7 +112,7 @@ def _from_timm(name: str, pretrained: bool) -> VisionTransformer:
         except OSError as error:
             raise DataError(
                 f"backbone: the weights of {name} are not in timm's cache and cannot be "
-                "fetched; a local file can be given (weights)"
+                "fetched; a local file can be given (weights, on the command line --weights FILE)"
             ) from error
 
 

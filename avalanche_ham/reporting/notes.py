@@ -32,6 +32,7 @@ NOISE = (
     "(paired over seeds; with one seed in common, or one difference in all, over test images)"
 )
 SHOWN = 12  # failures listed
+GRID_ON = "ViT-Ti/16 at 96 px"  # the study's
 ORDERED = 4  # rows whose order says something
 
 
@@ -114,6 +115,7 @@ def _rates(runs: list[RunConfig]) -> Iterator[str]:
     """Say which methods have learning rates of their own in the preset."""
     names: dict[float, set[str]] = defaultdict(set)
     common: dict[float, set[str]] = defaultdict(set)  # of methods whose grid is not there
+    presets = {config.preset for config in runs}
     for config in runs:
         if "lr" in config.options or get_method(config.method).head:  # given, or nothing trains
             continue
@@ -126,7 +128,8 @@ def _rates(runs: list[RunConfig]) -> Iterator[str]:
             common[rate].add(config.method)
     if names:
         words = "; ".join(f"{k:g} for {', '.join(sorted(names[k]))}" for k in sorted(names))
-        yield f"learning rate from one grid for all methods (held-out images): {words}"
+        grid = "of CIFAR-100, 20 tasks" + (f", {GRID_ON}" if "study" in presets else "")
+        yield f"learning rate from one grid for all methods (held-out images {grid}): {words}"
     if given := sorted({c.options["lr"] for c in runs if "lr" in c.options}):
         words = ", ".join(f"{rate:g}" for rate in given)
         yield f"learning rate {words}: asked for here, in place of each method's own"
