@@ -2,21 +2,23 @@
 
     python experiments/speed_figure.py experiments/results/speed/step_*.json
 
-Writes ``speed.png`` and ``speed.svg`` beside the first file: a row per file, on the left the
-time of a training step in plain LoRA steps, on the right the state on the device in MB.
+Writes ``speed.png``, ``speed.svg`` and ``speed.csv`` beside the first file: a row per file, on the
+left the time of a training step in plain LoRA steps, on the right the state on the device in MB.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from avalanche_ham.reporting.style import (
     GREY,
-    look_of,
+    look_of_row,
     new_figure,
     save,
     spread,
@@ -25,6 +27,7 @@ from avalanche_ham.reporting.style import (
 
 LABELS = {
     "ham": "HAM",
+    "ham_plus": "HAM+",
     "inflora": "InfLoRA",
     "o_lora": "O-LoRA",
     "sd_lora": "SD-LoRA",
@@ -34,6 +37,7 @@ LABELS = {
     "pam": "PAM",
     "sd_lora_released": "SD-LoRA, released",
 }
+KEYS = ("median", "low", "high")
 
 
 def draw(
@@ -49,9 +53,9 @@ def draw(
     kinds = {name.split()[0] for name in steps}
     if "sd_lora_loop" in kinds:
         kinds.discard("sd_lora_released")  # the same loop with its modules: lines over each other
-    drawn = [(index, kind) for index, kind in enumerate(LABELS) if kind in kinds]
-    for index, kind in drawn:
-        look = look_of(index - 1, accent=kind == "ham")
+    drawn = [kind for kind in LABELS if kind in kinds]
+    for kind in drawn:
+        look = look_of_row(LABELS[kind])
         heights = [max(steps[f"{kind} {n}"][value], 1e-3) for n in counts]
         axes.plot(
             counts,
@@ -67,17 +71,25 @@ def draw(
     if heights_named:  # before the labels: ticks widen the axis that labels are spread on
         axes.set_yticks(heights_named)
     low, high = (math.log10(edge) for edge in axes.get_ylim())
-    for (index, kind), place in zip(drawn, spread(ends, (high - low) / 18)):
-        colour = look_of(index - 1, accent=kind == "ham").colour
+    for kind, place in zip(drawn, spread(ends, (high - low) / 18)):
         axes.annotate(
             LABELS[kind],
             (1.02, 10**place),
             xycoords=("axes fraction", "data"),
-            color=colour,
+            color=look_of_row(LABELS[kind]).colour,
             va="center",
         )
     axes.set_ylabel(unit)
     axes.yaxis.set_major_formatter("{x:g}")
+
+
+def numbers(name: str, steps: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """Give a row for each method and number of tasks of a file."""
+    for key in (key for key in steps if " " in key):
+        kind, tasks = key.split()
+        step = steps[key]
+        state = round(step["state_mb"], 2)
+        yield name, LABELS[kind], int(tasks), *(round(step[k], 3) for k in KEYS), state
 
 
 def main() -> None:
@@ -97,7 +109,14 @@ def main() -> None:
             left.axhline(1, color=GREY, linewidth=0.8)
             left.set_title(f"{used['backbone']}, batch {used['batch']}", loc="left")
             draw(right, steps, "state_mb", "state on the device (MB)")
-        for written in save(figure, chosen.files[0].parent / "speed"):
+        place = chosen.files[0].parent / "speed"
+        with place.with_suffix(".csv").open("w", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(("steps", "method", "tasks", *KEYS, "state_mb"))
+            for path in chosen.files:
+                rows.writerows(numbers(path.stem, json.loads(path.read_text())["steps"]))
+        print(place.with_suffix(".csv"))
+        for written in save(figure, place):
             print(written)
 
 

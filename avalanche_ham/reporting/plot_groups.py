@@ -15,7 +15,7 @@ from avalanche_ham.reporting.style import (
     COLOURS,
     GREY,
     End,
-    look_of,
+    look_of_row,
     name_ends,
     new_figure,
 )
@@ -93,9 +93,9 @@ def _draw_alphas(axes: Any, record: Record) -> None:
 
 def _draw_growth(axes: Any, records: dict[str, Record]) -> None:
     names = []
-    for index, (label, record) in enumerate(records.items()):
+    for label, record in records.items():
         stored = record["stored_parameters"]
-        look = look_of(index, accent=label == HAM)
+        look = look_of_row(label)
         axes.plot(range(1, len(stored) + 1), stored, **look.line)
         names.append(End(len(stored), stored[-1], label, look.colour, label == HAM))
     axes.set(title="stored parameters (non-zero entries)", xlabel="tasks", yscale="log")

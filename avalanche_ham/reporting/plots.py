@@ -14,7 +14,7 @@ from avalanche_ham.reporting.style import (
     ACCENT,
     GREY,
     End,
-    look_of,
+    look_of_row,
     name_ends,
     new_figure,
 )
@@ -43,7 +43,7 @@ def _draw_lines(axes: Any, block: Block[Summary], lengths: list[int]) -> None:
     places = [math.log10(n) for n in lengths]  # equal ratios are equally far apart
     ends: list[End] = []
     theirs: list[End] = []
-    for index, row in enumerate(block.rows):
+    for row in block.rows:
         accent = row.label == HAM
         printed = [(x, c.paper.mean) for x, c in zip(places, row.cells) if accent and c.paper]
         if printed:
@@ -53,7 +53,7 @@ def _draw_lines(axes: Any, block: Block[Summary], lengths: list[int]) -> None:
         points = [(x, c.mean, c.std) for x, c in zip(places, row.cells) if c.mean is not None]
         if not points:
             continue
-        look = look_of(index, accent=accent)
+        look = look_of_row(row.label)
         x, y, _ = zip(*points)
         axes.plot(x, y, marker=look.marker, zorder=3 if accent else 2, **look.line)
         band = [(x, mean - std, mean + std) for x, mean, std in points if std is not None]

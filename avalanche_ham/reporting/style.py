@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from avalanche_ham.files import whole_file
+from avalanche_ham.reporting.methods import HAM, LABELS
 
 # Okabe and Ito's palette, told apart with any colour vision; the first is kept for HAM
 ACCENT = "#D55E00"
@@ -57,6 +58,23 @@ def look_of(index: int, *, accent: bool = False) -> Look:
         return Look(ACCENT, "-", "o", 2.4)
     dash = DASHES[index // len(COLOURS) % len(DASHES)]
     return Look(COLOURS[index % len(COLOURS)], dash, MARKERS[index % len(MARKERS)], 1.2)
+
+
+def look_of_row(label: str) -> Look:
+    """Give the look of a method's line, the same in all figures; a variant's differs in its dash.
+
+    Args:
+        label: a value of ``LABELS``, or one with more words behind it.
+    """
+    names = list(LABELS.values())
+    known = [
+        name for name in names if label == name or label.startswith((f"{name},", f"{name} at"))
+    ]
+    if not known:
+        return look_of(len(names))
+    own = max(known, key=len)
+    index = names.index(own)
+    return look_of(index if own == label else index + len(COLOURS), accent=label == HAM)
 
 
 def new_figure(width: float, height: float, *, empty: bool = False) -> Figure:

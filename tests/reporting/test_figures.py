@@ -11,9 +11,10 @@ from PIL import Image
 
 from avalanche_ham.reporting.figures import FIGURES, draw
 from avalanche_ham.reporting.layout import fill, lay_out, runs_of
+from avalanche_ham.reporting.methods import LABELS
 from avalanche_ham.reporting.notes import fill_with_notes
 from avalanche_ham.reporting.plots import plot_lengths, plot_times
-from avalanche_ham.reporting.style import look_of, spread
+from avalanche_ham.reporting.style import look_of, look_of_row, spread
 from avalanche_ham.runs.archive import Archive
 
 
@@ -82,6 +83,17 @@ def test_no_two_lines_look_the_same_without_colour():
     looks = [look_of(index) for index in range(18)]
     assert len({(str(look.dash), look.marker) for look in looks}) == 18
     assert len({(look.colour, str(look.dash)) for look in looks}) == 18
+
+
+def test_a_method_looks_the_same_in_every_figure_and_its_variants_share_its_colour():
+    looks = [look_of_row(label) for label in LABELS.values()]
+    assert len({look[:3] for look in looks}) == len(looks)
+    for label, look in zip(LABELS.values(), looks):
+        for words in (", products merged", " at HAM's rate"):
+            variant = look_of_row(label + words)
+            same = variant.colour == look.colour, variant.dash == look.dash
+            assert same == ((False, True) if label == "HAM" else (True, False))  # HAM stands out
+    assert look_of_row("HAM").width > look_of_row("HAM+").width
 
 
 def test_labels_are_spread_and_keep_their_order():
