@@ -37,7 +37,7 @@ class Split(_SplitRequired, total=False):
     classes_per_task: Sequence[int] | None
     first_task: int | None
     classes: int | None
-    class_order: Sequence[int] | None
+    class_order: Sequence[int | str] | None
     train_per_class: int | None
     test_per_class: int | None
     holdout: float
@@ -52,7 +52,7 @@ def class_incremental(
     classes_per_task: Sequence[int] | None = None,
     first_task: int | None = None,
     classes: int | None = None,
-    class_order: Sequence[int] | None = None,
+    class_order: Sequence[int | str] | None = None,
     train_per_class: int | None = None,
     test_per_class: int | None = None,
     holdout: float = 0.0,
@@ -76,8 +76,9 @@ def class_incremental(
             evenly. None is an even split.
         classes: take only so many classes, at least 1, the first of the class order; None takes
             all.
-        class_order: the labels (positions in the sorted class names) in order of arrival, each
-            once; None draws an order.
+        class_order: the labels (positions in the sorted class names), or the names themselves,
+            in order of arrival, each once; None draws an order. On the command line it may be a
+            file of them, apart by lines or commas.
         train_per_class: largest number of training images of each class, at least 1; None takes
             all.
         test_per_class: largest number of test images (or held-out images) of each class, at
@@ -93,7 +94,7 @@ def class_incremental(
     """
     if train.classes != test.classes:
         raise DataError(f"train and test classes of {name} differ")
-    order = _order(len(train.classes), seed, class_order)
+    order = _order(train.classes, seed, class_order)
     if classes is not None:
         check_whole("classes", classes)
         if not 1 <= classes <= len(order):
@@ -144,13 +145,19 @@ def task_sizes(n_classes: int, n_tasks: int) -> list[int]:
     return [smaller + (task < more) for task in range(n_tasks)]
 
 
-def _order(n_classes: int, seed: int, given: Sequence[int] | None) -> list[int]:
+def _order(classes: Sequence[str], seed: int, given: Sequence[int | str] | None) -> list[int]:
     if given is None:
-        return torch.randperm(n_classes, generator=generator(seed, "class order")).tolist()
-    given = check_sequence("class_order", given)
-    if set(given) != set(range(n_classes)) or len(given) != n_classes:
-        raise OptionError("class_order", f"each label from 0 to {n_classes - 1} once", list(given))
-    return list(given)
+        return torch.randperm(len(classes), generator=generator(seed, "class order")).tolist()
+    known = {name: label for label, name in enumerate(classes)}
+    order = [known.get(x, -1) if isinstance(x, str) else x for x in _as_list(given)]
+    if set(order) != set(range(len(classes))) or len(order) != len(classes):
+        allowed = f"each label from 0 to {len(classes) - 1}, or each class name, once"
+        raise OptionError("class_order", allowed, list(given))
+    return order
+
+
+def _as_list(given: Sequence[int | str]) -> list[int | str]:
+    return list(check_sequence("class_order", given))
 
 
 def _cut(

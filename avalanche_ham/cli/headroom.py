@@ -14,7 +14,7 @@ from avalanche_ham.cli.parser import (
     resources_of,
     whole_numbers,
 )
-from avalanche_ham.errors import check_whole
+from avalanche_ham.errors import OptionError, check_whole
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "benchmark": {
@@ -70,8 +70,12 @@ def measure_headroom(words: list[str]) -> int:
     settings = resolve_config(config)
     runs = headroom_runs({name: getattr(config, name) for name in ("n_tasks", *names)}, seeds)
     archive = read_archive(args.records, must_exist=False)
-    plan = make_plan(runs, archive, lambda name: True, retry=True, know=AtHand(resources))
-    check_runs(plan.missing)
+    try:
+        plan = make_plan(runs, archive, lambda name: True, retry=True, know=AtHand(resources))
+        check_runs(plan.missing)
+    except OptionError as error:
+        name = "tasks" if error.option == "n_tasks" else error.option
+        raise OptionError(name, error.allowed, error.given) from error
     options = {"resources": resources, "jobs": args.jobs}
     problems = execute(together(plan.missing), args.records, archive, **options)
     made = [record for run in runs if (record := archive.record(run)) is not None]

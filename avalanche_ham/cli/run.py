@@ -128,8 +128,19 @@ def _parse(words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         raise UnknownNameError(f"option of {method}", unknown[0].partition("=")[0], known)
     given = vars(found)
     switches = {name: given[name] for name in (*SWITCHES, "print_config")}
+    if "class_order" in given:
+        given["class_order"] = _listed(given["class_order"])
     asked = {name: option.read(given[name]) for name, option in own.items() if name in given}
     return {**args, **switches}, asked
+
+
+def _listed(word: str) -> str:
+    """Give the entries of a file, with commas between; a word that is no file stays."""
+    try:
+        text = Path(word).read_text(encoding="utf-8") if Path(word).is_file() else word
+    except (OSError, ValueError) as error:
+        raise OptionError("class_order", "entries, or a text file of them", word) from error
+    return ",".join(part.strip() for part in re.split("[,\n]", text) if part.strip())
 
 
 def _shown(args: Mapping[str, Any], own: Mapping[str, Option]) -> dict[str, Any]:

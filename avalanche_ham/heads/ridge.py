@@ -35,7 +35,7 @@ class RidgeReadout(Readout):
     Args:
         in_features: width d of the features.
         n_classes: number of classes of the whole benchmark.
-        projections: number M of random projections; 0 uses the features themselves.
+        projections: number M of random projections, at least 0; 0 uses the features themselves.
         penalty: lambda above 0, relative to the mean of the diagonal of ``H'H / n``; None
             chooses it on held-out images of each task.
         seed: of the random projections.

@@ -43,7 +43,7 @@ def test_a_given_order_is_kept_whatever_the_seed(make_images):
 
 @pytest.mark.parametrize("given", [ORDER[:-1], (*ORDER, 7), (*ORDER[:-1], 10)])
 def test_an_order_that_is_no_permutation_is_refused(make_images, given):
-    with pytest.raises(OptionError, match="class_order.*0 to 9 once"):
+    with pytest.raises(OptionError, match="class_order.*0 to 9, or each class name, once"):
         split(make_images, class_order=given)
 
 
@@ -201,3 +201,15 @@ def test_another_picture_in_any_part_makes_another_mixture(two_sets, noise):
     before = mix(two_sets).images_digest
     Image.fromarray(noise(99, 10, 10)).save(two_sets / "signs" / "test" / "stop" / "1.png")
     assert mix(two_sets).images_digest != before
+
+
+def test_an_order_may_be_of_class_names(write_folder, tmp_path):
+    write_folder(tmp_path / "pets")
+    by_name, by_label = (
+        create_benchmark("pets", data_root=tmp_path, n_tasks=3, seed=1, class_order=order)
+        for order in (("cat", "ant", "bee"), (2, 0, 1))
+    )
+    assert by_name.class_order == by_label.class_order == [2, 0, 1]
+    for wrong in (("cat", "ant"), ("cat", "ant", "dog"), (2, 0, 0)):
+        with pytest.raises(OptionError, match="class_order must be each label from 0 to 2, or"):
+            create_benchmark("pets", data_root=tmp_path, n_tasks=3, seed=1, class_order=wrong)

@@ -146,3 +146,15 @@ def test_a_head_that_a_method_cannot_have_is_refused(method, head, capsys):
 
 def test_the_head_that_a_method_is_may_be_named(capsys):
     assert printed(capsys, *SMOKE, "--method", "ncm", "--head", "ncm")["head"] == "ncm"
+
+
+def test_an_order_of_classes_may_stand_in_a_file(tmp_path, capsys):
+    order = [3, 1, 4, 0, 5, 9, 2, 6, 8, 7]
+    file = tmp_path / "order.txt"
+    file.write_text("\n".join(map(str, order)) + "\n")
+    words = ["run", "--benchmark", "digits", "--class-order"]
+    given = printed(capsys, *words, ",".join(map(str, order)))
+    assert printed(capsys, *words, str(file)) == given and given["class_order"] == order
+    file.write_bytes(b"\xff\xfe\x00")
+    assert main([*words, str(file), "--print-config"]) == 2
+    assert "class_order must be entries, or a text file" in capsys.readouterr().err

@@ -184,6 +184,11 @@ def test_the_command_makes_its_runs_once_and_says_what_they_tell(tmp_path, capsy
         ("--device meta", "device must be auto, cpu or"),
         ("--seeds one", "seeds must be whole numbers"),
         ("--seeds=-1", "seeds must be at least 0"),
+        ("--image-size 0", "image_size must be at least 1"),
+        (
+            "--benchmark digits --preset smoke --tasks 20",
+            "ham: tasks must be at least 1 and at most 10",
+        ),
     ],
 )
 def test_bad_input_is_one_line_before_anything_runs(words, said, tmp_path, capsys):
