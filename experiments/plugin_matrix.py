@@ -1,4 +1,4 @@
-"""Run Avalanche's plugins and metrics with 13 methods; write what works and what says why not.
+"""Run Avalanche's plugins and metrics with 15 methods; write what works and what says why not.
 
 Command: python plugin_matrix.py        (five minutes; writes ../docs/avalanche.md)
 
@@ -34,7 +34,7 @@ from avalanche_ham.runs.settings import build_strategy, resolve
 NAIVE = "Naive, MLP"  # Avalanche alone: tells its own limits from ours
 METHODS = (
     NAIVE, "ham", "lora", "sema", "l2p", "inflora", "slao", "pam", "moe_lora",
-    "o_lora", "i_lora", "magmax", "pm", "lora_er",
+    "o_lora", "i_lora", "magmax", "pm", "lora_er", "independent", "fsa",
 )  # fmt: skip
 PAGE = Path(__file__).parents[1] / "docs" / "avalanche.md"
 MARK = "<!-- from here on: python experiments/plugin_matrix.py -->"

@@ -39,7 +39,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "preset": {"help": f"{', '.join(PRESETS)}; default: the one with most records, or cpu"},
     **SHARED,
     **OF_CLUSTER,
-    "config": {"help": "TOML or YAML file of these options; the command line wins"},
+    "config": {
+        "help": "TOML or YAML file of these options (the command line wins), a table `options` "
+        "of what all runs have, such as classes, and `methods.NAME` of what one method has"
+    },
 }
 OF_KIND: dict[str, dict[str, dict[str, Any]]] = {
     "table": {

@@ -90,6 +90,10 @@ def test_the_page_on_ham_plus_shows_its_tables_numbers(experiments):
         for cell in cells:
             of_row = known.setdefault(cell["row"], {})
             of_row.setdefault(cell["block"], []).append(f"{float(cell['mean']):.1f}")
-        expected = [sum((v[-per_set:] for v in blocks.values()), []) for blocks in known.values()]
-        found = shown[start + 1 : start + 1 + len(known)]
-        assert sorted(found) == sorted(expected), name
+        expected = {
+            label.lower(): sum((v[-per_set:] for v in blocks.values()), [])
+            for label, blocks in known.items()
+        }
+        below = slice(start + 1, start + 1 + len(known))
+        labels = [row[0].strip("*").partition(" (`")[0].lower() for row in rows[below]]
+        assert dict(zip(labels, shown[below], strict=True)) == expected, name
