@@ -17,13 +17,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from avalanche_ham.reporting.methods import LABELS
 from avalanche_ham.runs.archive import read_archive
 from avalanche_ham.runs.config import Resources, RunConfig
 from avalanche_ham.runs.execute import execute
 from avalanche_ham.runs.option import as_word
 from avalanche_ham.runs.plan import together
-from avalanche_ham.runs.presets import PRESETS, SAME_RATE
+from avalanche_ham.runs.presets import METHOD_OVERRIDES, PRESETS, SAME_RATE
 from avalanche_ham.runs.records import Record
+from avalanche_ham.runs.settings import defaults
 from avalanche_ham.strategies.registry import METHODS
 
 LADDER = (2e-6, 6e-6, 2e-5, 6e-5, 2e-4, 6e-4, 2e-3, 6e-3, 2e-2, 6e-2)
@@ -196,46 +198,65 @@ def rate_of(search: Search, method: str) -> tuple[dict[float, list[float] | None
     first = first_of(method)
     name = "head_lr" if method == "frozen" else "lr"  # which has no adapter
     beyond = LADDER[: first.start][::-1], LADDER[first.stop :]
-    found = extended(search, method, LADDER[first], beyond, lambda rate: {name: rate})
+    # rates are tried at the method's own defaults, whatever the preset has learned from that
+    preset = METHOD_OVERRIDES.get((search.options.preset, method), {})
+    own = {key: defaults(method)[key] for key in preset if key != "lr"}
+    found = extended(search, method, LADDER[first], beyond, lambda rate: {name: rate, **own})
     return found, _winner(found)
 
 
-def own_of(search: Search, method: str, rate: float) -> tuple[str, str]:
-    """Try the values of a method's own option; gives the scores, and the chosen one, in words."""
-    if method not in OWN:
-        return "", ""
+def own_of(search: Search, method: str, rate: float) -> tuple[dict[Any, list[float] | None], str]:
+    """Try the values of a method's own option; gives the scores, and the chosen one in words."""
     option, values = OWN[method]
     beyond = BEYOND_OF.get(method, BEYOND.get(option, ((), ())))
     found = extended(search, method, values, beyond, lambda value: {"lr": rate, option: value})
-    words = ", ".join(f"{_word(value)} {_cell(score)}" for value, score in found.items())
-    return f"{option}: {words}", _winner(found)
+    return found, _winner(found)
 
 
 def _winner(found: Mapping[Any, list[float] | None]) -> str:
-    place = best(list(found.values()))
-    return "-" if place is None else _chosen(list(found), place)
-
-
-def _chosen(values: Sequence[Any], place: int) -> str:
-    """Write a value, and whether a better one may lie beyond the list."""
-    return _word(values[place]) + (" (at the end)" if place in (0, len(values) - 1) else "")
+    """Write the best value, and whether a better one may lie beyond the list."""
+    scores = list(found.values())
+    place = best(scores)
+    if place is None:
+        return "-"
+    beside = [scores[k] if 0 <= k < len(scores) else None for k in (place - 1, place + 1)]
+    return _word([*found][place]) + (" (at the end)" if None in beside else "")
 
 
 def _word(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else as_word(value)
 
 
-def table(search: Search, names: tuple[str, ...]) -> Iterator[str]:
-    """Give the lines of a Markdown table: AA at each rate and own value, trained head / ridge."""
-    columns = " | ".join(f"{rate:g}" for rate in LADDER)
-    yield f"| method | {columns} | rate | own option | chosen |"
-    yield "|---|" + "---|" * (len(LADDER) + 3)
+def tables(search: Search, names: Sequence[str]) -> Iterator[str]:
+    """Give the lines of two Markdown tables: AA at each rate, then at each value of own options.
+
+    Trained head / ridge, the best mean of both in bold.
+    """
+    yield f"| lr | {' | '.join(f'{rate:g}' for rate in LADDER)} | best |"
+    yield "|---|" + "---|" * (len(LADDER) + 1)
+    rates = {}
     for method in names:
         found, chosen = rate_of(search, method)
-        cells = [_cell(found.get(rate)) for rate in LADDER]
-        none = ("", "")  # of what could not be trained at any rate
-        own, value = none if chosen == "-" else own_of(search, method, float(chosen.split()[0]))
-        yield f"| `{method}` | {' | '.join(cells)} | {chosen} | {own} | {value} |"
+        cells = _cells(found)
+        rates[method] = chosen
+        rest = " | ".join(cells.get(rate, "") for rate in LADDER)
+        yield f"| {LABELS[method]} | {rest} | {chosen} |"
+    yield ""
+    yield "| at its best rate | option | values | best |"
+    yield "|---|---|---|---|"
+    for method, rate in rates.items():
+        if method in OWN and rate != "-":
+            found, chosen = own_of(search, method, float(rate.split()[0]))
+            values = ", ".join(f"{_word(v)}: {cell}" for v, cell in _cells(found).items())
+            yield f"| {LABELS[method]} | `{OWN[method][0]}` | {values} | {chosen} |"
+
+
+def _cells(found: Mapping[Any, list[float] | None]) -> dict[Any, str]:
+    place = best(list(found.values()))
+    cells = [_cell(score) for score in found.values()]
+    if place is not None:
+        cells[place] = f"**{cells[place]}**"
+    return dict(zip(found, cells))
 
 
 def _cell(score: list[float] | None) -> str:
@@ -243,14 +264,14 @@ def _cell(score: list[float] | None) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Make the missing runs and print the table, a line as soon as it is known."""
+    """Make the missing runs and print the tables, a line as soon as it is known."""
     options = parse(arguments)
     search = Search(options)
     names = tuple(options.methods.split(",")) if options.methods else NAMES
     for name in names:
         if name not in NAMES:
             raise SystemExit(f"methods must be of {', '.join(NAMES)}, but got {name!r}")
-    for line in table(search, names):
+    for line in tables(search, names):
         print(line, flush=True)
     print("\n".join(search.problems), end="")
 

@@ -16,6 +16,7 @@ def test_a_rate_at_the_end_of_the_ladder_s_middle_is_followed_twice_at_most(monk
 
     def searched(peak: float, method: str = "ham"):
         search = script.Search.__new__(script.Search)
+        search.options = script.parse(["--records", "R"])
         tried: list[float] = []
 
         def scores(method, grid):
@@ -41,16 +42,18 @@ def test_the_study_s_grid_is_made_once_and_names_the_best_of_both_heads(tmp_path
     words = "--methods lora --benchmark digits --tasks 2 --preset smoke --jobs 0 --device cpu"
     words = [*words.split(), "--threads", "1", "--records", str(tmp_path)]
     script.main(words)
-    (line,) = (x for x in capsys.readouterr().out.splitlines() if x.startswith("| `lora`"))
+    (line,) = (x for x in capsys.readouterr().out.splitlines() if x.startswith("| one LoRA |"))
     cells = [cell.strip() for cell in line.split("|")[2:]]
     scores = {
-        rate: sum(map(float, cell.split("/")))
+        rate: sum(map(float, cell.strip("*").split("/")))
         for rate, cell in zip(script.LADDER, cells)
-        if cell != "-"
+        if cell
     }
     assert 4 <= len(scores) <= 8
     best = max(sorted(scores), key=scores.__getitem__)
     assert float(cells[len(script.LADDER)].partition(" ")[0]) == best
+    (bold,) = (k for k, cell in enumerate(cells) if cell.startswith("**"))
+    assert script.LADDER[bold] == best
     before = sorted(tmp_path.rglob("records.jsonl"))
     script.main([*words, "--dry"])
     assert line in capsys.readouterr().out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from avalanche_ham.runs.options import options_of
-from avalanche_ham.runs.presets import SAME_RATE
+from avalanche_ham.runs.presets import SAME_RATE, preset_values
 from avalanche_ham.runs.settings import resolve
 from avalanche_ham.strategies.registry import METHODS
 
@@ -13,6 +13,7 @@ from avalanche_ham.strategies.registry import METHODS
 def of_scores(script, scores):
     """Make a search whose accuracies are given by value."""
     search = script.Search.__new__(script.Search)
+    search.options = script.parse(["--records", "R"])
     search.scores = lambda method, grid: [scores(values) for values in grid]
     return search
 
@@ -54,9 +55,10 @@ def test_a_value_of_the_own_option_that_wins_at_an_end_is_said(method, best, sai
 
     name, values = script.OWN[method]
     search = of_scores(script, lambda v: [50.0 + (v.get(name, "") == best), 60.0])
-    (line,) = list(script.table(search, (method,)))[2:]
-    assert line.endswith(f"| {said} |")
-    assert f"{name}: " in line and f" {script._word(values[0])} 5" in line
+    line = list(script.tables(search, (method,)))[-1]
+    assert line.endswith(f"| {said} |") and f"| `{name}` |" in line
+    assert f"{script._word(best)}: **51.0 / 60.0**" in line
+    assert f"{script._word(values[0])}: " in line
 
 
 def test_a_value_that_wins_at_an_end_of_the_list_is_followed_twice_at_most():
@@ -68,15 +70,32 @@ def test_a_value_that_wins_at_an_end_of_the_list_is_followed_twice_at_most():
         tried.append(values["lwf_strength"])
         return [60.0 - values["lwf_strength"], 50.0]  # the smaller the better
 
-    words, chosen = script.own_of(of_scores(script, scores), "lora_lwf", 2e-4)
-    assert chosen == "0.01 (at the end)" and {*tried} == {0.01, 0.03, 0.1, 0.3, 1.0, 3.0}
-    assert words.startswith("lwf_strength: 0.01 60.0 / 50.0, 0.03 60.0 / 50.0, 0.1 59.9")
+    found, chosen = script.own_of(of_scores(script, scores), "lora_lwf", 2e-4)
+    assert chosen == "0.01 (at the end)" and {*tried} == {*found}
+    assert list(found) == [0.01, 0.03, 0.1, 0.3, 1.0, 3.0] and found[0.1] == [59.9, 50.0]
     for method, (name, values) in script.OWN.items():
         below, above = script.BEYOND_OF.get(method, script.BEYOND.get(name, ((), ())))
         for value in (*below, *above):
             resolve(method, {name: value})
         numbers = [v for v in (*below[::-1], *values, *above) if isinstance(v, (int, float))]
         assert numbers == sorted(numbers), method
+
+
+def test_rates_are_tried_at_the_method_s_own_defaults_whatever_the_preset_has():
+    import study_rates as script
+
+    seen = []
+    search = of_scores(script, lambda values: seen.append(values) or [1.0, 1.0])
+    script.rate_of(search, "lora_lwf")
+    assert preset_values("study", "cifar100", "lora_lwf")["lwf_strength"] != 1.0
+    assert {values["lwf_strength"] for values in seen} == {1.0}
+
+
+def test_a_winner_beside_a_value_that_was_not_tried_is_at_the_end():
+    import study_rates as script
+
+    failed = of_scores(script, lambda v: None if v["threshold"] == 8.0 else [v["threshold"], 1.0])
+    assert script.own_of(failed, "sema", 0.006)[1] == "4 (at the end)"
 
 
 def test_an_unknown_method_is_one_line(tmp_path):
