@@ -49,13 +49,15 @@ def options_of(method: str) -> dict[str, Option]:
         HamError: if its source cannot be read.
     """
     row = get_method(method)
+    rules = [table(made.table) for made in MADE.values()]
     known = _KNOWN.get(method)
-    if known is None or known[0] is not row:  # a row may be replaced by a user's own
-        known = _KNOWN[method] = row, _options_of(row)
-    return dict(known[1])
+    if known is None or known[0] is not row or known[1] != rules:  # a program added its own
+        known = _KNOWN[method] = row, rules, _options_of(row)
+    return dict(known[2])
 
 
-_KNOWN: dict[str, tuple[Method, dict[str, Option]]] = {}  # a table asks thousands of times
+# a page of tables asks thousands of times: row, classes by name, options
+_KNOWN: dict[str, tuple[Method, list[dict[str, str]], dict[str, Option]]] = {}
 
 
 def _options_of(row: Method) -> dict[str, Option]:

@@ -190,7 +190,7 @@ def test_methods_table_has_all_numbers_of_a_run_beside_the_paper_at_50_tasks(she
         config = row.cells[0].runs[0]
         shelf.put(config, aa=61.5, fm=7.25, trainable_parameters=[11, 12])
         found = [cell.fill(read_archive(shelf.folder)) for cell in row.cells]
-        assert [s.mean for s in found] == [61.5, 7.25, 2.0, 0.012, config.n_tasks]
+        assert [s.mean for s in found] == [61.5, 7.25, 2.0, 1.0, 0.012, config.n_tasks]
         assert (found[0].paper.mean if found[0].paper else None) == paper_value
         thousands = [c for c in block.columns if "thousands" in c.title]
         assert len(thousands) == 2 and not any(c.deviation for c in thousands)

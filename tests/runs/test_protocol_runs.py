@@ -66,7 +66,10 @@ def test_an_order_from_a_file_beside_the_configuration(root, capsys):
     order.write_text(json.dumps({"class_order": [2, 0]}))
     words = ["run", "--data-root", str(root), *FEW, "--config", str(options)]
     assert main([*words, "--config", str(order)]) == 2
-    assert "class_order must be each label from 0 to 2 once" in capsys.readouterr().err
+    assert (
+        "class_order must be each label from 0 to 2, or each class name, once"
+        in capsys.readouterr().err
+    )
 
 
 def test_an_unknown_part_of_a_mixture_is_named(root, capsys):
