@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,8 @@ def _tiny() -> VisionTransformer:
 
 def _from_timm(name: str, pretrained: bool) -> VisionTransformer:
     check_backbone(name, pretrained=pretrained)
-    with warnings.catch_warnings(), cache_alone_where_offline():
+    quick = cache_alone_where_offline() if pretrained else contextlib.nullcontext()
+    with warnings.catch_warnings(), quick:
         warnings.simplefilter("ignore")
         try:
             vit: Any = timm.create_model(name, pretrained=pretrained, num_classes=0)

@@ -149,15 +149,12 @@ def _order(classes: Sequence[str], seed: int, given: Sequence[int | str] | None)
     if given is None:
         return torch.randperm(len(classes), generator=generator(seed, "class order")).tolist()
     known = {name: label for label, name in enumerate(classes)}
-    order = [known.get(x, -1) if isinstance(x, str) else x for x in _as_list(given)]
+    given = check_sequence("class_order", given)
+    order = [known.get(x, -1) if isinstance(x, str) else x for x in given]
     if set(order) != set(range(len(classes))) or len(order) != len(classes):
         allowed = f"each label from 0 to {len(classes) - 1}, or each class name, once"
         raise OptionError("class_order", allowed, list(given))
     return order
-
-
-def _as_list(given: Sequence[int | str]) -> list[int | str]:
-    return list(check_sequence("class_order", given))
 
 
 def _cut(

@@ -12,9 +12,10 @@ from avalanche_ham.cli.parser import (
     OneLineParser,
     check_place,
     resources_of,
+    tasks_named_so,
     whole_numbers,
 )
-from avalanche_ham.errors import OptionError, check_whole
+from avalanche_ham.errors import check_whole
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "benchmark": {
@@ -54,6 +55,7 @@ def measure_headroom(words: list[str]) -> int:
     for seed in seeds:
         check_whole("seeds", seed, 0, 2**31)
     from avalanche_ham.reporting.headroom import headroom_of, headroom_runs, overview, report
+    from avalanche_ham.reporting.seeds import seeds_in_words, spread_on
     from avalanche_ham.runs.archive import read_archive
     from avalanche_ham.runs.at_hand import AtHand
     from avalanche_ham.runs.check import check_runs
@@ -70,16 +72,13 @@ def measure_headroom(words: list[str]) -> int:
     settings = resolve_config(config)
     runs = headroom_runs({name: getattr(config, name) for name in ("n_tasks", *names)}, seeds)
     archive = read_archive(args.records, must_exist=False)
-    try:
+    with tasks_named_so():
         plan = make_plan(runs, archive, lambda name: True, retry=True, know=AtHand(resources))
         check_runs(plan.missing)
-    except OptionError as error:
-        name = "tasks" if error.option == "n_tasks" else error.option
-        raise OptionError(name, error.allowed, error.given) from error
     options = {"resources": resources, "jobs": args.jobs}
     problems = execute(together(plan.missing), args.records, archive, **options)
     made = [record for run in runs if (record := archive.record(run)) is not None]
-    found = headroom_of(made, archive)
+    found = headroom_of(made) if made else None
     if problems:
         print(f"ham: {len(problems)} runs failed: {'; '.join(problems)}", file=sys.stderr)
         return FAILED
@@ -88,4 +87,7 @@ def measure_headroom(words: list[str]) -> int:
         return NOT_ALL
     place = {name: getattr(settings, name) for name in ("benchmark", "backbone", "image_size")}
     print(*report(found, **place), sep="\n")
+    spread = spread_on(archive, made[0])
+    if spread is not None:
+        print(seeds_in_words(spread))
     return 0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -47,6 +48,17 @@ def flag(name: str) -> str:
     """Write an option's name as on the command line; ``name=value`` keeps its value."""
     name, *value = name.split("=", 1)
     return "=".join(("--" + name.removeprefix("--").replace("_", "-"), *value))
+
+
+@contextlib.contextmanager
+def tasks_named_so() -> Iterator[None]:
+    """Let errors of the body call ``n_tasks`` by its name on the command line, ``tasks``."""
+    try:
+        yield
+    except OptionError as error:
+        if error.option != "n_tasks":
+            raise
+        raise OptionError("tasks", error.allowed, error.given) from error
 
 
 def whole_numbers(option: str, text: str) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from avalanche_ham.benchmarks.registry import BENCHMARKS, is_there
 from avalanche_ham.cli.config_file import STYLES, expand, write_config
-from avalanche_ham.cli.parser import DATA_ROOT, OneLineParser, check_place, flag
+from avalanche_ham.cli.parser import DATA_ROOT, OneLineParser, check_place, flag, tasks_named_so
 from avalanche_ham.errors import OptionError, UnknownNameError
 from avalanche_ham.heads.registry import HEADS, split_heads
 from avalanche_ham.runs.config import TRACKERS, image_size_of, place_of
@@ -88,12 +89,9 @@ def _run(args: Mapping[str, Any], asked: dict[str, Any], out: Path | None) -> in
     config = RunConfig(n_tasks=args["tasks"], options=asked, **named)
     names = ("data_root", "device", "threads", "download", "probes", "track")
     resources = Resources(**{name: args[name] for name in names})
-    try:
+    own = "n_tasks" in asked  # InfLoRA has an option of that name
+    with contextlib.nullcontext() if own else tasks_named_so():
         records = run_heads(config, resources, out=out, resume=args["resume"])
-    except OptionError as error:
-        if error.option != "n_tasks" or "n_tasks" in asked:  # InfLoRA has one of that name
-            raise
-        raise OptionError("tasks", error.allowed, error.given) from error
     for record in records:
         print(_line(record))
     if out is not None:

@@ -29,11 +29,11 @@ def damped_weight(damping: float | str, task: int, *, option: str = "damping") -
     Raises:
         OptionError, UnknownNameError: if the damping is neither.
     """
-    if isinstance(damping, str) and damping in DAMPINGS:
-        return DAMPINGS[damping](task)
     number = "a number in (0, 1]"
     if isinstance(damping, str):
-        raise UnknownNameError(option, damping, DAMPINGS, or_else=number)
+        if damping not in DAMPINGS:
+            raise UnknownNameError(option, damping, DAMPINGS, or_else=number)
+        return DAMPINGS[damping](task)
     if isinstance(damping, bool) or not isinstance(damping, (int, float)):
         raise OptionError(option, f"{number} or one of {', '.join(DAMPINGS)}", damping)
     check_range(option, damping, 0.0, 1.0, open_low=True)

@@ -6,13 +6,11 @@ adapters have nothing to gain and no two methods can differ by more than noise.
 
 from __future__ import annotations
 
-import itertools
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.errors import HamError
@@ -24,20 +22,6 @@ from avalanche_ham.runs.records import Record
 
 HEADS = {"frozen": ("ncm", "ridge"), "joint": ("linear", "ridge")}
 LITTLE = 5.0  # points below which tables warn
-DIFFERENCES = (1.0, 2.0, 5.0)
-MOST = 1000  # seeds that nobody will run
-
-
-class Spread(NamedTuple):
-    """How the difference of two methods under one head varies over seeds.
-
-    Attributes:
-        deviation: sample deviation in points, pooled over all pairs.
-        tasks: of the runs that it is of.
-    """
-
-    deviation: float
-    tasks: int
 
 
 @dataclass(frozen=True)
@@ -50,7 +34,6 @@ class Headroom:
         seeds: that frozen features and joint training share.
         images: number of test images.
         error: largest standard error of an AA from counting them, in points.
-        spread: of the difference of two methods over seeds; None where no two share three seeds.
     """
 
     scores: Mapping[tuple[str, str], float]
@@ -58,7 +41,6 @@ class Headroom:
     seeds: tuple[int, ...]
     images: int
     error: float
-    spread: Spread | None
 
     @property
     def points(self) -> float:
@@ -97,25 +79,25 @@ def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
         None unless there are records of frozen features and of joint training, ridge heads.
     """
     groups: dict[tuple[int, str, str], list[Record]] = defaultdict(list)
-    for record in _alike(archive, like):
-        if record["head"] in HEADS.get(record["method"], ()) and _is_plain(record):
+    for record in alike(archive, like):
+        if record["head"] in HEADS.get(record["method"], ()) and is_plain(record):
             place = record["n_tasks"], record["weights_digest"] or "", record["preset"]
             groups[place].append(record)
-    found = (headroom_of(groups[key], archive) for key in sorted(groups))
+    found = (headroom_of(groups[key]) for key in sorted(groups))
     return max(filter(None, found), key=lambda room: len(room.seeds), default=None)
 
 
-def _alike(archive: Archive, like: Mapping[str, Any]) -> list[Record]:
+def alike(archive: Archive, like: Mapping[str, Any]) -> list[Record]:
+    """List the records on test images with some entries."""
     wanted = {**like, "selection": "test"}
     return [r for r in archive.all_records() if all(r.get(k) == v for k, v in wanted.items())]
 
 
-def headroom_of(records: Sequence[Record], archive: Archive) -> Headroom | None:
+def headroom_of(records: Sequence[Record]) -> Headroom | None:
     """Read it from the records of ``frozen`` and ``joint`` on one instrument.
 
     Args:
         records: on the same weights and data, of equal numbers of tasks.
-        archive: of all runs; those on this instrument give the spread over seeds.
 
     Returns:
         None if the two share no seed under ridge heads.
@@ -131,18 +113,15 @@ def headroom_of(records: Sequence[Record], archive: Archive) -> Headroom | None:
         shared = [r["aa"] or 0.0 for r in groups[key] if r["seed"] in frozen & joint]
         if shared:
             scores[key] = statistics.fmean(shared)
-    keys = ("benchmark", "preset", "backbone", "image_size", "weights_digest")
-    others = _alike(archive, {key: records[0].get(key) for key in keys})
     return Headroom(
         scores,
         records[0]["n_tasks"],
         tuple(sorted(frozen & joint)),
         *counting_error(groups["frozen", "ridge"]),
-        spread_of([r for r in others if _is_plain(r)], records[0]["n_tasks"]),
     )
 
 
-def _is_plain(record: Record) -> bool:
+def is_plain(record: Record) -> bool:
     """Whether a run has no options but its preset's; others are other instruments."""
     keys = ("method", "head", "benchmark", "n_tasks", "seed", "preset", "backbone", "image_size")
     plain = RunConfig(**{key: record[key] for key in keys})  # type: ignore[literal-required]
@@ -150,57 +129,6 @@ def _is_plain(record: Record) -> bool:
         return identity_in(record).asked == identity_of(plain).asked
     except HamError:  # a preset or an option that is no more
         return False
-
-
-def spread_of(records: Sequence[Record], tasks: int) -> Spread | None:
-    """Pool the sample deviation of the difference of two methods over the seeds that both have.
-
-    Args:
-        records: on one instrument, with no options but the preset's.
-        tasks: the number of tasks that is asked about; where no two methods share three seeds
-            there, that of the runs with most of them is taken.
-
-    Returns:
-        None where no two methods have three seeds in common under one head.
-    """
-    groups: dict[tuple[int, str], dict[str, dict[int, float]]] = defaultdict(dict)
-    for record in records:
-        if record["aa"] is not None:
-            methods = groups[record["n_tasks"], record["head"]]
-            methods.setdefault(record["method"], {})[record["seed"]] = record["aa"]
-    found: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])  # squares, degrees of freedom
-    for (length, _), methods in groups.items():
-        for ours, theirs in itertools.combinations(methods.values(), 2):
-            differences = [ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()]
-            if len(differences) >= 3:
-                found[length][0] += statistics.variance(differences) * (len(differences) - 1)
-                found[length][1] += len(differences) - 1
-    if not found:
-        return None
-    length = tasks if tasks in found else max(found, key=lambda key: (found[key][1], key))
-    squares, freedom = found[length]
-    return Spread(math.sqrt(squares / freedom), length)
-
-
-def seeds_needed(deviation: float, difference: float) -> int | None:
-    """Give the number of shared seeds at which a difference exceeds its own 95 % interval.
-
-    The smallest n with ``t(0.975, n - 1) * s / sqrt(n) <= d``: the paired interval that tables
-    give, ``evaluation.significance.over_seeds``.
-
-    Args:
-        deviation: s, of the difference of two methods over seeds, in points.
-        difference: d, in points, above 0.
-
-    Returns:
-        None where it takes more than ``MOST``.
-    """
-    from scipy.special import stdtrit  # a fraction of a second, for which a table need not wait
-
-    for n in range(2, MOST + 1):
-        if stdtrit(n - 1, 0.975) * deviation / math.sqrt(n) <= difference:
-            return n
-    return None
 
 
 def report(found: Headroom, *, benchmark: str, backbone: str, image_size: int) -> Iterator[str]:
@@ -213,14 +141,6 @@ def report(found: Headroom, *, benchmark: str, backbone: str, image_size: int) -
         f"{found.error:.2f} points"
     )
     yield f"Methods can differ by about {max(found.points, 0.0):.1f} points here. {verdict(found)}"
-    if found.spread is not None:
-        needed = ((d, seeds_needed(found.spread.deviation, d)) for d in DIFFERENCES)
-        words = ", ".join(f"{d:g} points {n or f'more than {MOST}'}" for d, n in needed)
-        yield (
-            "The difference of two methods under one head deviates over seeds by "
-            f"{found.spread.deviation:.2f} points ({found.spread.tasks} tasks); shared seeds "
-            f"needed for a difference of {words}."
-        )
 
 
 def overview(archive: Archive) -> Iterator[str]:

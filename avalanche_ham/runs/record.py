@@ -64,7 +64,7 @@ def square(rows: list[list[float]], n: int) -> list[list[float | None]]:
 def _means_of_probes(probed: list[dict[str, float]], a_t: list[float]) -> dict[str, float]:
     """Average each probe over the tasks that have it, in percent, and ``a_t`` over the same."""
     means = {}
-    for name in {name for task in probed for name in task}:
+    for name in sorted({name for task in probed for name in task}):
         tasks = [(task[name], own) for task, own in zip(probed, a_t) if name in task]
         for key, values in zip((name, f"a_t_where_{name}"), zip(*tasks)):
             means[key] = 100 * sum(values) / len(tasks)

@@ -58,3 +58,10 @@ def test_what_the_cache_has_is_taken(no_network, monkeypatch):
 
     monkeypatch.setattr(timm, "create_model", create)
     assert create_backbone("test_vit.r160_in1k") is made and seen == [True]
+
+
+def test_where_nothing_is_fetched_no_name_is_looked_up(no_network, monkeypatch):
+    asked = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: asked.append(args))
+    create_backbone("test_vit", pretrained=False)
+    assert not asked
