@@ -14,8 +14,25 @@ from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.tables import TABLES
 from avalanche_ham.runs.archive import Archive, read_archive
 from avalanche_ham.runs.config import resolve_config
+from avalanche_ham.runs.identity import _identity_of
 from avalanche_ham.runs.presets import METHOD_OVERRIDES
 from avalanche_ham.strategies.registry import METHODS
+
+
+@pytest.fixture
+def rates(monkeypatch):
+    """Give a function that gives a method values of its own in a preset, or none."""
+
+    def change(preset, method, values):
+        if values is None:
+            monkeypatch.delitem(METHOD_OVERRIDES, (preset, method), raising=False)
+        else:
+            monkeypatch.setitem(METHOD_OVERRIDES, (preset, method), values)
+        _identity_of.cache_clear()
+
+    yield change
+    monkeypatch.undo()
+    _identity_of.cache_clear()  # of runs as they were under these presets
 
 
 def _row(block, label):
@@ -196,8 +213,8 @@ def test_methods_table_has_all_numbers_of_a_run_beside_the_paper_at_50_tasks(she
         assert len(thousands) == 2 and not any(c.deviation for c in thousands)
 
 
-def test_rates_of_single_methods_are_told(with_setup, monkeypatch):
-    monkeypatch.setitem(METHOD_OVERRIDES, ("cpu", "ham"), {"lr": 3e-4})
+def test_rates_of_single_methods_are_told(with_setup, rates):
+    rates("cpu", "ham", {"lr": 3e-4})
     setup = with_setup(seeds=(1,), methods=("ham", "l2p"), heads=("linear",))
     notes = fill_with_notes(lay_out(TABLES["1"], setup), setup, Archive()).notes
     assert any("0.0003 for ham" in note for note in notes)
@@ -206,8 +223,8 @@ def test_rates_of_single_methods_are_told(with_setup, monkeypatch):
     assert not any("one grid" in note for note in notes)
 
 
-def test_methods_without_a_grid_are_told(with_setup, monkeypatch):
-    monkeypatch.delitem(METHOD_OVERRIDES, ("study", "ties"), raising=False)
+def test_methods_without_a_grid_are_told(with_setup, rates):
+    rates("study", "ties", None)
     names = ("ham", "ties", "frozen", "ridge")
     setup = with_setup(seeds=(1,), methods=names, heads=("linear",), preset="study")
     notes = fill_with_notes(lay_out(TABLES["1"], setup), setup, Archive()).notes
@@ -247,11 +264,11 @@ def test_the_table_of_heads_has_a_column_for_each(with_setup, archive_of):
 
 
 def test_a_trained_network_has_a_row_at_ham_s_rate_where_its_own_is_another(
-    setup, archive_of, monkeypatch
+    setup, archive_of, rates
 ):
-    monkeypatch.setitem(METHOD_OVERRIDES, ("study", "ham"), {"lr": 6e-4})
-    monkeypatch.setitem(METHOD_OVERRIDES, ("study", "finetune"), {"lr": 6e-5})
-    monkeypatch.setitem(METHOD_OVERRIDES, ("study", "ewc"), {"lr": 6e-4})
+    rates("study", "ham", {"lr": 6e-4})
+    rates("study", "finetune", {"lr": 6e-5})
+    rates("study", "ewc", {"lr": 6e-4})
     asked = replace(setup, preset="study", methods=("finetune", "ewc", "ham"))
     labels = [row.label for row in lay_out(TABLES["1"], asked).blocks[0].rows]
     assert labels == ["Fine-tuning", "Fine-tuning at HAM's rate", "EWC", "HAM"]
