@@ -24,6 +24,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "preset": {"default": "study", "help": "values for all that is not given"},
     "tasks": {"type": int, "default": 10, "help": "tasks whose budget joint training has"},
+    "classes": {"type": int, "help": "how many of the data set's, the first in its order"},
     "seeds": {"default": "1", "help": "comma-separated"},
     **SHARED,
     "all": {
@@ -67,10 +68,14 @@ def measure_headroom(words: list[str]) -> int:
         print(*overview(read_archive(args.records)), sep="\n")
         return 0
     names = ("benchmark", "preset", "backbone", "image_size", "weights")
-    config = RunConfig(n_tasks=args.tasks, **{name: getattr(args, name) for name in names})
+    given = {} if args.classes is None else {"classes": args.classes}
+    config = RunConfig(
+        n_tasks=args.tasks, options=given, **{name: getattr(args, name) for name in names}
+    )
     config, resources = at_its_place(config, resources_of(args))
     settings = resolve_config(config)
-    runs = headroom_runs({name: getattr(config, name) for name in ("n_tasks", *names)}, seeds)
+    shared = ("n_tasks", "options", *names)
+    runs = headroom_runs({name: getattr(config, name) for name in shared}, seeds)
     archive = read_archive(args.records, must_exist=False)
     with tasks_named_so():
         plan = make_plan(runs, archive, lambda name: True, retry=True, know=AtHand(resources))

@@ -34,6 +34,7 @@ class Headroom:
         seeds: that frozen features and joint training share.
         images: number of test images.
         error: largest standard error of an AA from counting them, in points.
+        classes: of the data set's, where not all.
     """
 
     scores: Mapping[tuple[str, str], float]
@@ -41,6 +42,7 @@ class Headroom:
     seeds: tuple[int, ...]
     images: int
     error: float
+    classes: int | None = None
 
     @property
     def points(self) -> float:
@@ -63,7 +65,9 @@ def headroom_runs(common: Mapping[str, Any], seeds: Sequence[int]) -> list[RunCo
     ]
 
 
-def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
+def headroom(
+    archive: Archive, like: Mapping[str, Any], classes: int | None = None
+) -> Headroom | None:
     """Read it from records.
 
     Runs on other weights, of another preset or over another number of tasks, whose joint training
@@ -74,17 +78,23 @@ def headroom(archive: Archive, like: Mapping[str, Any]) -> Headroom | None:
         like: entries that a record must have, such as ``backbone``, ``image_size``, ``benchmark``,
             ``preset``; records that tested on held-out training images, or with options that
             are not the preset's, do not count.
+        classes: how many of the data set's, None for all; where these are not on record, another
+            number of them counts.
 
     Returns:
         None unless there are records of frozen features and of joint training, ridge heads.
     """
-    groups: dict[tuple[int, str, str], list[Record]] = defaultdict(list)
+    found = _on_record(archive, like)
+    return max(found, key=lambda room: (room.classes == classes, len(room.seeds)), default=None)
+
+
+def _on_record(archive: Archive, like: Mapping[str, Any]) -> list[Headroom]:
+    groups: dict[tuple[int, str, str, int], list[Record]] = defaultdict(list)
     for record in alike(archive, like):
         if record["head"] in HEADS.get(record["method"], ()) and is_plain(record):
-            place = record["n_tasks"], record["weights_digest"] or "", record["preset"]
-            groups[place].append(record)
-    found = (headroom_of(groups[key]) for key in sorted(groups))
-    return max(filter(None, found), key=lambda room: len(room.seeds), default=None)
+            digest, classes = record["weights_digest"] or "", classes_of(record) or 0
+            groups[record["n_tasks"], digest, record["preset"], classes].append(record)
+    return list(filter(None, (headroom_of(groups[key]) for key in sorted(groups))))
 
 
 def alike(archive: Archive, like: Mapping[str, Any]) -> list[Record]:
@@ -118,13 +128,24 @@ def headroom_of(records: Sequence[Record]) -> Headroom | None:
         records[0]["n_tasks"],
         tuple(sorted(frozen & joint)),
         *counting_error(groups["frozen", "ridge"]),
+        classes_of(records[0]),
     )
 
 
+def classes_of(record: Record) -> int | None:
+    """Give the number of classes that a run was asked for, None for all of the data set."""
+    return record["hyperparameters"].get("classes")
+
+
 def is_plain(record: Record) -> bool:
-    """Whether a run has no options but its preset's; others are other instruments."""
+    """Whether a run has no options but its preset's; others are other instruments.
+
+    How many of the data set's classes it has is no matter: readers keep those apart themselves.
+    """
     keys = ("method", "head", "benchmark", "n_tasks", "seed", "preset", "backbone", "image_size")
-    plain = RunConfig(**{key: record[key] for key in keys})  # type: ignore[literal-required]
+    classes = classes_of(record)
+    given = {} if classes is None else {"classes": classes}
+    plain = RunConfig(**{key: record[key] for key in keys}, options=given)  # type: ignore[literal-required]
     try:
         return identity_in(record).asked == identity_of(plain).asked
     except HamError:  # a preset or an option that is no more
@@ -133,7 +154,8 @@ def is_plain(record: Record) -> bool:
 
 def report(found: Headroom, *, benchmark: str, backbone: str, image_size: int) -> Iterator[str]:
     """Say it in lines: the four scores, what they rest on, and one sentence of what can differ."""
-    yield f"{title_of(benchmark)}, {backbone}, {image_size} px, {found.tasks} tasks, AA (%)"
+    data = _data(benchmark, found)
+    yield f"{data}, {backbone}, {image_size} px, {found.tasks} tasks, AA (%)"
     for (method, head), score in found.scores.items():
         yield f"  {method:6}  {head:6}  {score:6.2f}"
     yield (
@@ -143,6 +165,11 @@ def report(found: Headroom, *, benchmark: str, backbone: str, image_size: int) -
     yield f"Methods can differ by about {max(found.points, 0.0):.1f} points here. {verdict(found)}"
 
 
+def _data(benchmark: str, found: Headroom) -> str:
+    classes = "" if found.classes is None else f" ({found.classes} classes)"
+    return title_of(benchmark) + classes
+
+
 def overview(archive: Archive) -> Iterator[str]:
     """Give a Markdown table of every instrument on record, a line each, the roomiest first.
 
@@ -150,8 +177,12 @@ def overview(archive: Archive) -> Iterator[str]:
     """
     keys = ("preset", "backbone", "image_size", "benchmark")
     places = {tuple(record.get(key) for key in keys) for record in archive.all_records()}
-    found = [(place, headroom(archive, dict(zip(keys, place, strict=True)))) for place in places]
-    known = [(place, room) for place, room in found if room is not None]
+    known = []
+    for place in places:
+        rooms = _on_record(archive, dict(zip(keys, place, strict=True)))
+        for classes in {room.classes for room in rooms}:
+            alike_in_classes = [room for room in rooms if room.classes == classes]
+            known.append((place, max(alike_in_classes, key=lambda room: len(room.seeds))))
     columns = [f"{method}, {head}" for method, heads in HEADS.items() for head in heads]
     last = ("headroom", "test images", "error")
     titles = ("data", "backbone", "preset", "px", "tasks", "seeds", *columns, *last)
@@ -159,7 +190,7 @@ def overview(archive: Archive) -> Iterator[str]:
     yield "|---|---|---" + "|---:" * (len(titles) - 3) + "|"
     for (preset, backbone, size, data), room in sorted(known, key=lambda pair: -pair[1].points):
         scores = (room.scores.get((m, h)) for m, heads in HEADS.items() for h in heads)
-        cells = [title_of(str(data)), str(backbone).partition(".")[0], preset]
+        cells = [_data(str(data), room), str(backbone).partition(".")[0], preset]
         cells += [size, room.tasks, len(room.seeds)]
         cells += ["–" if score is None else f"{score:.1f}" for score in scores]
         cells += [f"**{room.points:.1f}**", room.images, f"{room.error:.1f}"]
@@ -173,14 +204,14 @@ def verdict(found: Headroom) -> str:
     return "A comparison on it can tell."
 
 
-def warning(archive: Archive, like: Mapping[str, Any]) -> str | None:
+def warning(archive: Archive, like: Mapping[str, Any], classes: int | None = None) -> str | None:
     """Give the line that a table prints where its instrument cannot tell, or nobody has looked.
 
     Where the preset has no headroom on record, that of another one on the same backbone, image
     size and data counts.
     """
     anywhere = {key: value for key, value in like.items() if key != "preset"}
-    found = headroom(archive, like) or headroom(archive, anywhere)
+    found = headroom(archive, like, classes) or headroom(archive, anywhere, classes)
     if found is None:
         return "no headroom on record (`ham headroom`): whether methods can differ is not known"
     if found.points >= LITTLE:

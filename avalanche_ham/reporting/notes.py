@@ -103,7 +103,8 @@ def _about(
     for benchmark, run in first.items():
         settings = resolve_config(run)
         keys = ("benchmark", "preset", "backbone", "image_size")
-        doubt = warning(archive, {key: getattr(settings, key) for key in keys})
+        like = {key: getattr(settings, key) for key in keys}
+        doubt = warning(archive, like, settings.data.get("classes"))
         if doubt is not None:
             yield f"{title_of(benchmark)}: {doubt}"
     yield from _precision(runs, archive)

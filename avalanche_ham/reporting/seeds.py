@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from avalanche_ham.reporting.headroom import alike, is_plain
+from avalanche_ham.reporting.headroom import alike, classes_of, is_plain
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.records import Record
 
@@ -33,7 +33,8 @@ def spread_on(archive: Archive, record: Record) -> Spread | None:
     """Give the spread on the instrument of a record, at its number of tasks if that is known."""
     keys = ("benchmark", "preset", "backbone", "image_size", "weights_digest")
     there = alike(archive, {key: record.get(key) for key in keys})
-    return spread_of([r for r in there if is_plain(r)], record["n_tasks"])
+    plain = [r for r in there if is_plain(r) and classes_of(r) == classes_of(record)]
+    return spread_of(plain, record["n_tasks"])
 
 
 def spread_of(records: Sequence[Record], tasks: int) -> Spread | None:

@@ -11,6 +11,7 @@ from avalanche_ham.cli.main import main
 from avalanche_ham.reporting.headroom import (
     headroom,
     headroom_runs,
+    overview,
     report,
     warning,
 )
@@ -86,6 +87,27 @@ def test_numbers_of_tasks_and_weights_are_not_mixed(archive_of):
     assert headroom(archive_of(*ten, *fifty), {**LIKE, "n_tasks": 50}).points == 80.0
 
 
+def few(scores, classes):
+    """The same on the first so many classes."""
+    return [
+        (replace(run, options={"classes": classes}), {**values, "test_images": [50] * 10})
+        for run, values in instrument(scores)
+    ]
+
+
+def test_some_of_the_classes_are_another_instrument(archive_of):
+    whole, some = instrument([(40, 70), (42, 72)]), few([(50, 99)], 20)
+    archive = archive_of(*whole, *some)
+    assert headroom(archive, LIKE).points == 30.0
+    assert headroom(archive, LIKE, 20).points == 49.0
+    assert headroom(archive, LIKE, 20).images == 500
+    assert headroom(archive_of(*some), LIKE).points == 49.0  # better than none at all
+    titles = [line.split(" | ")[0].strip("| ") for line in overview(archive)][2:]
+    assert titles == ["CIFAR-100 (20 classes)", "CIFAR-100"]
+    little = archive_of(*whole, *few([(50, 52)], 20))
+    assert warning(little, LIKE) is None and "reach 50.0" in warning(little, LIKE, 20)
+
+
 def test_the_command_speaks_of_the_runs_that_it_was_asked_for(shelf, capsys, monkeypatch):
     monkeypatch.setattr("avalanche_ham.runs.at_hand.AtHand", lambda resources: None)
     pairs = [*instrument([(40, 70), (10, 90)]), *instrument([(1, 99)] * 3, n_tasks=50)]
@@ -111,6 +133,8 @@ def test_the_command_makes_its_runs_once_and_says_what_they_tell(tmp_path, capsy
     assert (
         "digits, tiny, 16 px, 2 tasks" in first.out and "Methods can differ by about" in first.out
     )
+    assert main([*words, "--classes", "4", "--records", str(tmp_path)]) == 0
+    assert "digits (4 classes), tiny, 16 px, 2 tasks" in capsys.readouterr().out
     assert main([*words, "--records", str(tmp_path)]) == 0
     second = capsys.readouterr()
     assert second.out == first.out and "[1/" not in second.err
@@ -125,6 +149,8 @@ def test_the_command_makes_its_runs_once_and_says_what_they_tell(tmp_path, capsy
         ("--seeds one", "seeds must be whole numbers"),
         ("--seeds=-1", "seeds must be at least 0"),
         ("--image-size 0", "image_size must be at least 1"),
+        ("--classes 0", "classes must be at least 1"),
+        ("--benchmark digits --classes 5", "tasks must be at least 1 and at most 5"),
         (
             "--benchmark digits --preset smoke --tasks 20",
             "ham: tasks must be at least 1 and at most 10",
