@@ -12,6 +12,7 @@ from avalanche_ham.reporting.methods import LABELS, printed_methods
 from avalanche_ham.reporting.pam import COMPARED, Rows, asked
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.setup import Setup
+from avalanche_ham.reporting.slao import PAPER
 from avalanche_ham.reporting.slao import rows as slao_rows
 from avalanche_ham.reporting.table import Column, Line, Place, Printed, Table
 from avalanche_ham.reporting.transfer import ACC, BWT, MERGED
@@ -46,7 +47,8 @@ def _pam(which: int) -> Printed:
 
 
 def _slao(line: Line, place: Place) -> Value | None:
-    return other_papers.SLAO.get((line.method, tuple(sorted(line.options.items()))))
+    options = line.options.items() - PAPER.items()
+    return other_papers.SLAO.get((line.method, tuple(sorted(options))))
 
 
 def _elsewhere(line: Line, place: Place) -> Value | None:

@@ -12,7 +12,8 @@ from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.reporting.table import Column, Line, Place, Table
 from avalanche_ham.reporting.transfer import ACC, COLUMNS, NOTES
 
-WHOLE = Line(LABELS["slao"], "slao")
+PAPER = {"merge_weight": "sqrt"}  # whatever a preset has found to be better
+WHOLE = Line(LABELS["slao"], "slao", PAPER)
 VARIANTS: dict[str, dict[str, Any]] = {
     "weight 1/i": {"merge_weight": "inverse"},
     "weight 0.5": {"merge_weight": 0.5},
@@ -30,7 +31,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def rows(setup: Setup, place: Place) -> Iterator[Line]:
     """List SLAO, its variants, and what its paper compares it with."""
     yield WHOLE
-    yield from (Line(label, "slao", options) for label, options in VARIANTS.items())
+    for label, options in VARIANTS.items():
+        yield Line(label, "slao", {**PAPER, **options})
     for name in setup.chosen("lora", "o_lora", "magmax", "inflora"):
         if name != WHOLE.method:  # where it was asked for by name
             yield Line(LABELS.get(name, name), name)

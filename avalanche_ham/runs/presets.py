@@ -98,18 +98,20 @@ _STUDY: dict[str, dict[str, Any]] = {
     "lora_ewc": {"lr": 2e-3},  # 38.0 / 59.5; ewc_strength 100: 41.5 / 51.6
     "lora_lwf": {"lr": 2e-4, "lwf_strength": 0.1},  # 39.8 / 50.4; strength 1: 36.7 / 46.4
     "linear": {"lr": 6e-3},  # 31.2 / 55.1
-    "ties": {"lr": 2e-3},  # 28.9 / 55.0
+    "ties": {"lr": 2e-3, "density": 0.5},  # 30.2 / 56.5; density 0.2: 28.9 / 55.0
     "dare_ties": {"lr": 2e-4},  # 25.8 / 44.1
-    "l2p": {"lr": 2e-4, "prompt_length": 5},  # 19.8 / 42.1; length 10: 14.8 / 38.5
-    "coda_prompt": {"lr": 2e-2, "prompt_length": 16},  # 38.1 / 53.5; length 8: 36.9 / 52.2
+    "l2p": {"lr": 2e-4, "prompt_length": 3},  # 24.3 / 44.8; length 10: 14.8 / 38.5
+    "dual_prompt": {"lr": 6e-2},  # 41.5 / 57.0, at the end
+    "coda_prompt": {"lr": 2e-2, "prompt_length": 80},  # 39.5 / 56.5, at the end; 8: 36.9 / 52.2
     "sema": {"lr": 6e-3},  # 26.1 / 45.9; threshold 4: 26.6 / 45.6
     "inflora": {"lr": 2e-3},  # 39.8 / 57.5; threshold 0.9: 40.0 / 56.4
-    "sd_lora": {"lr": 6e-4},  # 40.1 / 57.3
+    "sd_lora": {"lr": 6e-4},  # 40.1 / 57.3; alpha 2: 41.9 / 56.5
+    "slao": {"lr": 6e-4, "merge_weight": "inverse"},  # 43.3 / 59.5; sqrt: 41.9 / 57.0
     "fsa": {"lr": 2e-3},  # 26.3 / 43.7
     "frozen": {},  # head_lr 6e-3: 25.4 / 42.0, 2e-2: 24.0 / 42.0; the preset's lies between
-    "finetune": {"lr": 2e-5},  # 4.7 / 16.1; smaller ones are not tried yet
+    "finetune": {"lr": 2e-6},  # 4.8 / 45.0, at the end
     "ewc": {"lr": 2e-6},  # 4.8 / 44.8, at the end; ewc_strength 10000: 4.8 / 45.2
-    "lwf": {"lr": 6e-6},  # 5.0 / 37.3; 2e-6 is not tried yet
+    "lwf": {"lr": 2e-6},  # 4.9 / 44.2, at the end; lwf_strength 0.3: 4.8 / 44.6
 }
 SAME_RATE = {  # of the study: method without a grid of its own -> whose values it has
     "ham_plus": "ham",
