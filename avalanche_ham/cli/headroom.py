@@ -55,7 +55,8 @@ def measure_headroom(words: list[str]) -> int:
     seeds = whole_numbers("seeds", args.seeds)
     for seed in seeds:
         check_whole("seeds", seed, 0, 2**31)
-    from avalanche_ham.reporting.headroom import headroom_of, headroom_runs, overview, report
+    from avalanche_ham.reporting.headroom import headroom_of, headroom_runs
+    from avalanche_ham.reporting.headroom_in_words import overview, report
     from avalanche_ham.reporting.seeds import seeds_in_words, spread_on
     from avalanche_ham.runs.archive import read_archive
     from avalanche_ham.runs.at_hand import AtHand

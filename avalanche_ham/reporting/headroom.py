@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.errors import HamError
 from avalanche_ham.reporting.aggregate import counting_error
 from avalanche_ham.runs.archive import Archive
@@ -21,7 +20,6 @@ from avalanche_ham.runs.identity import identity_in, identity_of
 from avalanche_ham.runs.records import Record
 
 HEADS = {"frozen": ("ncm", "ridge"), "joint": ("linear", "ridge")}
-LITTLE = 5.0  # points below which tables warn
 
 
 @dataclass(frozen=True)
@@ -84,11 +82,12 @@ def headroom(
     Returns:
         None unless there are records of frozen features and of joint training, ridge heads.
     """
-    found = _on_record(archive, like)
+    found = on_record(archive, like)
     return max(found, key=lambda room: (room.classes == classes, len(room.seeds)), default=None)
 
 
-def _on_record(archive: Archive, like: Mapping[str, Any]) -> list[Headroom]:
+def on_record(archive: Archive, like: Mapping[str, Any]) -> list[Headroom]:
+    """List that of every instrument whose records have some entries, see ``headroom``."""
     groups: dict[tuple[int, str, str, int], list[Record]] = defaultdict(list)
     for record in alike(archive, like):
         if record["head"] in HEADS.get(record["method"], ()) and is_plain(record):
@@ -150,73 +149,3 @@ def is_plain(record: Record) -> bool:
         return identity_in(record).asked == identity_of(plain).asked
     except HamError:  # a preset or an option that is no more
         return False
-
-
-def report(found: Headroom, *, benchmark: str, backbone: str, image_size: int) -> Iterator[str]:
-    """Say it in lines: the four scores, what they rest on, and one sentence of what can differ."""
-    data = _data(benchmark, found)
-    yield f"{data}, {backbone}, {image_size} px, {found.tasks} tasks, AA (%)"
-    for (method, head), score in found.scores.items():
-        yield f"  {method:6}  {head:6}  {score:6.2f}"
-    yield (
-        f"{found.images} test images: counting them has a standard error of up to "
-        f"{found.error:.2f} points"
-    )
-    yield f"Methods can differ by about {max(found.points, 0.0):.1f} points here. {verdict(found)}"
-
-
-def _data(benchmark: str, found: Headroom) -> str:
-    classes = "" if found.classes is None else f" ({found.classes} classes)"
-    return title_of(benchmark) + classes
-
-
-def overview(archive: Archive) -> Iterator[str]:
-    """Give a Markdown table of every instrument on record, a line each, the roomiest first.
-
-    The tasks are those whose steps joint training has; seeds are those that both have.
-    """
-    keys = ("preset", "backbone", "image_size", "benchmark")
-    places = {tuple(record.get(key) for key in keys) for record in archive.all_records()}
-    known = []
-    for place in places:
-        rooms = _on_record(archive, dict(zip(keys, place, strict=True)))
-        for classes in {room.classes for room in rooms}:
-            alike_in_classes = [room for room in rooms if room.classes == classes]
-            known.append((place, max(alike_in_classes, key=lambda room: len(room.seeds))))
-    columns = [f"{method}, {head}" for method, heads in HEADS.items() for head in heads]
-    last = ("headroom", "test images", "error")
-    titles = ("data", "backbone", "preset", "px", "tasks", "seeds", *columns, *last)
-    yield f"| {' | '.join(titles)} |"
-    yield "|---|---|---" + "|---:" * (len(titles) - 3) + "|"
-    for (preset, backbone, size, data), room in sorted(known, key=lambda pair: -pair[1].points):
-        scores = (room.scores.get((m, h)) for m, heads in HEADS.items() for h in heads)
-        cells = [_data(str(data), room), str(backbone).partition(".")[0], preset]
-        cells += [size, room.tasks, len(room.seeds)]
-        cells += ["–" if score is None else f"{score:.1f}" for score in scores]
-        cells += [f"**{room.points:.1f}**", room.images, f"{room.error:.1f}"]
-        yield f"| {' | '.join(map(str, cells))} |"
-
-
-def verdict(found: Headroom) -> str:
-    """Say whether that is enough."""
-    if found.points < LITTLE:
-        return "That is too little: a comparison on it shows damage, not merit."
-    return "A comparison on it can tell."
-
-
-def warning(archive: Archive, like: Mapping[str, Any], classes: int | None = None) -> str | None:
-    """Give the line that a table prints where its instrument cannot tell, or nobody has looked.
-
-    Where the preset has no headroom on record, that of another one on the same backbone, image
-    size and data counts.
-    """
-    anywhere = {key: value for key, value in like.items() if key != "preset"}
-    found = headroom(archive, like, classes) or headroom(archive, anywhere, classes)
-    if found is None:
-        return "no headroom on record (`ham headroom`): whether methods can differ is not known"
-    if found.points >= LITTLE:
-        return None
-    return (
-        f"frozen features reach {found.scores['frozen', 'ridge']:.1f}, joint training "
-        f"{found.scores['joint', 'ridge']:.1f} (ridge): methods cannot differ by much here"
-    )

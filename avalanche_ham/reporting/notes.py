@@ -11,12 +11,13 @@ from avalanche_ham.backbones.names import RANDOM
 from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.reporting.aggregate import Summary, counting_error, rank_correlation
 from avalanche_ham.reporting.cells import Cell
-from avalanche_ham.reporting.headroom import warning
+from avalanche_ham.reporting.headroom_in_words import warning
 from avalanche_ham.reporting.layout import Sheet, fill, needs_of, runs_of
 from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import RunConfig, image_size_of, resolve_config
 from avalanche_ham.runs.identity import identity_of
+from avalanche_ham.runs.option import as_word
 from avalanche_ham.runs.plan import describe, make_plan, time_taken
 from avalanche_ham.runs.presets import METHOD_OVERRIDES, SAME_RATE, preset_values
 from avalanche_ham.runs.records import Record
@@ -95,6 +96,7 @@ def _about(
         alike[words].append(title_of(benchmark))
     yield from (f"{', '.join(names)}: {words}" for words, names in alike.items())
     yield from _rates(runs)
+    yield from _own_options(runs)
     if printed and setup.preset != "paper":
         yield (
             "not the paper's set-up (ViT-B/16, all images): its values are beside ours to "
@@ -137,6 +139,18 @@ def _rates(runs: list[RunConfig]) -> Iterator[str]:
     for rate in sorted(common):
         words = ", ".join(sorted(common[rate]))
         yield f"learning rate {rate:g}, the preset's, not yet from the grid: {words}"
+
+
+def _own_options(runs: list[RunConfig]) -> Iterator[str]:
+    """Say where the preset moves another option of a method from its default."""
+    moved = set()
+    for config in runs:
+        for name, value in METHOD_OVERRIDES.get((config.preset, config.method), {}).items():
+            if name != "lr" and name not in config.options:
+                moved.add(f"{config.method} {name} {as_word(value)}")
+    if moved:
+        words = "; ".join(sorted(moved))
+        yield f"options that differ from their defaults, from the same grid: {words}"
 
 
 def _precision(runs: list[RunConfig], archive: Archive) -> Iterator[str]:

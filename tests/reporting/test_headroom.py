@@ -8,13 +8,8 @@ import numpy as np
 import pytest
 
 from avalanche_ham.cli.main import main
-from avalanche_ham.reporting.headroom import (
-    headroom,
-    headroom_runs,
-    overview,
-    report,
-    warning,
-)
+from avalanche_ham.reporting.headroom import headroom, headroom_runs
+from avalanche_ham.reporting.headroom_in_words import overview, report, warning
 
 COMMON = {"benchmark": "cifar100", "n_tasks": 10, "preset": "cpu"}
 LIKE = {"benchmark": "cifar100", "preset": "cpu", "backbone": "embedded", "image_size": 160}

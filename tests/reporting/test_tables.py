@@ -223,6 +223,16 @@ def test_rates_of_single_methods_are_told(with_setup, rates):
     assert not any("one grid" in note for note in notes)
 
 
+def test_options_that_the_preset_moves_are_told_unless_one_was_asked_for(with_setup, rates):
+    rates("study", "ties", {"lr": 2e-3, "density": 0.5})
+    common = {"seeds": (1,), "heads": ("linear",), "methods": ("ham", "ties"), "preset": "study"}
+    for given, told in (({}, ["ties density 0.5"]), ({"density": 0.1}, [])):
+        setup = with_setup(**common, method_options={"ties": given} if given else {})
+        notes = fill_with_notes(lay_out(TABLES["1"], setup), setup, Archive()).notes
+        found = [note.partition("same grid: ")[2] for note in notes if "same grid" in note]
+        assert found == told
+
+
 def test_methods_without_a_grid_are_told(with_setup, rates):
     rates("study", "ties", None)
     names = ("ham", "ties", "frozen", "ridge")
