@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,23 @@ def measure_headroom(words: list[str]) -> int:
     parser.add_options(OPTIONS)
     args = parser.parse_args(words)
     check_place("records", args.records)
-    seeds = whole_numbers("seeds", args.seeds)
-    for seed in seeds:
+    args.seeds = whole_numbers("seeds", args.seeds)
+    for seed in args.seeds:
         check_whole("seeds", seed, 0, 2**31)
+    return _print_overview(args) if args.all else _make_and_report(args)
+
+
+def _print_overview(args: Namespace) -> int:
+    from avalanche_ham.reporting.headroom_in_words import overview
+    from avalanche_ham.runs.archive import read_archive
+
+    print(*overview(read_archive(args.records)), sep="\n")
+    return 0
+
+
+def _make_and_report(args: Namespace) -> int:
     from avalanche_ham.reporting.headroom import headroom_of, headroom_runs
-    from avalanche_ham.reporting.headroom_in_words import overview, report
+    from avalanche_ham.reporting.headroom_in_words import report
     from avalanche_ham.reporting.seeds import seeds_in_words, spread_on
     from avalanche_ham.runs.archive import read_archive
     from avalanche_ham.runs.at_hand import AtHand
@@ -65,9 +78,6 @@ def measure_headroom(words: list[str]) -> int:
     from avalanche_ham.runs.execute import execute
     from avalanche_ham.runs.plan import make_plan, together
 
-    if args.all:
-        print(*overview(read_archive(args.records)), sep="\n")
-        return 0
     names = ("benchmark", "preset", "backbone", "image_size", "weights")
     given = {} if args.classes is None else {"classes": args.classes}
     config = RunConfig(
@@ -76,7 +86,7 @@ def measure_headroom(words: list[str]) -> int:
     config, resources = at_its_place(config, resources_of(args))
     settings = resolve_config(config)
     shared = ("n_tasks", "options", *names)
-    runs = headroom_runs({name: getattr(config, name) for name in shared}, seeds)
+    runs = headroom_runs({name: getattr(config, name) for name in shared}, args.seeds)
     archive = read_archive(args.records, must_exist=False)
     with tasks_named_so():
         plan = make_plan(runs, archive, lambda name: True, retry=True, know=AtHand(resources))

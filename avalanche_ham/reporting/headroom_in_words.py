@@ -68,12 +68,15 @@ def warning(archive: Archive, like: Mapping[str, Any], classes: int | None = Non
     """Give the line that a table prints where its instrument cannot tell, or nobody has looked.
 
     Where the preset has no headroom on record, that of another one on the same backbone, image
-    size and data counts.
+    size and data counts; that of another number of classes is named as such.
     """
     anywhere = {key: value for key, value in like.items() if key != "preset"}
     found = headroom(archive, like, classes) or headroom(archive, anywhere, classes)
     if found is None:
         return "no headroom on record (`ham headroom`): whether methods can differ is not known"
+    if found.classes != classes:
+        known, asked = (f"{c or 'all'} classes" for c in (found.classes, classes))
+        return f"headroom is on record for {known} ({found.points:.1f} points), not for {asked}"
     if found.points >= LITTLE:
         return None
     return (

@@ -101,6 +101,8 @@ def test_some_of_the_classes_are_another_instrument(archive_of):
     assert titles == ["CIFAR-100 (20 classes)", "CIFAR-100"]
     little = archive_of(*whole, *few([(50, 52)], 20))
     assert warning(little, LIKE) is None and "reach 50.0" in warning(little, LIKE, 20)
+    words = "headroom is on record for 20 classes (49.0 points), not for all classes"
+    assert warning(archive_of(*some), LIKE) == words
 
 
 def test_the_command_speaks_of_the_runs_that_it_was_asked_for(shelf, capsys, monkeypatch):
