@@ -244,11 +244,17 @@ def tables(search: Search, names: Sequence[str]) -> Iterator[str]:
     yield ""
     yield "| at its best rate | option | values | best |"
     yield "|---|---|---|---|"
+    untried = []
     for method, rate in rates.items():
         if method in OWN and rate != "-":
             found, chosen = own_of(search, method, float(rate.split()[0]))
+            if search.options.dry and None in found.values():
+                untried.append(f"{LABELS[method]} (`{OWN[method][0]}`)")
+                continue
             values = ", ".join(f"{_word(v)}: {cell}" for v, cell in _cells(found).items())
             yield f"| {LABELS[method]} | `{OWN[method][0]}` | {values} | {chosen} |"
+    if untried:
+        yield f"\nNot all values on record: {'; '.join(untried)}."
 
 
 def _cells(found: Mapping[Any, list[float] | None]) -> dict[Any, str]:

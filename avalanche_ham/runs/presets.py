@@ -107,6 +107,14 @@ _STUDY: dict[str, dict[str, Any]] = {
     "inflora": {"lr": 2e-3},  # 39.8 / 57.5; threshold 0.9: 40.0 / 56.4
     "sd_lora": {"lr": 6e-4},  # 40.1 / 57.3; alpha 2: 41.9 / 56.5
     "slao": {"lr": 6e-4, "merge_weight": "inverse"},  # 43.3 / 59.5; sqrt: 41.9 / 57.0
+    "average": {"lr": 2e-3},  # 41.5 / 54.1
+    "pam": {"lr": 2e-3},  # 40.9 / 55.4
+    "pam_zero": {"lr": 2e-3},  # 40.1 / 55.0
+    "continual_ties": {"lr": 6e-4},  # 40.6 / 55.2
+    "tall": {"lr": 2e-3},  # 42.8 / 62.4
+    "magmax": {"lr": 2e-4},  # 41.2 / 51.6
+    "o_lora": {"lr": 2e-3},  # 42.8 / 60.6
+    "lora_er": {"lr": 6e-4},  # 46.7 / 49.5
     "fsa": {"lr": 2e-3},  # 26.3 / 43.7
     "frozen": {},  # head_lr 6e-3: 25.4 / 42.0, 2e-2: 24.0 / 42.0; the preset's lies between
     "finetune": {"lr": 2e-6},  # 4.8 / 45.0, at the end

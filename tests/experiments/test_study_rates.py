@@ -98,6 +98,21 @@ def test_a_winner_beside_a_value_that_was_not_tried_is_at_the_end():
     assert script.own_of(failed, "sema", 0.006)[1] == "4 (at the end)"
 
 
+def test_an_own_option_whose_values_are_not_on_record_is_named_below_the_table():
+    import study_rates as script
+
+    def scores(values):
+        return None if values.get("damping") == 0.25 else [1.0, 1.0]
+
+    search = of_scores(script, scores)
+    search.options.dry = True
+    *lines, last = script.tables(search, ("average", "slao"))
+    assert last == "\nNot all values on record: Average of an evolving LoRA (`damping`)."
+    assert lines[-1].startswith("| SLAO | `merge_weight` |")
+    search.options.dry = False  # it failed
+    assert any("0.25: -, " in line for line in script.tables(search, ("average",)))
+
+
 def test_an_unknown_method_is_one_line(tmp_path):
     import study_rates as script
 
