@@ -112,9 +112,14 @@ _STUDY: dict[str, dict[str, Any]] = {
     "pam_zero": {"lr": 2e-3},  # 40.1 / 55.0
     "continual_ties": {"lr": 6e-4},  # 40.6 / 55.2
     "tall": {"lr": 2e-3},  # 42.8 / 62.4
+    "tall_pam": {"lr": 2e-3},  # 43.2 / 61.0
+    "pam_lwf": {"lr": 6e-4},  # 38.1 / 54.6
+    "pam_er": {"lr": 2e-3},  # 45.5 / 56.2
     "magmax": {"lr": 2e-4},  # 41.2 / 51.6
     "o_lora": {"lr": 2e-3},  # 42.8 / 60.6
+    "moe_lora": {"lr": 6e-4},  # 37.4 / 48.2
     "lora_er": {"lr": 6e-4},  # 46.7 / 49.5
+    "independent": {"lr": 2e-3},  # 89.2, task known
     "fsa": {"lr": 2e-3},  # 26.3 / 43.7
     "frozen": {},  # head_lr 6e-3: 25.4 / 42.0, 2e-2: 24.0 / 42.0; the preset's lies between
     "finetune": {"lr": 2e-6},  # 4.8 / 45.0, at the end
