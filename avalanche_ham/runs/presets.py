@@ -117,8 +117,10 @@ _STUDY: dict[str, dict[str, Any]] = {
     "pam_er": {"lr": 2e-3},  # 45.5 / 56.2
     "magmax": {"lr": 2e-4},  # 41.2 / 51.6
     "o_lora": {"lr": 2e-3},  # 42.8 / 60.6
+    "i_lora": {"lr": 6e-4},  # 38.8 / 51.7
     "moe_lora": {"lr": 6e-4},  # 37.4 / 48.2
     "lora_er": {"lr": 6e-4},  # 46.7 / 49.5
+    "pm": {"lr": 2e-3},  # 40.1 / 62.1
     "independent": {"lr": 2e-3},  # 89.2, task known
     "fsa": {"lr": 2e-3},  # 26.3 / 43.7
     "frozen": {},  # head_lr 6e-3: 25.4 / 42.0, 2e-2: 24.0 / 42.0; the preset's lies between
