@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from avalanche_ham.benchmarks.registry import entry_of
-from avalanche_ham.reporting import other_papers, paper
+from avalanche_ham.reporting import other_papers, pam, paper
 from avalanche_ham.reporting.comparison import AA
 from avalanche_ham.reporting.methods import LABELS, printed_methods
 from avalanche_ham.reporting.pam import COMPARED, Rows, asked
@@ -58,9 +59,14 @@ def _elsewhere(line: Line, place: Place) -> Value | None:
     return known.get(line.method)
 
 
-def _named(*names: str) -> Rows:
-    """Give a row for each of some methods, or for those of them that were asked for."""
-    return asked([Line(LABELS[name], name) for name in names])
+def _named(*names: str, options: Mapping[str, dict[str, Any]] | None = None) -> Rows:
+    """Give a row for each of some methods, or for those of them that were asked for.
+
+    Args:
+        names: of the methods.
+        options: of some of them, in place of what a preset has found to be better.
+    """
+    return asked([Line(LABELS[name], name, (options or {}).get(name, {})) for name in names])
 
 
 def _slao_rows(setup: Setup, place: Place) -> Iterator[Line]:
@@ -90,7 +96,7 @@ REPORTED = Table(
                 replace(BWT, paper=_pam(1)),
                 replace(MERGED, paper=_pam(2)),
             ],
-            rows=_named(*COMPARED),
+            rows=_named(*COMPARED, options=pam.PAPER),
             lengths=_beside_text,
         ),
         Table(

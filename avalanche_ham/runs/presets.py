@@ -107,16 +107,16 @@ _STUDY: dict[str, dict[str, Any]] = {
     "inflora": {"lr": 2e-3},  # 39.8 / 57.5; threshold 0.9: 40.0 / 56.4
     "sd_lora": {"lr": 6e-4},  # 40.1 / 57.3; alpha 2: 41.9 / 56.5
     "slao": {"lr": 6e-4, "merge_weight": "inverse"},  # 43.3 / 59.5; sqrt: 41.9 / 57.0
-    "average": {"lr": 2e-3},  # 41.5 / 54.1
-    "pam": {"lr": 2e-3},  # 40.9 / 55.4
+    "average": {"lr": 2e-3, "damping": 0.25},  # 41.9 / 62.4; damping 1: 41.5 / 54.1
+    "pam": {"lr": 2e-3},  # 40.9 / 55.4; align_share 0.75: 41.8 / 55.6
     "pam_zero": {"lr": 2e-3},  # 40.1 / 55.0
     "continual_ties": {"lr": 6e-4},  # 40.6 / 55.2
-    "tall": {"lr": 2e-3},  # 42.8 / 62.4
+    "tall": {"lr": 2e-3},  # 42.8 / 62.4; mask_threshold 0.4: 42.8 / 62.7
     "tall_pam": {"lr": 2e-3},  # 43.2 / 61.0
     "pam_lwf": {"lr": 6e-4},  # 38.1 / 54.6
     "pam_er": {"lr": 2e-3},  # 45.5 / 56.2
     "magmax": {"lr": 2e-4},  # 41.2 / 51.6
-    "o_lora": {"lr": 2e-3},  # 42.8 / 60.6
+    "o_lora": {"lr": 2e-3},  # 42.8 / 60.6; orthogonal 5: 43.0 / 60.5
     "i_lora": {"lr": 6e-4},  # 38.8 / 51.7
     "moe_lora": {"lr": 6e-4},  # 37.4 / 48.2
     "lora_er": {"lr": 6e-4},  # 46.7 / 49.5

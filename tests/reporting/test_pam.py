@@ -38,6 +38,16 @@ def test_all_of_the_paper_s_ablations_are_there(sheet):
     assert {run.seed for run in runs} == {1, 2, 3} and {run.n_tasks for run in runs} == {10}
 
 
+def test_ablations_take_the_plain_average_whatever_the_preset_has(sheet, with_setup):
+    options = [run.options for run in runs_of(sheet) if run.method == "average"]
+    assert {} in options  # among the methods at what the preset has
+    assert all(given["damping"] == 1.0 for given in options if given)
+    changed = [given for given in options if given.keys() - {"damping"}]
+    assert {"pull", "merges", "start"} == set().union(*changed) - {"damping"}
+    reported = runs_of(lay_out(tables.TABLES["reported"], with_setup(methods=None)))
+    assert {run.options["damping"] for run in reported if run.method == "average"} == {1.0}
+
+
 def test_blocks_are_as_long_as_the_streams_that_were_asked_for(with_setup):
     table = lay_out(tables.TABLES["pam"], with_setup(seeds=(1,), tasks=(4, 6), methods=None))
     assert {run.n_tasks for run in runs_of(table)} == {4, 6}
