@@ -22,6 +22,7 @@ CIFAR = "--benchmark cifar100"
 BOTH = f"{CIFAR} --head linear,ridge"
 PAPERS = f"{BOTH} --methods {','.join((*METHODS, *REFERENCES))}"
 PEERS = "--methods ham,frozen,fsa,lora,linear,inflora,sd_lora,ham_plus"
+MORE = f"{PEERS},slao,o_lora,pm {CIFAR} --tasks 10 --seeds 1"
 SETS = "--benchmark cifar100,gtsrb43,cub100 --tasks 10 --seeds 1"
 FIFTY = f"{CIFAR} --tasks 50 --seeds 1,2,3"
 ITEMS = {  # file name -> words of the command line
@@ -42,6 +43,8 @@ ITEMS = {  # file name -> words of the command line
     "ham_plus_10_tasks": f"table ham_plus {PEERS} {SETS}",
     "ham_plus_50_tasks": f"table ham_plus {PEERS} {FIFTY}",
     "against_ham_10_tasks": f"table against {PEERS} {SETS}",
+    "heads_of_more_methods": f"table heads {MORE}",
+    "against_ham_of_more_methods": f"table against {MORE}",
     "against_ham_50_tasks": f"table against {PEERS} {FIFTY}",
     "reported": "table reported --seeds 1",
     "figure_2": f"figure 2 {BOTH} --tasks 10,50 --seeds 1",
