@@ -67,11 +67,13 @@ def verdict(found: Headroom) -> str:
 def warning(archive: Archive, like: Mapping[str, Any], classes: int | None = None) -> str | None:
     """Give the line that a table prints where its instrument cannot tell, or nobody has looked.
 
-    Where the preset has no headroom on record, that of another one on the same backbone, image
-    size and data counts; that of another number of classes is named as such.
+    Where the preset has none on record for as many classes, that of another one on the same
+    backbone, image size and data counts; that of another number of classes is named as such.
     """
-    anywhere = {key: value for key, value in like.items() if key != "preset"}
-    found = headroom(archive, like, classes) or headroom(archive, anywhere, classes)
+    found = headroom(archive, like, classes)
+    if found is None or found.classes != classes:
+        anywhere = {key: value for key, value in like.items() if key != "preset"}
+        found = headroom(archive, anywhere, classes)
     if found is None:
         return "no headroom on record (`ham headroom`): whether methods can differ is not known"
     if found.classes != classes:

@@ -30,7 +30,7 @@ COMPARED = (  # in the order of the paper's Tables 1 and 2
     "independent", "joint", "lora", "lora_lwf", "i_lora", "o_lora", "moe_lora", "magmax",
     "average", "pam", "continual_ties", "tall", "tall_pam",
 )  # fmt: skip
-PAPER = {"average": {"damping": 1.0}}  # its plain mean, whatever a preset has found to be better
+PAPER = {"average": {"damping": 1.0}}  # the plain mean, whatever a preset has found to be better
 NOT_HERE = "not applicable here"
 ZERO_SHOT = Line("Zero-shot", words={column.title: NOT_HERE for column in COLUMNS})
 RANKS = (8, 16, 32, 64, 128)

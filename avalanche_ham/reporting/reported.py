@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from avalanche_ham.benchmarks.registry import entry_of
-from avalanche_ham.reporting import other_papers, pam, paper
+from avalanche_ham.reporting import other_papers, paper
 from avalanche_ham.reporting.comparison import AA
 from avalanche_ham.reporting.methods import LABELS, printed_methods
 from avalanche_ham.reporting.pam import COMPARED, Rows, asked
+from avalanche_ham.reporting.pam import PAPER as PAM
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.setup import Setup
-from avalanche_ham.reporting.slao import PAPER
+from avalanche_ham.reporting.slao import PAPER as SLAO
 from avalanche_ham.reporting.slao import rows as slao_rows
 from avalanche_ham.reporting.table import Column, Line, Place, Printed, Table
 from avalanche_ham.reporting.transfer import ACC, BWT, MERGED
@@ -48,7 +49,7 @@ def _pam(which: int) -> Printed:
 
 
 def _slao(line: Line, place: Place) -> Value | None:
-    options = line.options.items() - PAPER.items()
+    options = line.options.items() - SLAO.items()
     return other_papers.SLAO.get((line.method, tuple(sorted(options))))
 
 
@@ -96,7 +97,7 @@ REPORTED = Table(
                 replace(BWT, paper=_pam(1)),
                 replace(MERGED, paper=_pam(2)),
             ],
-            rows=_named(*COMPARED, options=pam.PAPER),
+            rows=_named(*COMPARED, options=PAM),
             lengths=_beside_text,
         ),
         Table(

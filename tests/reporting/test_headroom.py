@@ -122,6 +122,14 @@ def test_the_headroom_of_another_preset_on_the_same_instrument_counts(archive_of
     assert "frozen features reach 66.2" in warning(archive, {**LIKE, "preset": "study"})
 
 
+def test_as_many_classes_of_another_preset_come_before_another_number_of_this_one(archive_of):
+    place = {"preset": "study", **{key: LIKE[key] for key in ("backbone", "image_size")}}
+    some = [(replace(run, **place), values) for run, values in few([(50, 99)], 20)]
+    assert "for 20 classes" in warning(archive_of(*some), {**LIKE, "preset": "study"})
+    archive = archive_of(*instrument([(40, 42)]), *some)
+    assert "frozen features reach 40.0" in warning(archive, {**LIKE, "preset": "study"})
+
+
 @pytest.mark.slow
 def test_the_command_makes_its_runs_once_and_says_what_they_tell(tmp_path, capsys):
     words = "headroom --benchmark digits --preset smoke --tasks 2 --jobs 0".split()  # noqa: SIM905
