@@ -66,3 +66,14 @@ def benchmark():
         return ImageSet(pixels, targets=targets.tolist(), classes=[str(c) for c in range(10)])
 
     return class_incremental(images(12), images(6), n_tasks=5, seed=3, name="made_up")
+
+
+@pytest.fixture
+def offline_wandb(monkeypatch):
+    """W&B without a network, in a state of its own: it reads its variables once a process."""
+    wandb = pytest.importorskip("wandb")
+    wandb.teardown()
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    yield wandb
+    wandb.teardown()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 
 import pytest
 from wandb_files import offline_runs
@@ -21,11 +20,11 @@ class Stopped(Exception):
 
 
 @pytest.fixture(params=["tensorboard", pytest.param("wandb", marks=pytest.mark.slow)])
-def tracker(request, monkeypatch):
+def tracker(request):
     """Each tracker, offline."""
     pytest.importorskip(request.param)
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
+    if request.param == "wandb":
+        request.getfixturevalue("offline_wandb")
     return request.param
 
 
@@ -42,10 +41,7 @@ def go(out, track, *, config=CONFIG, resume=False, stop_after=None):
 def told(out, track):
     """Give each run's name and its history: number of tasks -> name -> number."""
     if track == "wandb":
-        runs, patience = offline_runs(out), time.monotonic() + 60
-        while not runs[-1].history and time.monotonic() < patience:  # another process writes it
-            time.sleep(0.2)
-            runs = offline_runs(out)
+        runs = offline_runs(out)
         history = {step.pop("_step"): step for step in runs[-1].history}
         assert len({run.key for run in runs}) == 1
         return runs[-1].key, {
@@ -117,9 +113,7 @@ def test_what_was_done_before_anyone_listened_is_told_too(tracker, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_configuration_is_told_and_another_run_has_another_key(monkeypatch, tmp_path):
-    pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_MODE", "offline")
+def test_the_configuration_is_told_and_another_run_has_another_key(offline_wandb, tmp_path):
     config = RunConfig(method="lora", benchmark="digits", n_tasks=2, preset="smoke", seed=7)
     go(tmp_path / "a", "wandb", config=config)
     (run,) = offline_runs(tmp_path / "a")

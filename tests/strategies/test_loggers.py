@@ -56,9 +56,8 @@ def test_tensorboard(logged, tmp_path):
 
 
 @pytest.mark.slow
-def test_wandb(logged, tmp_path, monkeypatch):
-    wandb = pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_SILENT", "true")
+def test_wandb(logged, offline_wandb, tmp_path, monkeypatch):
+    wandb = offline_wandb
     if not hasattr(wandb, "viz"):  # Avalanche 0.6 looks there for what is now in wandb.plot
         monkeypatch.setattr(wandb, "viz", wandb.plot, raising=False)
     params = {"mode": "offline", "id": "mine"}
