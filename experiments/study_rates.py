@@ -1,4 +1,4 @@
-"""The rate of every method on the instrument, then its one most sensitive option: one grid for all.
+"""The rate of every method on the instrument, then its most sensitive options: one grid for all.
 
 Command: python study_rates.py --data-root DATA --weights FILE --records results
 
@@ -6,7 +6,7 @@ CIFAR-100 in 20 tasks, preset study, seed 1, accuracies after the last task on h
 images (a fifth of those of each class; test images are never looked at). Chosen is the value with
 the highest mean of the AA under the trained and the ridge head, which one training serves. A rate
 that wins at an end of the first four steps has the next one tried, twice at most, and so has a
-value of the own option; the table says where that was not enough. Methods that train the whole
+value of an own option; the table says where that was not enough. Methods that train the whole
 network start two steps lower. Runs that are there already are not made again.
 """
 
@@ -35,38 +35,38 @@ HEADS = ("linear", "ridge")
 TRAIN = tuple(name for name, row in METHODS.items() if row.fixed.get("trains") != "nothing")
 NAMES = tuple(name for name in TRAIN if name not in SAME_RATE)
 HELD_OUT = {"holdout": 0.2, "test_per_class": 20}
-# the option that matters most, and its values in order, its default among them
-OWN: dict[str, tuple[str, tuple[float | str | None, ...]]] = {
-    "ham": ("keep", (0.1, 0.3, 0.6, 1.0)),
-    "ties": ("density", (0.1, 0.2, 0.5)),
-    "dare_ties": ("density", (0.1, 0.2, 0.5)),
-    "ewc": ("ewc_strength", (10, 100, 1000, 10000)),
-    "lora_ewc": ("ewc_strength", (10, 100, 1000, 10000)),
-    "lwf": ("lwf_strength", (0.1, 0.3, 1.0, 3.0)),
-    "lora_lwf": ("lwf_strength", (0.1, 0.3, 1.0, 3.0)),
-    "l2p": ("prompt_length", (5, 10, 20)),
-    "dual_prompt": ("expert_length", (5, 10, 20)),
-    "coda_prompt": ("prompt_length", (4, 8, 16)),
-    "sema": ("threshold", (1.0, 2.0, 4.0)),
-    "inflora": ("threshold", (0.9, 0.95, 0.98)),
-    "sd_lora": ("alpha", (0.5, 0.8, 1.0)),
-    "o_lora": ("orthogonal", (0.05, 0.5, 5.0)),
-    "slao": ("merge_weight", ("inverse", "sqrt", 0.5)),
-    "average": ("damping", (0.25, 0.5, 1.0)),
-    "pam": ("align_share", (0.25, 0.5, 0.75)),
-    "pam_zero": ("align_share", (0.25, 0.5, 0.75)),
-    "pam_lwf": ("lwf_strength", (0.3, 1.0, 3.0)),
-    "pam_er": ("er_strength", (0.3, 1.0, 3.0)),
-    "continual_ties": ("density", (0.5, 0.9, 1.0)),
-    "tall": ("mask_threshold", (0.05, 0.1, 0.4)),
-    "tall_pam": ("mask_threshold", (0.05, 0.1, 0.4)),
-    "magmax": ("merge_weight", (0.5, None, 2.0)),  # None: 1, of factors
-    "i_lora": ("decay", (0.25, 0.9, None, 0.99)),  # None: 0.97 in a task of 30 steps
-    "moe_lora": ("experts", (2, 4, 8)),
-    "lora_er": ("er_strength", (0.3, 1.0, 3.0)),
-    "pm": ("perturbation", (0.0, 0.25, 0.5)),
+DAMPING = {"damping": (0.25, 0.5, 1.0)}
+# the options that matter most, each alone, with values in order, the default among them
+OWN: dict[str, dict[str, tuple[float | str | None, ...]]] = {
+    "ham": {"keep": (0.1, 0.3, 0.6, 1.0)},
+    "ties": {"density": (0.1, 0.2, 0.5)},
+    "dare_ties": {"density": (0.1, 0.2, 0.5)},
+    "ewc": {"ewc_strength": (10, 100, 1000, 10000)},
+    "lora_ewc": {"ewc_strength": (10, 100, 1000, 10000)},
+    "lwf": {"lwf_strength": (0.1, 0.3, 1.0, 3.0)},
+    "lora_lwf": {"lwf_strength": (0.1, 0.3, 1.0, 3.0)},
+    "l2p": {"prompt_length": (5, 10, 20)},
+    "dual_prompt": {"expert_length": (5, 10, 20)},
+    "coda_prompt": {"prompt_length": (4, 8, 16)},
+    "sema": {"threshold": (1.0, 2.0, 4.0)},
+    "inflora": {"threshold": (0.9, 0.95, 0.98)},
+    "sd_lora": {"alpha": (0.5, 0.8, 1.0)},
+    "o_lora": {"orthogonal": (0.05, 0.5, 5.0)},
+    "slao": {"merge_weight": ("inverse", "sqrt", 0.5)},
+    "average": DAMPING,
+    "pam": {"align_share": (0.25, 0.5, 0.75), **DAMPING},
+    "pam_zero": DAMPING,
+    "pam_lwf": {"lwf_strength": (0.3, 1.0, 3.0), **DAMPING},
+    "pam_er": {"er_strength": (0.3, 1.0, 3.0), **DAMPING},
+    "continual_ties": DAMPING,
+    "tall": {"mask_threshold": (0.05, 0.1, 0.4), **DAMPING},
+    "tall_pam": DAMPING,
+    "magmax": {"merge_weight": (0.5, None, 2.0)},  # None: 1, of factors
+    "i_lora": {"decay": (0.25, 0.9, None, 0.99)},  # None: 0.97 in a task of 30 steps
+    "moe_lora": {"experts": (2, 4, 8)},
+    "lora_er": {"er_strength": (0.3, 1.0, 3.0)},
+    "pm": {"perturbation": (0.0, 0.25, 0.5)},
 }
-
 
 BEYOND: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # below and above, nearest first
     "keep": ((0.03, 0.01), ()),
@@ -87,7 +87,6 @@ BEYOND: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # below and 
 BEYOND_OF = {  # methods whose list begins elsewhere
     "sema": ((0.5, 0.25), (8.0, 16.0)),
     "inflora": ((0.8, 0.6), (0.99, 0.995)),
-    "continual_ties": ((0.2, 0.1), ()),
     "magmax": ((0.25, 0.1), (4.0, 8.0)),
 }
 
@@ -198,18 +197,25 @@ def rate_of(search: Search, method: str) -> tuple[dict[float, list[float] | None
     first = first_of(method)
     name = "head_lr" if method == "frozen" else "lr"  # which has no adapter
     beyond = LADDER[: first.start][::-1], LADDER[first.stop :]
-    # rates are tried at the method's own defaults, whatever the preset has learned from that
-    preset = METHOD_OVERRIDES.get((search.options.preset, method), {})
-    own = {key: defaults(method)[key] for key in preset if key != "lr"}
-    found = extended(search, method, LADDER[first], beyond, lambda rate: {name: rate, **own})
+    own = unmoved(search, method)
+    found = extended(search, method, LADDER[first], beyond, lambda rate: {**own, name: rate})
     return found, _winner(found)
 
 
-def own_of(search: Search, method: str, rate: float) -> tuple[dict[Any, list[float] | None], str]:
+def unmoved(search: Search, method: str) -> dict[str, Any]:
+    """Give the defaults of what the preset moves: it learned that from here."""
+    preset = METHOD_OVERRIDES.get((search.options.preset, method), {})
+    return {key: defaults(method)[key] for key in preset if key != "lr"}
+
+
+def own_of(
+    search: Search, method: str, rate: float, option: str
+) -> tuple[dict[Any, list[float] | None], str]:
     """Try the values of a method's own option; gives the scores, and the chosen one in words."""
-    option, values = OWN[method]
+    values = OWN[method][option]
     beyond = BEYOND_OF.get(method, BEYOND.get(option, ((), ())))
-    found = extended(search, method, values, beyond, lambda value: {"lr": rate, option: value})
+    own = {**unmoved(search, method), "lr": rate}
+    found = extended(search, method, values, beyond, lambda value: {**own, option: value})
     return found, _winner(found)
 
 
@@ -246,13 +252,13 @@ def tables(search: Search, names: Sequence[str]) -> Iterator[str]:
     yield "|---|---|---|---|"
     untried = []
     for method, rate in rates.items():
-        if method in OWN and rate != "-":
-            found, chosen = own_of(search, method, float(rate.split()[0]))
+        for option in OWN.get(method, {}) if rate != "-" else ():
+            found, chosen = own_of(search, method, float(rate.split()[0]), option)
             if search.options.dry and None in found.values():
-                untried.append(f"{LABELS[method]} (`{OWN[method][0]}`)")
+                untried.append(f"{LABELS[method]} (`{option}`)")
                 continue
             values = ", ".join(f"{_word(v)}: {cell}" for v, cell in _cells(found).items())
-            yield f"| {LABELS[method]} | `{OWN[method][0]}` | {values} | {chosen} |"
+            yield f"| {LABELS[method]} | `{option}` | {values} | {chosen} |"
     if untried:
         yield f"\nNot all values on record: {'; '.join(untried)}."
 
