@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections import defaultdict
 
 import pytest
 
@@ -95,3 +97,32 @@ def test_the_page_on_ham_plus_shows_its_tables_numbers(experiments):
         below = slice(start + 1, start + 1 + len(known))
         labels = [row[0].strip("*").partition(" (`")[0].lower() for row in rows[below]]
         assert dict(zip(labels, shown[below], strict=True)) == expected, name
+
+
+SAID = re.compile(
+    r"(-?\d+\.\d)[^\d.;:()-]*\((-?\d+\.\d) to (-?\d+\.\d)\)"  # 2.1 points (0.6 to 3.6)
+    r"|(-?\d+\.\d): (-?\d+\.\d) to (-?\d+\.\d)"  # (2.1: 0.6 to 3.6)
+)
+
+
+def test_every_interval_that_the_findings_tell_stands_in_a_committed_table(experiments):
+    """A difference and its 95 % interval, in either direction, rounded to one digit."""
+    known = set()
+    for path in (experiments / "results" / "tables").glob("*.csv"):
+        rows = defaultdict(dict)
+        with path.open(newline="") as file:
+            for cell in csv.DictReader(file):
+                rows[cell["block"], cell["row"]][cell["column"]] = cell
+        for cells in rows.values():
+            means = [float(c["mean"]) for name, c in cells.items() if "minus" in name and c["mean"]]
+            for cell in cells.values():
+                if means and (found := re.match(r"([-+][\d.]+) to ([-+][\d.]+)", cell["text"])):
+                    low, high = map(float, found.groups())
+                    known |= {(means[0], low, high), (-means[0], -high, -low)}
+    page = (experiments / "README.md").read_text()
+    findings = " ".join(page[page.index("## What was found") : page.index("## Headroom")].split())
+    told = [tuple(float(v) for v in m if v) for m in SAID.findall(findings)]
+    assert len(told) > 20
+    for one in told:
+        near = (all(abs(a - b) < 0.0551 for a, b in zip(one, row)) for row in known)
+        assert any(near), one
