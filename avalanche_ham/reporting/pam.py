@@ -30,7 +30,9 @@ COMPARED = (  # in the order of the paper's Tables 1 and 2
     "independent", "joint", "lora", "lora_lwf", "i_lora", "o_lora", "moe_lora", "magmax",
     "average", "pam", "continual_ties", "tall", "tall_pam",
 )  # fmt: skip
-PAPER = {"average": {"damping": 1.0}}  # the plain mean, whatever a preset has found to be better
+EVOLVING = ("average", "pam", "pam_zero", "continual_ties", "tall", "tall_pam")
+# merges of the whole clone, whatever a preset has found to be better
+PAPER: dict[str, dict[str, Any]] = {name: {"damping": 1.0} for name in EVOLVING}
 NOT_HERE = "not applicable here"
 ZERO_SHOT = Line("Zero-shot", words={column.title: NOT_HERE for column in COLUMNS})
 RANKS = (8, 16, 32, 64, 128)
@@ -92,14 +94,20 @@ def _ranks(setup: Setup, place: Place) -> Iterator[Line]:
     for name in ("lora", "pam"):
         for rank in RANKS:
             if rank <= NARROW or backbone not in RANDOM:
-                yield Line(f"{LABELS[name]}, rank {rank}", name, {"rank": rank})
+                options = {**PAPER.get(name, {}), "rank": rank}
+                yield Line(f"{LABELS[name]}, rank {rank}", name, options)
+
+
+def _ablated(label: str, name: str, **options: Any) -> Line:
+    """Give a row of a method as its paper has it, but for some options."""
+    return Line(label, name, {**PAPER[name], **options})
 
 
 ALIGNED = (*COLUMNS, Column("misaligned entries (%)", mean_of(_misaligned), best="min"))
 SHARES = Table(
     "Share of each matrix that is aligned",
     columns=ALIGNED,
-    rows=[Line(f"{p:.0%}", "pam", {"align_share": p}) for p in (0.3, 0.5, 0.7)],
+    rows=[_ablated(f"{p:.0%}", "pam", align_share=p) for p in (0.3, 0.5, 0.7)],
     row_title="PAM",
     lengths=(),
 )
@@ -107,11 +115,11 @@ SCHEDULES = Table(
     "When signs are aligned",
     columns=ALIGNED,
     rows=[
-        Line("after every step", "pam", {"align_every": 1}),
-        Line("every 10 steps", "pam", {"align_every": 10, "align_times": 1}),
-        Line("every 100 steps, at least ten times a task", "pam"),
-        Line("every 100 steps, at least three times", "pam", {"align_times": 3}),
-        Line("every 100 steps, at least once", "pam", {"align_times": 1}),
+        _ablated("after every step", "pam", align_every=1),
+        _ablated("every 10 steps", "pam", align_every=10, align_times=1),
+        _ablated("every 100 steps, at least ten times a task", "pam"),
+        _ablated("every 100 steps, at least three times", "pam", align_times=3),
+        _ablated("every 100 steps, at least once", "pam", align_times=1),
     ],
     row_title="PAM",
     lengths=(),
@@ -120,19 +128,15 @@ ALIGNMENT = Table(
     "Alignment, its substitutes, and alignment without a merge",
     columns=ALIGNED,
     rows=[
-        Line("aligned from the global LoRA, merged", "pam"),
-        Line("aligned from zero, merged", "pam_zero"),
-        Line("aligned, not merged", "pam", {"merges": False}),
+        _ablated("aligned from the global LoRA, merged", "pam"),
+        _ablated("aligned from zero, merged", "pam_zero"),
+        _ablated("aligned, not merged", "pam", merges=False),
         *(
-            Line(
-                f"not aligned, pulled by {pull:g} to the global LoRA, merged",
-                "average",
-                {**PAPER["average"], "pull": pull},
-            )
-            for pull in (0.001, 0.01, 0.1)
+            _ablated(f"not aligned, pulled by {p:g} to the global LoRA, merged", "average", pull=p)
+            for p in (0.001, 0.01, 0.1)
         ),
-        Line("not aligned, merged", "average", PAPER["average"]),
-        Line("not aligned, not merged", "average", {**PAPER["average"], "merges": False}),
+        _ablated("not aligned, merged", "average"),
+        _ablated("not aligned, not merged", "average", merges=False),
     ],
     row_title="Training",
     lengths=(),
@@ -141,7 +145,7 @@ STARTS = Table(
     "Start of a task",
     columns=COLUMNS,
     rows=[
-        Line(f"{LABELS[name]}, from {words}", name, {**PAPER.get(name, {}), "start": start})
+        _ablated(f"{LABELS[name]}, from {words}", name, start=start)
         for name in ("average", "continual_ties", "tall")
         for start, words in (("global", "the global LoRA"), ("fresh", "a fresh LoRA"))
     ],
@@ -150,7 +154,7 @@ STARTS = Table(
 TRIMMING = Table(
     "A task's own accuracy before and after TIES trims it",
     columns=[BEFORE, TRIMMED, COST, MERGED],
-    rows=lines_of("continual_ties"),
+    rows=[_ablated(LABELS["continual_ties"], "continual_ties")],
     lengths=(),
 )
 TOGETHER = Table(
