@@ -22,19 +22,21 @@ CIFAR = "--benchmark cifar100"
 BOTH = f"{CIFAR} --head linear,ridge"
 PAPERS = f"{BOTH} --methods {','.join((*METHODS, *REFERENCES))}"
 PEERS = "--methods ham,frozen,fsa,lora,linear,inflora,sd_lora,ham_plus"
-MORE = f"{PEERS},slao,o_lora,pm {CIFAR} --tasks 10 --seeds 1"
+TEN = f"{CIFAR} --tasks 10 --seeds 1,2,3"
 SETS = "--benchmark cifar100,gtsrb43,cub100 --tasks 10 --seeds 1"
 FIFTY = f"{CIFAR} --tasks 50 --seeds 1,2,3"
 ITEMS = {  # file name -> words of the command line
     "table_1": f"table 1 {BOTH} --tasks 50 --seeds 1,2,3",
     "table_2": f"table 2 {BOTH} --tasks 50 --seeds 1,2,3",
+    "table_1_at_10_tasks": f"table 1 --head linear,ridge {TEN}",
+    "table_2_at_10_tasks": f"table 2 --head linear,ridge {TEN}",
     "table_3": f"table 3 {BOTH} --tasks 20 --seeds 1",
     "table_4": f"table 4 {BOTH} --seeds 1",
     "table_5": f"table 5 {BOTH} --tasks 10 --seeds 1",
     "table_6": f"table 6 {BOTH} --seeds 1",
     "table_7": f"table 7 {BOTH} --seeds 1",
     "table_extra": f"table extra {BOTH} --seeds 1",
-    "methods_at_10_tasks": f"table methods {PAPERS} --tasks 10 --seeds 1",
+    "methods_at_10_tasks": f"table methods --head linear,ridge {TEN}",
     "methods_at_50_tasks": f"table methods {PAPERS} --tasks 50 --seeds 1,2,3",
     "heads_at_10_tasks": f"table heads {PEERS} {SETS}",
     "heads_at_50_tasks": f"table heads {PEERS} {FIFTY}",
@@ -43,12 +45,15 @@ ITEMS = {  # file name -> words of the command line
     "ham_plus_10_tasks": f"table ham_plus {PEERS} {SETS}",
     "ham_plus_50_tasks": f"table ham_plus {PEERS} {FIFTY}",
     "against_ham_10_tasks": f"table against {PEERS} {SETS}",
-    "heads_of_more_methods": f"table heads {MORE}",
-    "against_ham_of_more_methods": f"table against {MORE}",
+    "heads_of_all_methods": f"table heads {TEN}",
+    "against_ham_of_all_methods": f"table against {TEN}",
     "against_ham_50_tasks": f"table against {PEERS} {FIFTY}",
+    "pam_at_10_tasks": f"table pam {TEN}",
+    "slao_at_10_tasks": f"table slao {TEN}",
     "reported": "table reported --seeds 1",
     "figure_2": f"figure 2 {BOTH} --tasks 10,50 --seeds 1",
     "figure_3": f"figure 3 {CIFAR} --tasks 10 --seeds 1",
+    "figure_against": f"figure against {TEN}",
     "figure_extra": f"figure extra {CIFAR} --tasks 50 --seeds 1",
 }
 

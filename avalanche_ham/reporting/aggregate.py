@@ -25,6 +25,7 @@ class Summary:
         paper: the paper's value for this cell.
         text: words instead of a number.
         no_data: nothing is there and the data set is missing too.
+        interval: its two ends, where the cell is one.
     """
 
     mean: float | None = None
@@ -36,6 +37,7 @@ class Summary:
     paper: Value | None = None
     text: str | None = None
     no_data: bool = False
+    interval: tuple[float, float] | None = None
 
     @property
     def total(self) -> int:

@@ -91,6 +91,17 @@ def table_against(setup: Setup) -> Table:
     )
 
 
+def figure_against(setup: Setup) -> Table:
+    """Give ``table_against`` as far as a figure shows it: under the same head."""
+    table = table_against(setup)
+    drawn = (
+        "dot: the mean difference, filled where its interval over seeds does not hold 0, or that "
+        "over test images where one seed is in common; thick bar: over test images; thin bar: over "
+        "seeds, cut off where it is wider than all others"
+    )
+    return replace(table, also=(), notes=[*NOTES, drawn])
+
+
 def _minus(base: Line, title: str) -> list[Column]:
     """Give the columns of rows that a base is subtracted from."""
     over_seeds, over_images = map(interval_words, (interval_over_seeds, interval_over_images))
@@ -138,10 +149,11 @@ def interval_words(interval: Callable[[Found], Interval | str]) -> Statistic:
     """Show an interval of two runs' difference, or why there is none."""
 
     def statistic(found: Found) -> Summary:
-        words = interval(found)
-        if not isinstance(words, str):
-            words = f"{_signed(words.low)} to {_signed(words.high)}{' *' if words.tells else ''}"
-        return Summary(n=len(found), text=words)
+        known = interval(found)
+        if isinstance(known, str):
+            return Summary(n=len(found), text=known)
+        words = f"{_signed(known.low)} to {_signed(known.high)}{' *' if known.tells else ''}"
+        return Summary(n=len(found), text=words, interval=(known.low, known.high))
 
     return statistic
 

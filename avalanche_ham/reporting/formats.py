@@ -13,8 +13,8 @@ from avalanche_ham.reporting.table import Column
 MISSING = "–"
 NEAR = "≈"
 CSV_COLUMNS = (
-    "block", "row", "column", "mean", "std", "seeds", "missing", "failed", "no_data", "text",
-    "paper", "paper_std", "best", "near",
+    "block", "row", "column", "mean", "std", "low", "high", "seeds", "missing", "failed",
+    "no_data", "text", "paper", "paper_std", "best", "near",
 )  # fmt: skip
 
 
@@ -57,9 +57,10 @@ def comma_separated(table: Sheet[Summary]) -> str:
             marks = zip(row.best, near_ones)
             for column, cell, (best, near) in zip(block.columns, row.cells, marks):
                 where = (block.title, row.label, column.title)
+                numbers = (cell.mean, cell.std, *(cell.interval or ("", "")))
                 counts = (cell.n, cell.missing, cell.failed, int(cell.no_data))
                 rest = (cell.text, *(cell.paper or ("", "")), int(best), int(near))
-                writer.writerow((*where, cell.mean, cell.std, *counts, *rest))
+                writer.writerow((*where, *numbers, *counts, *rest))
     return stream.getvalue()
 
 

@@ -49,6 +49,9 @@ LABELS = {
     "moe_lora": "MoELoRA",
     "pm": "P&M",
     "joint": "one LoRA on all tasks at once (bound)",
+    "sd_lora_code": "SD-LoRA, as released",
+    "sd_lora_rr": "SD-LoRA, reduced ranks",
+    "sd_lora_kd": "SD-LoRA, merged directions",
 }
 HAM = LABELS["ham"]
 WHOLE_NETWORK = ("finetune", "ewc", "lwf")  # the paper trains them at HAM's rate

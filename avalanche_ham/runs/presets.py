@@ -108,10 +108,10 @@ _STUDY: dict[str, dict[str, Any]] = {
     "sd_lora": {"lr": 6e-4},  # 40.1 / 57.3; alpha 2: 41.9 / 56.5
     "slao": {"lr": 6e-4, "merge_weight": "inverse"},  # 43.3 / 59.5; sqrt: 41.9 / 57.0
     "average": {"lr": 2e-3, "damping": 0.25},  # 41.9 / 62.4; damping 1: 41.5 / 54.1
-    "pam": {"lr": 2e-3},  # 40.9 / 55.4; align_share 0.75: 41.8 / 55.6
+    "pam": {"lr": 2e-3, "damping": 0.25},  # 42.1 / 62.4; damping 1: 40.9 / 55.4
     "pam_zero": {"lr": 2e-3},  # 40.1 / 55.0
     "continual_ties": {"lr": 6e-4},  # 40.6 / 55.2
-    "tall": {"lr": 2e-3},  # 42.8 / 62.4; mask_threshold 0.4: 42.8 / 62.7
+    "tall": {"lr": 2e-3},  # 42.8 / 62.4; damping 0.25: 41.9 / 63.5
     "tall_pam": {"lr": 2e-3},  # 43.2 / 61.0
     "pam_lwf": {"lr": 6e-4},  # 38.1 / 54.6
     "pam_er": {"lr": 2e-3},  # 45.5 / 56.2

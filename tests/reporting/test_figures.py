@@ -9,13 +9,18 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from avalanche_ham.reporting.aggregate import Summary
+from avalanche_ham.reporting.cells import mean_of
 from avalanche_ham.reporting.figures import FIGURES, draw
-from avalanche_ham.reporting.layout import fill, lay_out, runs_of
+from avalanche_ham.reporting.layout import Block, Row, Sheet, fill, lay_out, runs_of
 from avalanche_ham.reporting.methods import LABELS
 from avalanche_ham.reporting.notes import fill_with_notes
+from avalanche_ham.reporting.plot_against import plot_against
 from avalanche_ham.reporting.plots import plot_lengths, plot_times
 from avalanche_ham.reporting.style import look_of, look_of_row, spread
+from avalanche_ham.reporting.table import Column
 from avalanche_ham.runs.archive import Archive
+from avalanche_ham.strategies.registry import METHODS
 
 
 @pytest.fixture
@@ -85,6 +90,11 @@ def test_no_two_lines_look_the_same_without_colour():
     assert len({(look.colour, str(look.dash)) for look in looks}) == 18
 
 
+def test_every_method_has_a_name_for_readers():
+    assert LABELS.keys() == METHODS.keys()
+    assert not {*LABELS.values()} & METHODS.keys()
+
+
 def test_a_method_looks_the_same_in_every_figure_and_its_variants_share_its_colour():
     looks = [look_of_row(label) for label in LABELS.values()]
     assert len({look[:3] for look in looks}) == len(looks)
@@ -94,6 +104,31 @@ def test_a_method_looks_the_same_in_every_figure_and_its_variants_share_its_colo
             same = variant.colour == look.colour, variant.dash == look.dash
             assert same == ((False, True) if label == "HAM" else (True, False))  # HAM stands out
     assert look_of_row("HAM").width > look_of_row("HAM+").width
+
+
+def test_differences_are_drawn_with_both_intervals_and_filled_where_they_tell():
+    def row(label, mean, seeds, images):
+        return Row(
+            label, (Summary(), Summary(mean), Summary(interval=seeds), Summary(interval=images))
+        )
+
+    columns = tuple(Column(title, mean_of("aa")) for title in ("AA", "minus HAM", "s", "i"))
+    rows = (
+        row("one LoRA", -3.0, (-5.0, -1.0), (-4.0, 0.5)),  # seeds decide
+        row("SLAO", 1.0, None, (0.2, 1.8)),
+        row("P&M", 2.0, (-9.0, 13.0), (1.0, 3.0)),
+        row("EWC", None, None, None),
+    )
+    (axes,) = plot_against(Sheet("", (Block("10 tasks", columns, rows),))).axes
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    assert names == ["one LoRA", "SLAO", "P&M"]  # the highest on top
+    dots = {line.get_ydata()[0]: line for line in axes.lines if line.get_marker() == "o"}
+    assert [dots[y].get_xdata()[0] for y in range(3)] == [-3.0, 1.0, 2.0]
+    filled = [dots[y].get_markerfacecolor() != "white" for y in range(3)]
+    assert filled == [True, True, False]
+    bars = {tuple(line.get_xdata()) for line in axes.lines if len({*line.get_ydata()}) == 1}
+    assert {(-5.0, -1.0), (-4.0, 0.5), (0.2, 1.8), (-9.0, 13.0), (1.0, 3.0)} <= bars
+    assert axes.get_xlim() == (-5.0, 4.0)  # not as wide as an interval over few seeds
 
 
 def test_labels_are_spread_and_keep_their_order():
