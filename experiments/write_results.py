@@ -47,6 +47,7 @@ ITEMS = {  # file name -> words of the command line
     "against_ham_10_tasks": f"table against {PEERS} {SETS}",
     "heads_of_all_methods": f"table heads {TEN}",
     "against_ham_of_all_methods": f"table against {TEN}",
+    "pam_against_average": f"table against --methods average,pam {TEN}",
     "against_ham_50_tasks": f"table against {PEERS} {FIFTY}",
     "pam_at_10_tasks": f"table pam {TEN}",
     "slao_at_10_tasks": f"table slao {TEN}",
