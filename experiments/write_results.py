@@ -52,8 +52,8 @@ ITEMS = {  # file name -> words of the command line
     "pam_at_10_tasks": f"table pam {TEN}",
     "slao_at_10_tasks": f"table slao {TEN}",
     "reported": "table reported --seeds 1",
-    "figure_2": f"figure 2 {BOTH} --tasks 10,50 --seeds 1",
-    "figure_3": f"figure 3 {CIFAR} --tasks 10 --seeds 1",
+    "figure_2": f"figure 2 {BOTH} {PEERS} --tasks 10,50 --seeds 1,2,3",
+    "figure_3": f"figure 3 {TEN}",
     "figure_against": f"figure against {TEN}",
     "figure_extra": f"figure extra {CIFAR} --tasks 50 --seeds 1",
 }
