@@ -30,7 +30,9 @@ COMPARED = (  # in the order of the paper's Tables 1 and 2
     "independent", "joint", "lora", "lora_lwf", "i_lora", "o_lora", "moe_lora", "magmax",
     "average", "pam", "continual_ties", "tall", "tall_pam",
 )  # fmt: skip
-EVOLVING = ("average", "pam", "pam_zero", "continual_ties", "tall", "tall_pam")
+EVOLVING = (
+    "average", "pam", "pam_zero", "pam_lwf", "pam_er", "continual_ties", "tall", "tall_pam",
+)  # fmt: skip
 # merges of the whole clone, whatever a preset has found to be better
 PAPER: dict[str, dict[str, Any]] = {name: {"damping": 1.0} for name in EVOLVING}
 NOT_HERE = "not applicable here"
@@ -94,13 +96,12 @@ def _ranks(setup: Setup, place: Place) -> Iterator[Line]:
     for name in ("lora", "pam"):
         for rank in RANKS:
             if rank <= NARROW or backbone not in RANDOM:
-                options = {**PAPER.get(name, {}), "rank": rank}
-                yield Line(f"{LABELS[name]}, rank {rank}", name, options)
+                yield _ablated(f"{LABELS[name]}, rank {rank}", name, rank=rank)
 
 
 def _ablated(label: str, name: str, **options: Any) -> Line:
     """Give a row of a method as its paper has it, but for some options."""
-    return Line(label, name, {**PAPER[name], **options})
+    return Line(label, name, {**PAPER.get(name, {}), **options})
 
 
 ALIGNED = (*COLUMNS, Column("misaligned entries (%)", mean_of(_misaligned), best="min"))
@@ -160,7 +161,10 @@ TRIMMING = Table(
 TOGETHER = Table(
     "Together with LwF and replay",
     columns=COLUMNS,
-    rows=lines_of("lora", "pam", "lora_lwf", "pam_lwf", "lora_er", "pam_er"),
+    rows=[
+        _ablated(LABELS[name], name)
+        for name in ("lora", "pam", "lora_lwf", "pam_lwf", "lora_er", "pam_er")
+    ],
     lengths=(),
 )
 OVER_TIME = Table(

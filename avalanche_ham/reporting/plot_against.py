@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import textwrap
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,14 +31,17 @@ def plot_against(table: Sheet[Summary]) -> Figure:
         table: as ``table_against`` lays it out.
     """
     values = [_differences(block) for block in table.blocks]
-    known = {label: [v[label] for v in values if label in v] for v in values for label in v}
+    known = defaultdict[str, list[float]](list)
+    for found in values:
+        for label, mean in found.items():
+            known[label].append(mean)
     labels = sorted(known, key=lambda label: statistics.fmean(known[label]))
     panels = [block for block, found in zip(table.blocks, values) if found]
     across = min(ACROSS, max(1, len(panels)))
     down = max(1, math.ceil(len(panels) / across))
     height = down * (1.0 + 0.17 * len(labels))
     figure = new_figure(2.4 + 2.3 * across, max(1.6, height), empty=not panels)
-    ends = [end for block in panels for end in _ends(block)]
+    ends = [0.0, *(end for block in panels for end in _ends(block))]
     for position, block in enumerate(panels):
         axes = figure.add_subplot(down, across, position + 1)
         _draw(axes, block, labels)
@@ -56,7 +60,8 @@ def _differences(block: Block[Summary]) -> dict[str, float]:
 
 def _ends(block: Block[Summary]) -> Iterator[float]:
     for row in block.rows:
-        yield row.cells[DIFFERENCE].mean or 0.0
+        if (mean := row.cells[DIFFERENCE].mean) is not None:
+            yield mean
         yield from row.cells[IMAGES].interval or ()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from avalanche_ham.reporting import tables
 from avalanche_ham.reporting.layout import fill, lay_out, runs_of
-from avalanche_ham.reporting.pam import EVOLVING
+from avalanche_ham.reporting.pam import COMPARED, EVOLVING
 from avalanche_ham.runs.config import resolve_config
 
 
@@ -42,11 +42,23 @@ def test_all_of_the_paper_s_ablations_are_there(sheet):
 @pytest.mark.parametrize("name", EVOLVING)
 def test_ablations_merge_the_whole_clone_whatever_the_preset_has(name, sheet, with_setup):
     options = [run.options for run in runs_of(sheet) if run.method == name]
-    if name != "pam_zero":  # which is in the ablations only
-        assert {} in options  # among the methods at what the preset has
+    assert ({} in options) == (name in COMPARED)  # among the methods at what the preset has
     assert all(given["damping"] == 1.0 for given in options if given)
+    if name == "average":
+        changed = [given for given in options if given.keys() - {"damping"}]
+        assert {"pull", "merges", "start"} == set().union(*changed) - {"damping"}
     reported = runs_of(lay_out(tables.TABLES["reported"], with_setup(methods=None)))
-    assert {run.options["damping"] for run in reported if run.method == name} <= {1.0}
+    found = {run.options["damping"] for run in reported if run.method == name}
+    assert found == ({1.0} if name in COMPARED else set())
+
+
+def test_what_is_added_to_pam_is_compared_at_one_damping(sheet):
+    rows = block_of(sheet, "Together").rows
+    given = {run.method: run.options for row in rows for run in row.cells[0].runs}
+    assert given.keys() == {"lora", "pam", "lora_lwf", "pam_lwf", "lora_er", "pam_er"}
+    assert {m for m, options in given.items() if options.get("damping") == 1.0} == {
+        "pam", "pam_lwf", "pam_er",
+    }  # fmt: skip
 
 
 def test_blocks_are_as_long_as_the_streams_that_were_asked_for(with_setup):
