@@ -147,6 +147,22 @@ def lost_terminal_survived() -> Iterator[None]:
         sys.stderr = errors
         if before is not None:
             signal.signal(signal.SIGHUP, before)
+        try:
+            if errors is not None:
+                errors.flush()
+        except OSError:
+            drop_output(errors)
+        except ValueError:
+            pass  # it is closed, and nothing left of it
+
+
+def drop_output(stream: Any) -> None:
+    """Let what a stream still holds go nowhere: else Python ends with code 120, whatever it did.
+
+    Args:
+        stream: of a file descriptor.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def serve_parent() -> None:

@@ -65,7 +65,9 @@ def test_handlers_are_given_back_and_nest():
     assert [signal.getsignal(number) for number, _ in SIGNALS] == before
 
 
-def test_a_closed_terminal_does_not_end_a_command():
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # what is held back must not fail in the end
+def test_a_closed_terminal_does_not_end_a_command(unbuffered, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     leader, terminal = pty.openpty()
     work = "time.sleep(0.3)\nprint('x' * 10000, file=sys.stderr, flush=True)\nprint('done')"
     with python(replaced(work), stderr=terminal, start_new_session=True) as command:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
-import os
 import sys
 import warnings
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from avalanche_ham.cli.codes import BAD_INPUT, CLOSED, FAILED, INTERRUPTED
 from avalanche_ham.cli.parser import OneLineParser, check_place, flag
 from avalanche_ham.errors import DivergedError, HamError, OptionError, StorageError
-from avalanche_ham.process import Stopped, lost_terminal_survived, stopping
+from avalanche_ham.process import Stopped, drop_output, lost_terminal_survived, stopping
 
 OWN_PARSERS = {  # commands whose options are not known before their first words are read
     "run": ("run:run_method", "one method on one benchmark"),
@@ -69,7 +68,7 @@ def _answer(words: list[str]) -> int:
         _flush()
         return code
     except BrokenPipeError:  # `ham list methods | head -1`: who reads has seen enough
-        _drop_output()
+        drop_output(sys.stdout)
         return CLOSED  # as the shell says of a command that ends so
     except HamError as error:
         print(f"ham: {' '.join(str(error).split())}", file=sys.stderr)
@@ -91,12 +90,7 @@ def _flush() -> None:
     except OSError as error:
         if error.errno != errno.EIO:  # what a closed terminal answers
             raise
-        _drop_output()
-
-
-def _drop_output() -> None:
-    """Let nothing be flushed to standard output as the process ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output(sys.stdout)
 
 
 def _parser() -> OneLineParser:
