@@ -1,6 +1,6 @@
 """Write every table and figure that the records can fill, below results/tables and figures.
 
-Command: python write_results.py        (seconds; makes no run)
+Command: python write_results.py        (a minute; makes no run)
 
 Each table as Markdown, CSV and LaTeX; each figure as PNG and SVG with its numbers. A table has the
 seeds that most of its rows have; ``--seeds 1,2,3`` shows more where there are more.
@@ -87,12 +87,13 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ITEMS:
         if not is_known(name, archive):
             continue
-        line = [*words_of(name, options.preset), *common, "--out"]
+        line = [*words_of(name, options.preset), *common]
         if line[0] == "figure":
-            codes.append(ham([*line, str(options.out / "figures")]))
+            codes.append(ham([*line, "--out", str(options.out / "figures")]))
             continue
-        for suffix in (".md", ".csv", ".tex"):
-            codes.append(ham([*line, str(options.out / "tables" / (name + suffix))]))
+        table = options.out / "tables" / name
+        outs = [f"--out={table}{suffix}" for suffix in (".md", ".csv", ".tex")]
+        codes.append(ham([*line, *outs]))
     return max(codes)
 
 

@@ -46,7 +46,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 OF_KIND: dict[str, dict[str, dict[str, Any]]] = {
     "table": {
-        "out": {"type": Path, "help": "a file"},
+        "out": {
+            "type": Path,
+            "action": "append",
+            "help": "a file; given several times, the same table in several formats",
+        },
         "compare": {
             "nargs": 2,
             "metavar": ("A", "B"),
@@ -66,8 +70,8 @@ def make_parser(kind: str) -> argparse.ArgumentParser:
     return parser
 
 
-def check(kind: str, args: argparse.Namespace) -> str:
-    """Check what would otherwise be found wrong after hours; gives the format."""
+def check(kind: str, args: argparse.Namespace) -> list[str]:
+    """Check what would otherwise be found wrong after hours; gives the format of each output."""
     if getattr(args, "compare", None):
         if args.name or args.methods:
             raise OptionError("compare", "given without a table's name or --methods", args.name)
@@ -84,14 +88,13 @@ def check(kind: str, args: argparse.Namespace) -> str:
     if kind == "figure":
         args.out = args.out or args.records / "figures"
         check_place("out", args.out)
-        return "figure"
-    name = "markdown" if args.format is None else args.format
-    if args.out is not None:
-        check_file("out", args.out)
-        name = SUFFIXES.get(args.out.suffix, name) if args.format is None else name
-    if name not in FORMATS:
-        raise UnknownNameError("format", name, FORMATS)
-    return name
+        return ["figure"]
+    if args.format not in (None, *FORMATS):
+        raise UnknownNameError("format", args.format, FORMATS)
+    for path in args.out or ():
+        check_file("out", path)
+    suffixes = [path.suffix for path in args.out or ()] or [""]
+    return [args.format or SUFFIXES.get(suffix, "markdown") for suffix in suffixes]
 
 
 def check_file(option: str, path: Path) -> None:

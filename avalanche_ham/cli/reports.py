@@ -46,11 +46,12 @@ def _report(kind: str, words: list[str]) -> int:
     words, tables = expand(words)
     words, slurm = split_slurm(words)
     args = make_parser(kind).parse_args(words)
-    style = check(kind, args)
+    styles = check(kind, args)
     args.request = check_cluster(args, slurm)
     archive = read_archive(args.records, must_exist=not args.run)
     setup = make_setup(args, tables, archive)
     sheet = lay_out(REPORTS[kind][args.name], setup)
+    _check_runs(sheet, setup, archive)
     if args.cancel:
         print(f"{cancel_runs(runs_of(sheet), archive, args.records)} jobs cancelled")
         return 0
@@ -62,7 +63,7 @@ def _report(kind: str, words: list[str]) -> int:
         raise
     if args.dry_run:
         return 0
-    _write(style, sheet, setup, archive, args)
+    _write(styles, sheet, setup, archive, args)
     if problems:
         print(f"ham: {len(problems)} runs failed, such as {problems[0]}", file=sys.stderr)
     if left:
@@ -78,7 +79,6 @@ def _run(sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> tupl
     from avalanche_ham.runs.execute import execute
     from avalanche_ham.runs.one_run import tidy_after_kill
 
-    _check_runs(sheet, setup)
     at_hand = AtHand(args.resources)
     needs = needs_of(sheet)
     plan = make_plan(
@@ -116,11 +116,12 @@ def _left(plan: Any, archive: Any, request: Any, failed: int) -> str:
     return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
 
 
-def _check_runs(sheet: Any, setup: Any) -> None:
-    """Say now what every run would find by itself."""
-    from avalanche_ham.backbones.vit import check_backbone
+def _check_runs(sheet: Any, setup: Any, archive: Any) -> None:
+    """Say now what every run would find by itself; a backbone that has records is known."""
+    names = {record["backbone"] for record in archive.all_records()}
+    if setup.backbone is not None and setup.backbone not in names:
+        from avalanche_ham.backbones.vit import check_backbone  # timm takes seconds
 
-    if setup.backbone is not None:
         check_backbone(setup.backbone, pretrained=setup.weights is None)
     for config in runs_of(sheet):
         classes = entry_of(config.benchmark).n_classes
@@ -145,16 +146,19 @@ def _announce(plan: Any, archive: Any, args: argparse.Namespace) -> None:
     print("\n".join(lines), file=sys.stdout if args.dry_run else sys.stderr)
 
 
-def _write(style: str, sheet: Any, setup: Any, archive: Any, args: argparse.Namespace) -> None:
+def _write(
+    styles: list[str], sheet: Any, setup: Any, archive: Any, args: argparse.Namespace
+) -> None:
     check_one_origin(runs_of(sheet), archive)
     filled = fill_with_notes(sheet, setup, archive)
     queued = queue_notes(runs_of(sheet), archive, args.records)
     filled = replace(filled, notes=(*filled.notes, *queued))
-    if style == "figure":
+    if styles == ["figure"]:
         print(*draw(args.name, filled, sheet, archive, args.out), sep="\n")
     elif args.out is None:
-        print(FORMATS[style](filled), end="")
+        print(FORMATS[styles[0]](filled), end="")
     else:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(args.out, FORMATS[style](filled).encode())
-        print(args.out)
+        for style, path in zip(styles, args.out, strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, FORMATS[style](filled).encode())
+            print(path)

@@ -62,13 +62,13 @@ def table_against(setup: Setup) -> Table:
     first, *others = setup.methods or ("ham",)
     base = Line(LABELS.get(first, first), first)
     trained = replace(base, options={"head": "linear"})
-    asked = replace(setup, methods=tuple(others) or None)
 
-    def rows(_: Setup, place: Place) -> Iterator[Line]:
+    def rows(setup: Setup, place: Place) -> Iterator[Line]:
+        asked = replace(setup, methods=tuple(others) or None)
         lines = (line for line in all_methods(asked, place) if not line.options)
         return (line for line in lines if line.method != first)
 
-    def all_rows(_: Setup, place: Place) -> Iterator[Line]:
+    def all_rows(setup: Setup, place: Place) -> Iterator[Line]:
         if place.head != "linear":
             yield base
             yield from rows(setup, place)

@@ -17,6 +17,7 @@ FEED_TIME = "a training that served several heads also took the time to feed and
 TRAINING = Column(
     "training, s per task",
     mean_of(lambda record: sum(record["train_seconds"]) / record["n_tasks"]),
+    timed=True,
 )
 
 
@@ -58,6 +59,7 @@ METHODS_TABLE = Table(
             "evaluation, ms per image",
             mean_of(lambda record: 1e3 * record["eval_seconds"][-1] / sum(record["test_images"])),
             digits=1,
+            timed=True,
         ),
         Column(
             "trainable parameters, thousands",

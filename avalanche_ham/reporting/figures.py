@@ -65,7 +65,7 @@ FIGURES: dict[str, Table | Callable[[Setup], Table]] = {
         "Figure 3. Time per task",
         columns=[
             replace(TRAINING, best="min", digits=3),
-            Column("inference, s per task", _INFERENCE, best="min", digits=3),
+            Column("inference, s per task", _INFERENCE, best="min", digits=3, timed=True),
         ],
         rows=_timed,
         notes=[

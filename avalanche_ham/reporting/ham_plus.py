@@ -96,10 +96,12 @@ HAM_PLUS_PARTS = Table(
         Column(
             "following the drift, s per task",
             mean_of(lambda record: sum(record["drift_seconds"]) / record["n_tasks"]),
+            timed=True,
         ),
         Column(
             "feeding readouts, s per task",
             mean_of(lambda record: sum(record["feed_seconds"]) / record["n_tasks"]),
+            timed=True,
         ),
         Column(
             "numbers stored, thousands",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -13,8 +14,10 @@ from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.reporting.table import Column, Line, Place, Table
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import RunConfig
+from avalanche_ham.runs.identity import identity_of
 
 Content = TypeVar("Content", Cell, Summary)  # before and after the records are read
+NOTHING = Cell((), lambda found: Summary(text=""))  # of a row that another place has
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,28 @@ def needs_of(sheet: Sheet[Cell]) -> frozenset[str]:
     return frozenset(name for cell in sheet.cells() for name in cell.needs)
 
 
+def machines_of(sheet: Sheet[Cell], archive: Archive) -> Counter[str]:
+    """Count the records behind the columns of times by what they ran on."""
+    timed = [
+        run
+        for block in sheet.blocks
+        for row in block.rows
+        for column, cell in zip(block.columns, row.cells)
+        if column.timed
+        for run in cell.runs
+    ]
+    return _machines(timed, archive)
+
+
+def _machines(runs: Iterable[RunConfig], archive: Archive) -> Counter[str]:
+    records = map(archive.record, {identity_of(run): run for run in runs}.values())
+    return Counter(
+        f"{r['processor']}, {r['device']}, {r['threads']} threads, {r['precision']}"
+        for r in records
+        if r is not None
+    )
+
+
 def lay_out(table: Table | Callable[[Setup], Table], setup: Setup) -> Sheet[Cell]:
     """Give a table's cells: those of each block's places, rows and columns."""
     if not isinstance(table, Table):
@@ -79,29 +104,36 @@ def lay_out(table: Table | Callable[[Setup], Table], setup: Setup) -> Sheet[Cell
     ]
     across = [name for name in Place._fields if name not in (*table.blocks, *table.down)]
     title = table.title
-    if len(across) > 1 and len({place.n_tasks for place in places}) == 1:
+    parts = []  # a table or one that follows it, where its block takes place
+    for group in _grouped(places, table.blocks):
+        parts.append((table, group))
+        parts += [(other, _of_its_length(other, setup, group)) for other in table.also]
+    parts = [(part, there) for part, there in parts if there]
+    if len(across) > 1 and len({place.n_tasks for _, there in parts for place in there}) == 1:
         across.remove("n_tasks")  # one length is said once
         title += f" after {places[0].n_tasks} tasks"
     blocks = []
-    for group in _grouped(places, table.blocks):
-        blocks.append(_block(table, setup, group, across))
-        for other in table.also:
-            there = [
-                place._replace(n_tasks=n)
-                for place in group
-                for n in (
-                    other.lengths(place.benchmark)
-                    if callable(other.lengths)
-                    else other.lengths or [place.n_tasks]
-                )
-                if setup.allows(place.benchmark, n)
-            ]
-            if not there:
-                continue
-            block = _block(other, setup, there, across)
-            if block.rows:  # else no method of it was asked for
-                blocks.append(replace(block, title=_joined(other.title, block.title)))
+    for part, there in parts:
+        block = _block(part, setup, there, across)
+        if part is table:
+            blocks.append(block)
+        elif block.rows:  # else no method of it was asked for
+            blocks.append(replace(block, title=_joined(part.title, block.title)))
     return Sheet(title, tuple(blocks), tuple(table.notes), tuple(table.slips))
+
+
+def _of_its_length(table: Table, setup: Setup, places: Sequence[Place]) -> list[Place]:
+    """Give the places of a table that follows another one, in the order of the other's."""
+    return [
+        place._replace(n_tasks=n)
+        for place in places
+        for n in (
+            table.lengths(place.benchmark)
+            if callable(table.lengths)
+            else table.lengths or [place.n_tasks]
+        )
+        if setup.allows(place.benchmark, n)
+    ]
 
 
 def _grouped(places: Sequence[Place], dimensions: Sequence[str]) -> list[list[Place]]:
@@ -126,16 +158,27 @@ def _block(
         for place in groups[0]
         for column in table.columns
     )
-    rows = tuple(
-        Row(
-            _joined(group[0].words(table.down), line.label),
-            tuple(_cell(setup, line, place, c) for place in group for c in table.columns),
-            ranked=not line.is_bound,
-        )
-        for group in groups
-        for line in (table.rows(setup, group[0]) if callable(table.rows) else table.rows)
-    )
-    return Block(places[0].words(table.blocks), columns, rows, table.row_title)
+    rows = []
+    for group in groups:
+        lines = [_lines_at(table, setup, place) for place in group]
+        for label in dict.fromkeys(label for there in lines for label in there):
+            cells = [
+                _cell(setup, there[label], place, column) if label in there else NOTHING
+                for place, there in zip(group, lines)
+                for column in table.columns
+            ]
+            ranked = not any(there[label].is_bound for there in lines if label in there)
+            words = _joined(group[0].words(table.down), label)
+            rows.append(Row(words, tuple(cells), ranked=ranked))
+    return Block(places[0].words(table.blocks), columns, tuple(rows), table.row_title)
+
+
+def _lines_at(table: Table, setup: Setup, place: Place) -> dict[str, Line]:
+    """Give a table's rows at a place by their labels, of which no two are alike."""
+    lines = list(table.rows(setup, place) if callable(table.rows) else table.rows)
+    found = {line.label: line for line in lines}
+    assert len(found) == len(lines), [line.label for line in lines]
+    return found
 
 
 def _joined(*words: str) -> str:
@@ -173,13 +216,26 @@ def _fill_block(block: Block[Cell], archive: Archive) -> Block[Summary]:
         columns.append(replace(columns[present[0]], title=f"Average ({names})"))
         for cells in grid:
             cells.append(average_of([cells[i] for i in present]))
-    best = [_leaders(column, [c[i] for c in grid], block) for i, column in enumerate(columns)]
+    best = [
+        _leaders(column, [c[i] for c in grid], block)
+        if _compares(block, i, archive)
+        else [False] * len(grid)
+        for i, column in enumerate(columns)
+    ]
     near = [_near(block, i, leads, archive) for i, leads in enumerate(best)]
     rows = tuple(
         Row(row.label, tuple(cells), row.ranked, leads, close)
         for row, cells, leads, close in zip(block.rows, grid, zip(*best), zip(*near))
     )
     return Block(block.title, tuple(columns), rows, block.row_title)
+
+
+def _compares(block: Block[Cell], index: int, archive: Archive) -> bool:
+    """Whether the cells of a column may be ranked: times only of one machine."""
+    if index >= len(block.columns) or not block.columns[index].timed:
+        return True
+    runs = (run for row in block.rows for run in row.cells[index].runs)
+    return len(_machines(runs, archive)) < 2
 
 
 def _near(block: Block[Cell], index: int, leads: list[bool], archive: Archive) -> list[bool]:

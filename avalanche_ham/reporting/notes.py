@@ -12,7 +12,7 @@ from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.reporting.aggregate import Summary, counting_error, rank_correlation
 from avalanche_ham.reporting.cells import Cell
 from avalanche_ham.reporting.headroom_in_words import warning
-from avalanche_ham.reporting.layout import Sheet, fill, needs_of, runs_of
+from avalanche_ham.reporting.layout import Sheet, fill, machines_of, needs_of, runs_of
 from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import RunConfig, image_size_of, resolve_config
@@ -30,7 +30,8 @@ SEEN = (
 )
 NOISE = (
     "≈ may be as good as the best of its column: the 95 % interval of their difference holds 0 "
-    "(paired over seeds; with one seed in common, or one difference in all, over test images)"
+    "(paired over seeds; with one seed in common, or one difference in all, over test images, "
+    "which only an AA has: in other columns nothing is marked then)"
 )
 SHOWN = 12  # failures listed
 GRID_ON = "ViT-Ti/16 at 96 px"  # the study's
@@ -42,11 +43,20 @@ def fill_with_notes(sheet: Sheet[Cell], setup: Setup, archive: Archive) -> Sheet
     runs = list(runs_of(sheet))
     printed = any(cell.paper for cell in sheet.cells())
     slips = sheet.slips if printed else ()
+    machines = tuple(_machines(sheet, archive))
     about = _about(runs, setup, archive, printed=printed)
     gaps = _gaps(runs, archive, needs_of(sheet))
     filled = fill(sheet, archive)
     noise = (NOISE,) if any(any(row.near) for b in filled.blocks for row in b.rows) else ()
-    return replace(filled, notes=(*about, *sheet.notes, *noise, *_orders(filled), *slips, *gaps))
+    said = (*about, *sheet.notes, *machines, *noise, *_orders(filled), *slips, *gaps)
+    return replace(filled, notes=said)
+
+
+def _machines(sheet: Sheet[Cell], archive: Archive) -> Iterator[str]:
+    """Say that times do not compare, where they were taken on several machines."""
+    if len(counts := machines_of(sheet, archive)) > 1:
+        words = "; ".join(f"{words}: {n}" for words, n in sorted(counts.items()))
+        yield f"times do not compare: the runs were on several machines ({words})"
 
 
 def _orders(sheet: Sheet[Summary]) -> Iterator[str]:
@@ -56,19 +66,20 @@ def _orders(sheet: Sheet[Summary]) -> Iterator[str]:
             found = [
                 (cell.mean, cell.paper.mean, row.label)
                 for cell, row in zip(cells, block.rows)
-                if cell.paper and cell.mean is not None and cell.n == cell.total
+                if row.ranked and cell.paper and cell.mean is not None and cell.n == cell.total
             ]
             pairs = [(ours, theirs) for ours, theirs, _ in found]
             rho = rank_correlation(pairs) if column.best and len(pairs) >= ORDERED else None
             if rho is not None:
                 where = ", ".join(filter(None, (block.title, column.title)))
+                most = column.best == "max"
                 here, there = (
-                    " > ".join(row[-1] for row in sorted(found, key=itemgetter(side), reverse=True))
+                    " > ".join(row[-1] for row in sorted(found, key=itemgetter(side), reverse=most))
                     for side in (0, 1)
                 )
                 yield (
                     f"{where}: {len(pairs)} rows stand in the paper too; the rank correlation of "
-                    f"its order with this one is {rho:.2f} (Spearman; 1: the same); "
+                    f"its order with this one is {rho:.2f} (Spearman; 1: the same); best first, "
                     f"here {here}; there {there}"
                 )
 
@@ -95,7 +106,7 @@ def _about(
         words = ", ".join(f"{k} {v}" for k, v in values.items() if k not in said)
         alike[words].append(title_of(benchmark))
     yield from (f"{', '.join(names)}: {words}" for words, names in alike.items())
-    yield from _rates(runs)
+    yield from _rates(runs, setup)
     yield from _own_options(runs)
     if printed and setup.preset != "paper":
         yield (
@@ -114,7 +125,7 @@ def _about(
         yield SEEN
 
 
-def _rates(runs: list[RunConfig]) -> Iterator[str]:
+def _rates(runs: list[RunConfig], setup: Setup) -> Iterator[str]:
     """Say which methods have learning rates of their own in the preset."""
     names: dict[float, set[str]] = defaultdict(set)
     common: dict[float, set[str]] = defaultdict(set)  # of methods whose grid is not there
@@ -133,8 +144,9 @@ def _rates(runs: list[RunConfig]) -> Iterator[str]:
         words = "; ".join(f"{k:g} for {', '.join(sorted(names[k]))}" for k in sorted(names))
         grid = "of CIFAR-100, 20 tasks" + (f", {GRID_ON}" if "study" in presets else "")
         yield f"learning rate from one grid for all methods (held-out images {grid}): {words}"
-    if given := sorted({c.options["lr"] for c in runs if "lr" in c.options}):
-        words = ", ".join(f"{rate:g}" for rate in given)
+    given = [each["lr"] for each in (setup.options, *setup.method_options.values()) if "lr" in each]
+    if given:
+        words = ", ".join(f"{rate:g}" for rate in sorted(set(given)))
         yield f"learning rate {words}: asked for here, in place of each method's own"
     for rate in sorted(common):
         words = ", ".join(sorted(common[rate]))
@@ -184,7 +196,7 @@ def _gaps(runs: list[RunConfig], archive: Archive, needs: Collection[str]) -> It
     plan = make_plan(runs, archive, lambda name: True, needs=needs)
     done, missing = len(plan.finished), len(plan.missing)
     failed = f", {len(plan.failed)} failed" if plan.failed else ""
-    taken = f" in {time_taken(plan.finished, archive)}" if plan.finished else ""
+    taken = f" in {time_taken(plan.finished, archive, needs)}" if plan.finished else ""
     total = done + missing + len(plan.failed)
     yield f"runs: {done} of {total} finished{taken}, {missing} missing{failed}"
     found = filter(None, (archive.record(config, needs) for config in plan.finished))
@@ -195,7 +207,7 @@ def _gaps(runs: list[RunConfig], archive: Archive, needs: Collection[str]) -> It
     if stale:
         yield f"stale: {stale} records are of an older version of their method's numbers"
     for config in plan.failed[:SHOWN]:
-        failure = archive.failure(config) or {}
+        failure = archive.failure(config, needs) or {}
         yield (
             f"failed after {failure['tasks_done']} of {config.n_tasks} tasks: "
             f"{describe(config)}: {failure['error']}"

@@ -177,7 +177,14 @@ OVER_TIME = Table(
     lengths=(),
 )
 RANK = Table("Rank", columns=[ACC, BWT], rows=_ranks, lengths=())
-ABLATIONS = (SHARES, SCHEDULES, ALIGNMENT, STARTS, TRIMMING, RANK, TOGETHER, OVER_TIME)
+UNDAMPED = "merged whole (damping 1)"  # as ``PAPER`` has it
+ABLATIONS = (
+    *(
+        replace(table, title=f"{table.title}, {UNDAMPED}")
+        for table in (SHARES, SCHEDULES, ALIGNMENT, STARTS, TRIMMING, RANK, TOGETHER)
+    ),
+    OVER_TIME,
+)
 PAM_TABLE = Table(
     "PAM. One evolving LoRA, aligned and merged",
     columns=COLUMNS,
@@ -186,6 +193,8 @@ PAM_TABLE = Table(
     also=[replace(table, rows=asked(table.rows)) for table in ABLATIONS],
     notes=[
         *NOTES,
+        f"{UNDAMPED}: as in the paper, whatever the preset has found to be better, which the other "
+        "blocks have",
         "misaligned: share of the entries of A and B whose sign differs between the global LoRA "
         "and the one to be merged, mean over tasks",
         "zero-shot, and the paper's sets of questions about images (CoIN and its longer version) "

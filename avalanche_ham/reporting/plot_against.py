@@ -47,7 +47,7 @@ def plot_against(table: Sheet[Summary]) -> Figure:
         _draw(axes, block, labels)
         axes.set_xlim(min(ends) - 1, max(ends) + 1)  # of a few seeds an interval may be wider
         axes.set(title=textwrap.fill(block.title, 34))
-        axes.set(xlabel=f"AA {block.columns[DIFFERENCE].title} (points)")
+        axes.set(xlabel=textwrap.fill(f"AA {block.columns[DIFFERENCE].title} (points)", 36))
         if position % across:
             axes.set_yticklabels([])
     return figure

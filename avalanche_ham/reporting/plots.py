@@ -19,6 +19,9 @@ from avalanche_ham.reporting.style import (
     new_figure,
 )
 
+PANEL, FRAME = 3.6, 0.75  # inches: the least height of a panel, what its title and axis take
+NAME = 0.15  # inches from one name to the next
+
 
 def plot_lengths(table: Sheet[Summary]) -> Figure:
     """Draw Figure 2: a panel per block, a line per method with a band of one deviation.
@@ -31,26 +34,32 @@ def plot_lengths(table: Sheet[Summary]) -> Figure:
     blocks = _with_numbers(table)
     columns = min(2, max(1, len(blocks)))
     lines = max(1, math.ceil(len(blocks) / columns))
-    figure = new_figure(4.6 * columns, 3.6 * lines, empty=not blocks)
+    most = max((len(block.rows) for block in blocks), default=0)
+    height = max(PANEL, FRAME + NAME * (most + 1))
+    figure = new_figure(4.6 * columns, height * lines, empty=not blocks)
     for position, block in enumerate(blocks, 1):
         axes = figure.add_subplot(lines, columns, position)
-        _draw_lines(axes, block, [int(column.title.split()[0]) for column in block.columns])
+        lengths = [int(column.title.split()[0]) for column in block.columns]
+        _draw_lines(axes, block, lengths, gap=NAME / (height - FRAME))
         axes.set(title=block.title, xlabel="number of tasks", ylabel="AA (%)")
     return figure
 
 
-def _draw_lines(axes: Any, block: Block[Summary], lengths: list[int]) -> None:
+def _draw_lines(axes: Any, block: Block[Summary], lengths: list[int], *, gap: float) -> None:
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    lengths = [lengths[i] for i in order]
     places = [math.log10(n) for n in lengths]  # equal ratios are equally far apart
     ends: list[End] = []
     theirs: list[End] = []
     for row in block.rows:
         accent = row.label == HAM
-        printed = [(x, c.paper.mean) for x, c in zip(places, row.cells) if accent and c.paper]
+        cells = [row.cells[i] for i in order]
+        printed = [(x, c.paper.mean) for x, c in zip(places, cells) if accent and c.paper]
         if printed:
             dots = {"linestyle": ":", "marker": "o", "markerfacecolor": "white", "zorder": 1.5}
             axes.plot(*zip(*printed), color=GREY, **dots)
             theirs.append(End(*printed[-1], f"{HAM}, the paper's", GREY))
-        points = [(x, c.mean, c.std) for x, c in zip(places, row.cells) if c.mean is not None]
+        points = [(x, c.mean, c.std) for x, c in zip(places, cells) if c.mean is not None]
         if not points:
             continue
         look = look_of_row(row.label)
@@ -62,7 +71,7 @@ def _draw_lines(axes: Any, block: Block[Summary], lengths: list[int]) -> None:
         ends.append(End(x[-1], y[-1], row.label, look.colour, accent))
     axes.set_xticks(places, [str(n) for n in lengths])
     axes.set_xlim(places[0] - 0.05, places[-1] + 0.05)
-    name_ends(axes, ends + theirs, gap=0.052)
+    name_ends(axes, ends + theirs, gap=gap)
 
 
 def plot_times(table: Sheet[Summary]) -> Figure:
@@ -91,23 +100,29 @@ def _timed(block: Block[Summary]) -> list[Row[Summary]]:
     return [row for row in block.rows if all(c.mean is not None for c in row.cells)]
 
 
+def _counted(row: Row[Summary]) -> str:
+    """Name a row, with the number of its runs where some are missing."""
+    n, total = min((cell.n, cell.total) for cell in row.cells)
+    return row.label if n == total else f"{row.label} ({n} of {total})"
+
+
 def _draw_bars(axes: Any, rows: list[Row[Summary]], column: int) -> None:
     cells = [row.cells[column] for row in rows]
     means = [cell.mean or 0.0 for cell in cells]
-    errors = [cell.std or 0.0 for cell in cells]
+    errors = [math.nan if cell.std is None else cell.std for cell in cells]  # of one run none
     colours = [ACCENT if row.label == HAM else "#8DA9C4" for row in rows]
     whiskers = {"ecolor": "black", "elinewidth": 0.8, "capsize": 2}
     axes.barh(range(len(rows)), means, xerr=errors, color=colours, error_kw=whiskers)
     for place, (mean, error) in enumerate(zip(means, errors)):
         axes.annotate(
             f"{mean:.3g}",
-            (mean + error, place),
+            (mean if math.isnan(error) else mean + error, place),
             xytext=(3, 0),
             textcoords="offset points",
             va="center",
             fontsize=7,
         )
-    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    axes.set_yticks(range(len(rows)), [_counted(row) for row in rows])
     axes.invert_yaxis()
     axes.margins(x=0.18)
     axes.set_xlim(left=0)

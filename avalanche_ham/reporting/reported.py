@@ -10,7 +10,7 @@ from avalanche_ham.benchmarks.registry import entry_of
 from avalanche_ham.reporting import other_papers, paper
 from avalanche_ham.reporting.comparison import AA
 from avalanche_ham.reporting.methods import LABELS, printed_methods
-from avalanche_ham.reporting.pam import COMPARED, Rows, asked
+from avalanche_ham.reporting.pam import COMPARED, UNDAMPED, Rows, asked
 from avalanche_ham.reporting.pam import PAPER as PAM
 from avalanche_ham.reporting.paper import Value
 from avalanche_ham.reporting.setup import Setup
@@ -91,7 +91,7 @@ REPORTED = Table(
             lengths=_short,
         ),
         Table(
-            "PAM's Tables 1 and 2 (questions about images, PaliGemma)",
+            f"PAM's Tables 1 and 2 (questions about images, PaliGemma), ours {UNDAMPED}",
             columns=[
                 replace(ACC, paper=_pam(0)),
                 replace(BWT, paper=_pam(1)),

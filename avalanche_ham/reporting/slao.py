@@ -13,7 +13,7 @@ from avalanche_ham.reporting.table import Column, Line, Place, Table
 from avalanche_ham.reporting.transfer import ACC, COLUMNS, NOTES
 
 PAPER = {"merge_weight": "sqrt"}  # whatever a preset has found to be better
-WHOLE = Line(LABELS["slao"], "slao", PAPER)
+WHOLE = Line(f"{LABELS['slao']}, weight 1/sqrt(i)", "slao", PAPER)
 VARIANTS: dict[str, dict[str, Any]] = {
     "weight 1/i": {"merge_weight": "inverse"},
     "weight 0.5": {"merge_weight": 0.5},

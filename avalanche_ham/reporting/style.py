@@ -19,6 +19,7 @@ from avalanche_ham.reporting.methods import HAM, LABELS
 ACCENT = "#D55E00"
 COLOURS = ("#0072B2", "#009E73", "#56B4E9", "#CC79A7", "#E69F00", "#000000")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)))
+VARIANT = (0, (6, 1.5, 1, 1.5))  # no method has it
 MARKERS = "osD^vPX*<>"
 GREY = "#777777"
 SETTINGS: Any = {
@@ -73,8 +74,8 @@ def look_of_row(label: str) -> Look:
     if not known:
         return look_of(len(names))
     own = max(known, key=len)
-    index = names.index(own)
-    return look_of(index if own == label else index + len(COLOURS), accent=label == HAM)
+    look = look_of(names.index(own), accent=label == HAM)
+    return look if own == label else look._replace(dash=VARIANT)
 
 
 def new_figure(width: float, height: float, *, empty: bool = False) -> Figure:
@@ -140,6 +141,7 @@ def name_ends(axes: Any, ends: Sequence[End], *, gap: float) -> None:
                 "relpos": (0, 0.5),  # from the left of the name
                 "color": end.colour,
                 "lw": 0.4,
+                "linestyle": (0, (1, 2)),  # dotted: none is a curve
                 "shrinkA": 1,
                 "shrinkB": 3,
             },

@@ -91,6 +91,7 @@ class Column:
         deviation: whether the deviation over seeds stands beside the mean.
         needs: entries of a record that only runs with probes have (``fwt``, ``a_t``); one without
             them does not count as made.
+        timed: whether it shows times, which are ranked only where all are of one machine.
     """
 
     title: str
@@ -103,6 +104,7 @@ class Column:
     averaged: bool = False
     deviation: bool = True
     needs: tuple[str, ...] = ()
+    timed: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,8 @@ class Table:
     Attributes:
         title: stands above it.
         columns: what is shown of each row's runs.
-        rows: the lines, or a function that gives those of a place (the first of several that
-            share them).
+        rows: the lines, or a function that gives those of a place; of places that share rows,
+            each fills its own cells.
         row_title: heading of their labels.
         benchmarks, heads: where it takes place unless the user says otherwise.
         lengths: numbers of tasks likewise, or a function of the benchmark that gives them; of

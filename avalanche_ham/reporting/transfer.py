@@ -33,13 +33,15 @@ def forgetting_over_time(share: float) -> Callable[[Mapping[str, Any]], float | 
     """Read what tasks have lost when a share of the stream is done, in points.
 
     ``100/(t-1) sum_{j<t} (a[j][j] - a[t][j])`` after task t, the share of T rounded up (PAM,
-    Fig. 1); None where t is the first.
+    Fig. 1); None where t is the first, or one of these accuracies is not known.
     """
 
     def lost(record: Mapping[str, Any]) -> float | None:
         matrix = record["accuracy_matrix"]
         last = max(0, -int(-share * len(matrix) // 1) - 1)
-        losses = [matrix[j][j] - matrix[last][j] for j in range(last)]
-        return 100 * sum(losses) / last if losses else None
+        pairs = [(matrix[j][j], matrix[last][j]) for j in range(last)]
+        if not pairs or None in sum(pairs, ()):
+            return None
+        return 100 * sum(first - now for first, now in pairs) / last
 
     return lost

@@ -85,6 +85,14 @@ class Archive:
         """Give what is known of a run that failed: ``error`` and ``tasks_done``."""
         return None if self.record(config, needs) else self.failures.get(identity_of(config).asked)
 
+    def present(self) -> list[Record]:
+        """Give a record of every run, of its method's present version; the first of several."""
+        once: dict[Identity, Record] = {}
+        for record in self.all_records():
+            if record["numbers_version"] == METHODS[record["method"]].numbers:
+                once.setdefault(identity_in(record), record)
+        return list(once.values())
+
     def all_records(self) -> Iterable[Record]:
         """Give every record."""
         return (record for records in self.records.values() for record in records)
@@ -125,9 +133,9 @@ def check_one_origin(runs: Iterable[RunConfig], archive: Archive) -> None:
     """
     weights: dict[str, dict[str | None, int]] = defaultdict(lambda: defaultdict(int))
     images: dict[str, dict[str | None, int]] = defaultdict(lambda: defaultdict(int))
-    for run in dict.fromkeys(map(identity_of, runs)):  # each once
+    for run, config in {identity_of(config): config for config in runs}.items():  # each once
         wanted = archive.digests.get(run.training)
-        for record in archive.records.get(run.asked, []):
+        for record in archive.found(config):
             if wanted is not None and identity_in(record).digests != wanted:
                 continue
             data = benchmark_options(record["benchmark"])

@@ -166,11 +166,15 @@ def time_left(runs: Sequence[RunConfig], finished: Archive | Times, *, jobs: int
     return f"about {duration(seconds)}{tail}"
 
 
-def time_taken(runs: Sequence[RunConfig], archive: Archive) -> str:
-    """Say how long finished runs trained and evaluated; a training of several heads counts once."""
+def time_taken(runs: Sequence[RunConfig], archive: Archive, needs: Collection[str] = ()) -> str:
+    """Say how long finished runs trained and evaluated; a training of several heads counts once.
+
+    Args:
+        needs: entries without which a record does not count, as for ``make_plan``.
+    """
     trainings = set()  # heads that shared a training have its seconds in common, to the last bit
     for config in runs:
-        record = archive.record(config)
+        record = archive.record(config, needs)
         if record is not None:
             parts = ("train_seconds", "feed_seconds", "drift_seconds", "eval_seconds")
             seconds = tuple(second for part in parts for second in record[part])  # type: ignore

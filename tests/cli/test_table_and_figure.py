@@ -7,10 +7,12 @@ import csv
 import pytest
 from sampling import some_of
 
+from avalanche_ham.cli import reports
 from avalanche_ham.cli.config_file import expand
 from avalanche_ham.cli.main import main
 from avalanche_ham.cli.report_options import REPORTS
 from avalanche_ham.errors import HamError
+from avalanche_ham.reporting.notes import fill_with_notes
 from avalanche_ham.runs import one_run
 
 NAMES = [(kind, name) for kind, names in REPORTS.items() for name in names]
@@ -74,6 +76,33 @@ def test_one_more_seed_makes_only_its_own_runs(records, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 and all("seed 2" in line for line in lines[:2])
     assert lines[-1].startswith("2 runs missing, 2 finished; left: about")
+
+
+def test_one_table_in_several_formats_is_read_once(tmp_path, capsys, monkeypatch):
+    (tmp_path / "records").mkdir()
+    outs = [tmp_path / f"table{suffix}" for suffix in (".md", ".csv", ".tex")]
+    filled = []
+    monkeypatch.setattr(
+        reports, "fill_with_notes", lambda *a: filled.append(a) or fill_with_notes(*a)
+    )
+    words = [word for path in outs for word in ("--out", str(path))]
+    assert _table(tmp_path / "records", *words) == 0
+    assert capsys.readouterr().out.split() == [str(path) for path in outs] and len(filled) == 1
+    firsts = [path.read_text().split(maxsplit=1)[0] for path in outs]
+    assert firsts == ["##", "block,row,column,mean,std,low,high,seeds,missing,failed,no_data,"
+                      "text,paper,paper_std,best,near", r"\begin{table}"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--backbone", "no_such"], "ham: backbone must be one of "),
+        (["--tasks", "11"], "ham: tasks must be at most 10 on digits"),
+    ],
+)
+def test_what_no_run_can_be_is_refused_also_where_nothing_is_to_run(tmp_path, capsys, words, said):
+    assert _table(tmp_path, *words) == 2
+    assert capsys.readouterr().err.startswith(said)
 
 
 def test_dry_run_makes_nothing(tmp_path, capsys):

@@ -46,6 +46,29 @@ def cells_of(setup, archive):
     return row.cells
 
 
+def test_a_method_with_a_head_of_its_own_stands_under_that_head_alone(with_setup):
+    setup = with_setup(methods=("ham", "ncm", "ridge"), benchmarks=("cifar100",), tasks=(10,),
+                       heads=None)  # fmt: skip
+    blocks = lay_out(table_against, setup).blocks
+    rows = {block.title: [row.label for row in block.rows] for block in blocks}
+    ncm, ridge = "class means, frozen backbone", "ridge readout, frozen backbone"
+    under = {head: next(labels for title, labels in rows.items() if head in title)
+             for head in ("linear head", "ridge readout")}  # fmt: skip
+    assert under == {"linear head": [ncm], "ridge readout": [ridge]}
+
+
+def test_a_method_with_a_head_of_its_own_has_a_row_where_heads_are_columns(with_setup, archive_of):
+    from avalanche_ham.reporting.comparison import HEADS_TABLE
+
+    setup = with_setup(methods=("ncm", "ham"), benchmarks=("cifar100",), tasks=(10,), heads=None)
+    sheet = lay_out(HEADS_TABLE, setup)
+    filled = fill(sheet, archive_of(*((run, {"aa": 42.0}) for run in runs_of(sheet))))
+    (block,) = filled.blocks
+    shown = {row.label: [cell.mean for cell in row.cells] for row in block.rows}
+    assert shown["class means, frozen backbone"] == [None, 42.0, None, None, None]
+    assert shown["HAM"] == [42.0] * 5
+
+
 def test_the_difference_is_paired_by_seed_and_its_interval_is_scipy_s(two, archive_of):
     scores = {("ham", 1): 60.0, ("ham", 2): 66.0, ("lora", 1): 57.0, ("lora", 2): 62.0}
     ours, theirs, difference, seeds, _ = cells_of(two, scored(two, archive_of, scores))

@@ -6,6 +6,7 @@ import csv
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -60,6 +61,32 @@ def test_figure_2_draws_a_line_a_band_and_a_name_for_each_method(drawn):
     assert axes.lines[0].get_xdata()[1] == pytest.approx(1.30103)  # 20 tasks, on a log scale
 
 
+def test_figure_2_has_its_lengths_in_order_and_room_for_every_name(drawn, with_setup):
+    _, filled = drawn("2", benchmarks=("cifar100",), tasks=(50, 10))
+    axes = plot_lengths(filled).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["10", "50"]
+    assert all(line.get_xdata()[0] == 1.0 and line.get_ydata()[0] > line.get_ydata()[1]
+               for line in axes.lines[:1])  # fmt: skip
+    few = plot_lengths(filled).get_figheight()
+    rows = [row for row in filled.blocks[0].rows if row.label != "HAM"] * 12
+    many = plot_lengths(replace(filled, blocks=(replace(filled.blocks[0], rows=rows),)))
+    assert many.get_figheight() > few
+    heights = sorted(text.xyann[1] for text in many.axes[0].texts)
+    assert heights[-1] <= 1.0 + 1e-9  # none runs over the title
+
+
+def test_figure_3_draws_no_deviation_of_one_run_and_says_how_many_there_are(drawn):
+    sheet = Sheet("", (Block("", (Column("a"), Column("b")), (
+        Row("all", (Summary(3.0, 1.0, 3),) * 2, best=(False,) * 2),
+        Row("some", (Summary(2.0, None, 1, 2),) * 2, best=(False,) * 2),
+    )),))  # fmt: skip
+    axes = plot_times(sheet).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["all", "some (1 of 3)"]
+    (whiskers,) = axes.collections
+    assert [bool(len(path.vertices)) and not np.isnan(path.vertices).any()
+            for path in whiskers.get_paths()] == [True, False]  # fmt: skip
+
+
 def test_figure_2_asks_for_the_lengths_that_a_data_set_can_have(with_setup):
     digits = lay_out(FIGURES["2"], with_setup(benchmarks=("digits",)))
     assert {config.n_tasks for config in runs_of(digits)} == {2, 5, 10}
@@ -101,8 +128,9 @@ def test_a_method_looks_the_same_in_every_figure_and_its_variants_share_its_colo
     for label, look in zip(LABELS.values(), looks):
         for words in (", products merged", " at HAM's rate"):
             variant = look_of_row(label + words)
-            same = variant.colour == look.colour, variant.dash == look.dash
-            assert same == ((False, True) if label == "HAM" else (True, False))  # HAM stands out
+            assert variant[:3] not in [other[:3] for other in looks]  # no other method's
+            same = variant.colour == look.colour and variant.marker == look.marker
+            assert same == (label != "HAM")  # which alone stands out
     assert look_of_row("HAM").width > look_of_row("HAM+").width
 
 

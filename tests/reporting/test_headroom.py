@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_up_records import made_up
 
 from avalanche_ham.cli.main import main
 from avalanche_ham.reporting.headroom import headroom, headroom_runs
@@ -37,6 +38,17 @@ def test_tables_warn_where_there_is_little_to_gain_or_nobody_has_looked(archive_
     assert "frozen features reach 66.2, joint training 68.1" in warning(archive, LIKE)
     other = {**LIKE, "image_size": 96}
     assert headroom(archive, other) is None and "no headroom on record" in warning(archive, other)
+
+
+def test_records_of_another_version_and_second_ones_do_not_count(archive_of):
+    scores = {"frozen_ncm": 60.0, "frozen_ridge": 66.0, "joint_linear": 60.0, "joint_ridge": 68.0}
+    archive = archive_with(archive_of, **scores)
+    for run in headroom_runs(COMMON, (1, 2, 3)):
+        if run.head == "ridge":
+            for values in ({"numbers_version": 0}, {} if run.seed < 3 else {"numbers_version": 0}):
+                archive.add(made_up(run, aa=10.0, **values))
+    found = headroom(archive, LIKE)
+    assert found.points == pytest.approx(2.0) and found.seeds == (1, 2)
 
 
 def test_records_on_held_out_images_do_not_count(archive_of):

@@ -60,6 +60,16 @@ def test_all_runs_are_runs_that_can_be_made(sheet):
     assert lengths == {("cifar100", 50), ("cifar100", 10), ("cub100", 10)}
 
 
+def test_one_length_is_said_in_the_title_only_where_all_blocks_have_it(with_setup):
+    setup = with_setup(seeds=(1,), methods=None, heads=("linear",), benchmarks=("cifar100",))
+    sheet = lay_out(tables.TABLES["reported"], setup)
+    assert {run.n_tasks for run in runs_of(sheet)} == {10, 50}
+    assert "tasks" not in sheet.title
+    assert all("50 tasks" in c.title for c in sheet.blocks[0].columns)
+    one = lay_out(tables.TABLES["1"], with_setup(tasks=(20,)))
+    assert one.title.endswith(" after 20 tasks")
+
+
 def test_both_orders_are_said(with_setup, archive_of):
     names = ("linear", "inflora", "sd_lora", "ham")
     setup = with_setup(seeds=(1,), heads=("linear",), methods=names)
@@ -68,7 +78,7 @@ def test_both_orders_are_said(with_setup, archive_of):
     archive = archive_of(*((first[name], {"aa": 10.0 * i}) for i, name in enumerate(names)))
     (said,) = (n for n in fill_with_notes(sheet, setup, archive).notes if "rank correlation" in n)
     assert "is 0.80 (Spearman" in said
-    assert "here HAM > SD-LoRA > InfLoRA > Linear merging; " in said
+    assert "best first, here HAM > SD-LoRA > InfLoRA > Linear merging; " in said
     assert said.endswith("there HAM > SD-LoRA > Linear merging > InfLoRA")
 
 

@@ -50,7 +50,7 @@ def test_only_the_methods_that_were_asked_for_have_rows_and_each_once(with_setup
     assert [row.label for row in lora.blocks[0].rows] == ["one LoRA"]
     slao = lay_out(tables.TABLES["slao"], with_setup(methods=("slao",)))
     labels = [row.label for row in slao.blocks[0].rows]
-    assert labels[0] == "SLAO" and len(labels) == len({*labels}) == 11
+    assert labels[0] == "SLAO, weight 1/sqrt(i)" and len(labels) == len({*labels}) == 11
 
 
 def test_what_only_the_linear_head_has_is_said_under_another_one(with_setup, archive_of):

@@ -29,6 +29,11 @@ def test_forgetting_is_what_earlier_tasks_have_lost_by_then(share, lost):
     assert found == (None if lost is None else pytest.approx(lost))
 
 
+def test_forgetting_is_not_known_where_an_accuracy_is_not():
+    held = [[None, *MATRIX[0][1:]], *MATRIX[1:]]
+    assert forgetting_over_time(1.0)({"accuracy_matrix": held}) is None
+
+
 def test_at_the_end_it_is_minus_the_backward_transfer():
     from avalanche_ham.evaluation.metrics import backward_transfer
 
