@@ -109,12 +109,12 @@ _STUDY: dict[str, dict[str, Any]] = {
     "slao": {"lr": 6e-4, "merge_weight": "inverse"},  # 43.3 / 59.5; sqrt: 41.9 / 57.0
     "average": {"lr": 2e-3, "damping": 0.25},  # 41.9 / 62.4; damping 1: 41.5 / 54.1
     "pam": {"lr": 2e-3, "damping": 0.25},  # 42.1 / 62.4; damping 1: 40.9 / 55.4
-    "pam_zero": {"lr": 2e-3},  # 40.1 / 55.0
-    "continual_ties": {"lr": 6e-4},  # 40.6 / 55.2
+    "pam_zero": {"lr": 2e-3, "damping": 0.25},  # 41.9 / 62.1; damping 1: 40.1 / 55.0
+    "continual_ties": {"lr": 6e-4},  # 40.6 / 55.2; damping 0.5: 41.5 / 56.4
     "tall": {"lr": 2e-3},  # 42.8 / 62.4; damping 0.25: 41.9 / 63.5
-    "tall_pam": {"lr": 2e-3},  # 43.2 / 61.0
-    "pam_lwf": {"lr": 6e-4},  # 38.1 / 54.6
-    "pam_er": {"lr": 2e-3},  # 45.5 / 56.2
+    "tall_pam": {"lr": 2e-3},  # 43.2 / 61.0; damping 0.5: 43.2 / 62.2
+    "pam_lwf": {"lr": 6e-4, "lwf_strength": 0.3},  # 41.9 / 55.4; strength 1: 38.1 / 54.6
+    "pam_er": {"lr": 2e-3},  # 45.5 / 56.2; er_strength 3: 48.3 / 51.5
     "magmax": {"lr": 2e-4},  # 41.2 / 51.6
     "o_lora": {"lr": 2e-3},  # 42.8 / 60.6; orthogonal 5: 43.0 / 60.5
     "i_lora": {"lr": 6e-4},  # 38.8 / 51.7
