@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,12 +11,33 @@ from torch import Tensor
 EXEMPLARS = "exemplars"  # key in a strategy's ``memory``: an archive of ``images`` and ``targets``
 
 
+@dataclass
+class Written:
+    """What is known of an item's file: its digest, empty until the item has been written."""
+
+    digest: str = ""
+
+
 class Archive(list):
     """A list that only grows and whose items never change: each is written to disk once."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.hashes: list[str] = []  # of the items written so far
+        self._written: list[Written] = []
+
+    def written(self) -> list[Written]:
+        """Give what is known of the file of each item, in the items' order."""
+        self._written += [Written() for _ in range(len(self) - len(self._written))]
+        return self._written
+
+    def copied(self) -> Archive:
+        """Give an archive of the same items that grows by itself.
+
+        What either writes of the common items the other need not write again.
+        """
+        again = Archive(self)
+        again._written = list(self.written())
+        return again
 
 
 def count_stored(tree: Any) -> int:

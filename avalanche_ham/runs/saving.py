@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,18 @@ from avalanche_ham.state import Archive
 
 FORMAT = "avalanche_ham.state.2"
 MAIN = "state.safetensors"
+NAME = re.compile(r"(.+?)-\d{4,}(?:-[0-9a-f]{16})?\.safetensors")  # of an archive's file
 BLANK = "0" * 64  # what stands in a file's digest while the digest is computed
 
 
 def save_tree(folder: Path, tree: dict[str, Any]) -> None:
     """Write a nested dict or list of tensors, updates, numbers and strings to a folder.
 
-    Items of an ``Archive`` go to files of their own, written once; then the main file
-    replaces the old one in one rename. Killed at any moment, the folder holds the old state
-    or the new one. Every file carries a digest of all its bytes.
+    Items of an ``Archive`` go to files of their own, written once and named after what they
+    hold; then the main file replaces the old one in one rename, and files of an older state
+    that it does not name go. Killed at any moment, the folder holds the old state or the new
+    one, also where the old one is another strategy's. Every file carries a digest of all its
+    bytes.
 
     Args:
         folder: made if it does not exist.
@@ -37,6 +42,7 @@ def save_tree(folder: Path, tree: dict[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     skeleton = _strip(tree, "", tensors, folder)
     write_whole(folder / MAIN, _pack(skeleton, tensors))
+    _remove_unnamed(folder, skeleton)
 
 
 def load_tree(folder: Path) -> dict[str, Any]:
@@ -67,16 +73,40 @@ def _strip(node: Any, path: str, tensors: dict[str, Tensor], folder: Path) -> An
 
 
 def _archive(items: Archive, path: str, folder: Path) -> list[list[str]]:
-    stem = path.strip("/").replace("/", "-")
-    names = [f"{stem}-{index:04d}.safetensors" for index in range(len(items))]
-    for index, name in enumerate(names):
-        if index < len(items.hashes) and (folder / name).exists():
-            continue
-        tensors: dict[str, Tensor] = {}
-        data = _pack(_strip(items[index], "", tensors, folder), tensors)
-        write_whole(folder / name, data)
-        items.hashes[index : index + 1] = [hashlib.sha256(data).hexdigest()]
-    return [[name, digest] for name, digest in zip(names, items.hashes, strict=True)]
+    stem, listed = path.strip("/").replace("/", "-"), []
+    for index, (item, written) in enumerate(zip(items, items.written(), strict=True)):
+        name = _file_name(stem, index, written.digest)
+        if not written.digest or not (folder / name).exists():
+            tensors: dict[str, Tensor] = {}
+            data = _pack(_strip(item, "", tensors, folder), tensors)
+            written.digest = hashlib.sha256(data).hexdigest()
+            name = _file_name(stem, index, written.digest)
+            write_whole(folder / name, data)
+        listed.append([name, written.digest])
+    return listed
+
+
+def _file_name(stem: str, index: int, digest: str) -> str:
+    return f"{stem}-{index:04d}-{digest[:16]}.safetensors"
+
+
+def _remove_unnamed(folder: Path, skeleton: Any) -> None:
+    """Remove files of archives that are saved here again and whose state is no more."""
+    named = set(_named_files(skeleton))
+    stems = {NAME.fullmatch(name)[1] for name in named}  # type: ignore[index]
+    for path in folder.iterdir():
+        match = NAME.fullmatch(path.name)
+        if match and match[1] in stems and path.name not in named:
+            path.unlink(missing_ok=True)
+
+
+def _named_files(node: Any) -> Iterator[str]:
+    """Give the files of all archives in a skeleton."""
+    if isinstance(node, dict) and "$archive" in node:
+        yield from (name for name, _ in node["$archive"])
+    elif isinstance(node, (dict, list)):
+        for value in node.values() if isinstance(node, dict) else node:
+            yield from _named_files(value)
 
 
 def _pack(skeleton: Any, tensors: dict[str, Tensor]) -> bytes:
@@ -128,6 +158,7 @@ def _dress(node: Any, tensors: dict[str, Tensor], folder: Path) -> Any:
         return LowRank(*(_dress(v, tensors, folder) for v in node["$low_rank"]))
     if "$archive" in node:
         items = Archive(_unpack(folder / Path(n).name, folder, d) for n, d in node["$archive"])
-        items.hashes = [digest for _, digest in node["$archive"]]
+        for written, (_, digest) in zip(items.written(), node["$archive"], strict=True):
+            written.digest = digest
         return items
     return {k: _dress(v, tensors, folder) for k, v in node.items()}

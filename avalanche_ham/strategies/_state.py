@@ -84,9 +84,7 @@ def _copied(node: Any) -> Any:
     if isinstance(node, dict):
         return {key: _copied(value) for key, value in node.items()}
     if isinstance(node, Archive):
-        again = Archive(node)
-        again.hashes = list(node.hashes)
-        return again
+        return node.copied()
     if isinstance(node, list):
         return [_copied(value) for value in node]
     return node

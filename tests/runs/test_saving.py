@@ -9,7 +9,7 @@ import pickle
 
 import pytest
 import torch
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 from avalanche_ham.adapters import LowRank
 from avalanche_ham.errors import StateError
@@ -76,13 +76,19 @@ def test_items_of_an_archive_are_written_once_each(tmp_path):
     assert all(stamps[2][name] == stamp for s in stamps for name, stamp in s.items())
 
 
+def file_of(folder, index: int):
+    """The file of an item of the tree's archive."""
+    (path,) = folder.glob(f"past-{index:04d}-*.safetensors")
+    return path
+
+
 def test_an_archive_grows_on_after_loading_without_writing_old_items_again(tmp_path):
     save_tree(tmp_path, tree(2))
-    first = (tmp_path / "past-0000.safetensors").stat().st_mtime_ns
+    first = file_of(tmp_path, 0).stat().st_mtime_ns
     loaded = load_tree(tmp_path)
     loaded["past"].append(update(2))
     save_tree(tmp_path, loaded)
-    assert (tmp_path / "past-0000.safetensors").stat().st_mtime_ns == first
+    assert file_of(tmp_path, 0).stat().st_mtime_ns == first
     assert same(load_tree(tmp_path)["past"], tree(3)["past"])
 
 
@@ -91,6 +97,73 @@ def test_a_second_folder_gets_all_items_of_an_archive(tmp_path):
     save_tree(tmp_path / "one", saved)
     save_tree(tmp_path / "two", saved)
     assert same(load_tree(tmp_path / "two")["past"], saved["past"])
+
+
+def other_tree() -> dict:
+    """Another strategy's, with an archive under the same name."""
+    return {"past": Archive([update(8), update(9)])}
+
+
+def test_two_that_save_into_one_folder_each_leave_their_own_state(tmp_path):
+    one, two = tree(1), other_tree()
+    for saved in (one, two, one, two):
+        save_tree(tmp_path, saved)
+        assert same(load_tree(tmp_path), saved)
+        assert len(list(tmp_path.glob("past-*"))) == len(saved["past"])
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_another_s_save_that_is_cut_short_leaves_the_old_state(tmp_path, monkeypatch, which):
+    old = tree(1)
+    save_tree(tmp_path, old)
+    real, calls = os.replace, []
+
+    def die_at(*args):
+        calls.append(args)
+        if len(calls) == which + 1:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(os, "replace", die_at)
+    with pytest.raises(KeyboardInterrupt):
+        save_tree(tmp_path, other_tree())
+    assert same(load_tree(tmp_path), old)
+
+
+def test_a_folder_from_before_files_were_named_after_what_they_hold_goes_on(tmp_path):
+    save_tree(tmp_path, tree(2))
+    for k in range(2):
+        file_of(tmp_path, k).rename(tmp_path / f"past-{k:04d}.safetensors")
+    main = (tmp_path / MAIN).read_bytes()
+    skeleton = json.loads(saving._header(main)["tree"])
+    for k, (_, digest) in enumerate(skeleton["past"]["$archive"]):
+        skeleton["past"]["$archive"][k] = [f"past-{k:04d}.safetensors", digest]
+    (tmp_path / MAIN).write_bytes(digested(load(main), json.dumps(skeleton)))
+    loaded = load_tree(tmp_path)
+    assert same(loaded["past"], tree(2)["past"])
+    loaded["past"].append(update(2))
+    save_tree(tmp_path, loaded)
+    assert same(load_tree(tmp_path)["past"], tree(3)["past"])
+    assert len(list(tmp_path.glob("past-*"))) == 3
+
+
+def test_a_file_of_somebody_else_s_stays(tmp_path):
+    (tmp_path / "model-0001.safetensors").write_bytes(b"weights")
+    save_tree(tmp_path, tree(1))
+    assert (tmp_path / "model-0001.safetensors").exists()
+
+
+def test_a_copied_archive_grows_by_itself_and_is_not_written_again(tmp_path):
+    archive = Archive([update(0)])
+    copied = archive.copied()
+    save_tree(tmp_path, {"past": copied})
+    stamp = file_of(tmp_path, 0).stat().st_mtime_ns
+    archive.append(update(1))
+    copied.append(update(2))
+    for grown, last in ((archive, 1), (copied, 2)):
+        save_tree(tmp_path, {"past": grown})
+        assert file_of(tmp_path, 0).stat().st_mtime_ns == stamp
+        assert same(load_tree(tmp_path)["past"], Archive([update(0), update(last)]))
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
@@ -146,8 +219,8 @@ def corrupt(path, kind: str) -> None:
 )
 def test_a_damaged_archive_file_is_refused(tmp_path, kind):
     save_tree(tmp_path, tree(2))
-    corrupt(tmp_path / "past-0001.safetensors", kind)
-    with pytest.raises(StateError, match="past-0001.safetensors"):
+    corrupt(file_of(tmp_path, 1), kind)
+    with pytest.raises(StateError, match="past-0001-.*safetensors"):
         load_tree(tmp_path)
 
 
@@ -184,13 +257,14 @@ def digested(tensors, skeleton: str) -> bytes:
     return data.replace(BLANK.encode(), hashlib.sha256(data).hexdigest().encode())
 
 
-@pytest.mark.parametrize("name", [MAIN, "past-0000.safetensors"])
-def test_no_flipped_byte_is_ever_loaded(tmp_path, name):
+@pytest.mark.parametrize("pattern", [MAIN, "past-0000-*"])
+def test_no_flipped_byte_is_ever_loaded(tmp_path, pattern):
     save_tree(tmp_path, tree(1))
-    whole = (tmp_path / name).read_bytes()
+    (path,) = tmp_path.glob(pattern)
+    whole = path.read_bytes()
     for place in range(0, len(whole), 7):
         changed = whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :]
-        (tmp_path / name).write_bytes(changed)
+        path.write_bytes(changed)
         with pytest.raises(StateError, match="to start the run from its beginning"):
             load_tree(tmp_path)
 
@@ -240,14 +314,15 @@ class Bomb:
 
 
 @pytest.mark.parametrize("writer", ["torch", "pickle"])
-@pytest.mark.parametrize("name", [MAIN, "past-0000.safetensors"])
-def test_a_poisoned_pickle_is_refused_and_never_executed(tmp_path, writer, name):
+@pytest.mark.parametrize("pattern", [MAIN, "past-0000-*"])
+def test_a_poisoned_pickle_is_refused_and_never_executed(tmp_path, writer, pattern):
     save_tree(tmp_path, tree(1))
+    (path,) = tmp_path.glob(pattern)
     target = tmp_path / "executed"
     if writer == "torch":
-        torch.save(Bomb(target), tmp_path / name)
+        torch.save(Bomb(target), path)
     else:
-        (tmp_path / name).write_bytes(pickle.dumps(Bomb(target)))
+        path.write_bytes(pickle.dumps(Bomb(target)))
     with pytest.raises(StateError):
         load_tree(tmp_path)
     assert not target.exists()
