@@ -192,7 +192,7 @@ class Run:
         measured["eval_seconds"].append(eval_seconds)
         measured["scopes"].append(strategy.scoped_loss.effective_scope)
         measured["trainable_parameters"].append(strategy.n_trainable)
-        tree = strategy.state_tree()
+        tree = strategy.live_tree()
         for head in self.settings.heads:
             row = rows.get(head) or AccuracyRow([], [], [], [])
             measured["rows"][head].append(row.accuracy)
@@ -225,7 +225,7 @@ class Run:
                 "image_side": max(c.images.image_shape[-1] for c in self.benchmark.chosen.values()),
                 "options": sorted(self.settings.options),
                 "measured": self.measured,
-                "strategy": self.strategy.state_tree(),
+                "strategy": self.strategy.live_tree(),
             },
         )
 

@@ -22,11 +22,16 @@ class LearnedState:
     task: Any
 
     def state_tree(self) -> dict[str, Any]:
-        """Give everything that survives a task: ``memory`` and the model's learned tensors.
+        """Copy everything that survives a task: ``memory`` and the model's learned tensors.
 
         Frozen backbone weights and the adapters' rebuilt terms are left out. What a backbone's
         layer counts beside its trained weights, such as a batch norm's statistics, is kept.
+        Later training leaves the copy as it is; the model's tensors are in main memory.
         """
+        return _snapshot(self.live_tree())
+
+    def live_tree(self) -> dict[str, Any]:
+        """Give ``state_tree`` without a copy, to be read at once: training changes it."""
         trained = {n for n, p in self.model.named_parameters() if p.requires_grad}
         layers = {name.rpartition(".")[0] for name in trained}
         frozen = {id(p) for p in self.model.parameters() if not p.requires_grad}
@@ -45,10 +50,12 @@ class LearnedState:
     def load_state_tree(self, tree: dict[str, Any]) -> None:
         """Continue from a saved ``state_tree``; what this strategy has learned is dropped.
 
+        The tree stays as it is, so that it can be loaded again.
+
         Raises:
             StateError: if the tree belongs to another kind of model.
         """
-        self.memory = tree["memory"]
+        self.memory = _copied(tree["memory"])
         if self.adapters is not None:
             self.adapters.clear()
         self.refresh()
@@ -63,7 +70,7 @@ class LearnedState:
     @contextlib.contextmanager
     def all_or_nothing(self) -> Iterator[None]:
         """Undo what the body has learned if it raises, or is interrupted."""
-        before = _snapshot(self.state_tree())
+        before = self.state_tree()
         try:
             yield
         except BaseException:  # Ctrl-C in a notebook, too
