@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-__all__ = ["remember_digest", "tensors_digest", "weights_digest"]
+__all__ = ["remember_digest", "remembered_digest", "tensors_digest", "weights_digest"]
 
 CLASSIFIER = ("head.", "head_dist.")  # timm's names; its size depends on another data set
 _REMEMBERED = "_weights_digest"
@@ -24,8 +24,13 @@ def weights_digest(module: nn.Module) -> str:
     Returns:
         ``sha256-`` and 32 hexadecimal digits.
     """
+    return remembered_digest(module) or tensors_digest(module.state_dict())
+
+
+def remembered_digest(module: nn.Module) -> str | None:
+    """Give ``weights_digest`` if it need not be computed; None for an encoder of one's own."""
     found: str | None = getattr(module, _REMEMBERED, None)
-    return found or tensors_digest(module.state_dict())
+    return found
 
 
 def tensors_digest(state: Mapping[str, Tensor]) -> str:
@@ -49,5 +54,5 @@ def tensors_digest(state: Mapping[str, Tensor]) -> str:
 
 def remember_digest(module: nn.Module) -> None:
     """Keep the digest of a module's present state, unless an earlier one is kept already."""
-    if getattr(module, _REMEMBERED, None) is None:
+    if remembered_digest(module) is None:
         setattr(module, _REMEMBERED, tensors_digest(module.state_dict()))

@@ -6,6 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from torch import Tensor
+
+from avalanche_ham.backbones.digest import remembered_digest
 from avalanche_ham.errors import StateError
 from avalanche_ham.state import Archive
 
@@ -32,20 +35,28 @@ class LearnedState:
 
     def live_tree(self) -> dict[str, Any]:
         """Give ``state_tree`` without a copy, to be read at once: training changes it."""
+        return {
+            "task": self.task,
+            "strategy": type(self).__name__,
+            "backbone": remembered_digest(self.model.adaptable),
+            "memory": self.memory,
+            "model": self._learned_tensors(),
+        }
+
+    def _learned_tensors(self) -> dict[str, Tensor]:
         trained = {n for n, p in self.model.named_parameters() if p.requires_grad}
         layers = {name.rpartition(".")[0] for name in trained}
         frozen = {id(p) for p in self.model.parameters() if not p.requires_grad}
         backbone = {
             id(t) for t in (*self.model.adaptable.parameters(), *self.model.adaptable.buffers())
         }
-        tensors = {
+        return {
             name: tensor.detach()
             for name, tensor in self.model.state_dict(keep_vars=True).items()
             if id(tensor) not in backbone
             or name in trained
             or (id(tensor) not in frozen and name.rpartition(".")[0] in layers)
         }
-        return {"task": self.task, "memory": self.memory, "model": tensors}
 
     def load_state_tree(self, tree: dict[str, Any]) -> None:
         """Continue from a saved ``state_tree``; what this strategy has learned is dropped.
@@ -53,18 +64,41 @@ class LearnedState:
         The tree stays as it is, so that it can be loaded again.
 
         Raises:
-            StateError: if the tree belongs to another kind of model.
+            StateError: if the tree is of another strategy or backbone, which changes nothing, or
+                its tensors are not those of this model, which then is of no use any more.
         """
+        self._check_origin(tree)
+        self._take(tree)
+
+    def _check_origin(self, tree: dict[str, Any]) -> None:
+        """Refuse a tree that says it is another's; one of an earlier version says nothing."""
+        mine = type(self).__name__
+        if tree.get("strategy", mine) != mine:
+            raise StateError(f"the saved state is of {tree['strategy']}, and this is {mine}")
+        digest = remembered_digest(self.model.adaptable)
+        saved = tree.get("backbone") or digest
+        if digest and saved != digest:
+            raise StateError(
+                f"the saved state is of a backbone with weights {saved}, and this one has {digest}"
+            )
+
+    def _take(self, tree: dict[str, Any]) -> None:
         self.memory = _copied(tree["memory"])
         if self.adapters is not None:
             self.adapters.clear()
-        self.refresh()
         try:
-            wrong = self.model.load_state_dict(tree["model"], strict=False).unexpected_keys
+            self.refresh()
+            found = self.model.load_state_dict(tree["model"], strict=False)
+        except LookupError as error:
+            raise StateError(f"the saved state lacks {error}, which this strategy needs") from error
         except RuntimeError as error:
             raise StateError(f"the saved state does not fit this model: {error}") from error
-        if wrong:
-            raise StateError(f"the saved state holds {wrong[0]}, which this model lacks")
+        if found.unexpected_keys:
+            name = found.unexpected_keys[0]
+            raise StateError(f"the saved state holds {name}, which this model lacks")
+        lacking = set(found.missing_keys) & self._learned_tensors().keys()
+        if lacking:
+            raise StateError(f"the saved state lacks {min(lacking)}, which this model needs")
         self.clock.train_exp_counter = tree["task"]
 
     @contextlib.contextmanager
@@ -74,7 +108,7 @@ class LearnedState:
         try:
             yield
         except BaseException:  # Ctrl-C in a notebook, too
-            self.load_state_tree(before)
+            self._take(before)
             raise
 
 

@@ -6,8 +6,10 @@ import copy
 
 import pytest
 from sampling import some_of
-from toys import differing, make, state_of
+from toys import differing, ham, make, state_of
 
+from avalanche_ham import create_model
+from avalanche_ham.errors import StateError
 from avalanche_ham.runs.saving import load_tree, save_tree
 
 METHODS = ("ham", "lora", "finetune", "ridge", "l2p", "sema", "sd_lora", "o_lora", "slao", "magmax")
@@ -41,3 +43,54 @@ def test_saving_each_copy_writes_an_adapter_once(benchmark, tmp_path):
     assert [len(s) for s in stamps] == [1, 2, 3]
     assert all(stamps[2][name] == stamp for s in stamps for name, stamp in s.items())
     assert len(load_tree(tmp_path)["memory"]["grouping"]["adapters"]) == 3
+
+
+def trained(benchmark, method, head="linear"):
+    strategy = make(method, head=head)
+    strategy.train(benchmark.train_stream[0], eval_streams=[])
+    return strategy
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize(
+    "saved, head, loaded, other, told, told_of_old",
+    [
+        ("ham", "linear", "lora", "linear", "of HAMStrategy, and this is Sequ", "lacks encoder"),
+        ("lora", "linear", "ham", "linear", "of SequentialStrategy, and this", "lacks 'balancing'"),
+        ("ham", "linear", "ham", "lda", "lacks readouts.lda.", "lacks readouts.lda."),
+        ("ham", "lda", "ham", "linear", "holds readouts.lda.", "holds readouts.lda."),
+        ("finetune", "linear", "lora", "linear", "lacks adapters", "lacks adapters"),
+    ],
+)
+def test_a_state_of_another_kind_is_refused(
+    benchmark, saved, head, loaded, other, told, told_of_old, old
+):
+    tree = trained(benchmark, saved, head).state_tree()
+    if old:
+        tree = as_before(tree)
+    with pytest.raises(StateError, match=told_of_old if old else told):
+        make(loaded, head=other).load_state_tree(tree)
+
+
+def as_before(tree):
+    """The tree as earlier versions saved it."""
+    return {name: tree[name] for name in ("task", "memory", "model")}
+
+
+def test_a_state_of_another_backbone_is_refused_and_changes_nothing(benchmark):
+    tree = trained(benchmark, "ham").state_tree()
+    other = ham(create_model("tiny", n_classes=10, seed=9))
+    other.train(benchmark.train_stream[0], eval_streams=[])
+    before = state_of(other.model)
+    with pytest.raises(StateError, match="backbone with weights sha256-.*this one has sha256-"):
+        other.load_state_tree(tree)
+    assert not differing(state_of(other.model), before) and other.task == 1
+
+
+@pytest.mark.parametrize("method", ["ham", "lora", "finetune"])
+def test_a_state_of_an_earlier_version_loads(benchmark, method):
+    strategy, again = trained(benchmark, method, HEAD), make(method, head=HEAD)
+    again.load_state_tree(as_before(strategy.state_tree()))
+    for one in (strategy, again):
+        one.train(benchmark.train_stream[1], eval_streams=[])
+    assert not differing(state_of(strategy.model), state_of(again.model))
