@@ -7,7 +7,7 @@ behind them, each with its ``own`` settings; all other settings are those of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch.optim import Optimizer
@@ -58,17 +58,22 @@ def narrow_schedulers(plugins: Iterable[Any], optimizer: Optimizer) -> None:
 
     Many of them keep a value per group, and raise where there are more.
     """
-    for plugin in plugins:
-        for value in vars(plugin).values():
-            _narrow(value, optimizer)
-
-
-def _narrow(scheduler: Any, optimizer: Optimizer) -> None:
-    if isinstance(scheduler, LRScheduler):
+    for scheduler in schedulers_of(plugins):
         if scheduler.optimizer is optimizer:
             scheduler.optimizer = _UsersGroups(optimizer)  # type: ignore[assignment]
-        for one in getattr(scheduler, "_schedulers", ()):  # of a chain or a sequence
-            _narrow(one, optimizer)
+
+
+def schedulers_of(plugins: Iterable[Any]) -> list[LRScheduler]:
+    """List torch's schedulers that plugins have as an attribute, each ahead of its parts."""
+    held = (value for plugin in plugins for value in vars(plugin).values())
+    return [one for value in held for one in _with_parts(value)]
+
+
+def _with_parts(value: Any) -> Iterator[LRScheduler]:
+    if isinstance(value, LRScheduler):
+        yield value
+        for part in getattr(value, "_schedulers", ()):  # of a chain or a sequence
+            yield from _with_parts(part)
 
 
 class _UsersGroups:

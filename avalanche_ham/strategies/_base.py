@@ -267,6 +267,7 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
         but a generator's experiences are drawn one at a time, so without ``eval_streams``
         each is evaluated on itself where another stream's are on them all.
         """
+        self.check_memory()
         if hasattr(experiences, "dataset"):
             experiences = [experiences]
         whole = None if isinstance(experiences, Iterator) else [experiences]
