@@ -12,7 +12,7 @@ from torch import Tensor
 from avalanche_ham.adapters import AdapterSet, LowRank, Update, concatenate
 from avalanche_ham.adapters.low_rank import scaled
 from avalanche_ham.adapters.slots import SLOTS, join_slots, rows_of, split_slots
-from avalanche_ham.errors import HamError, OptionError, check_range
+from avalanche_ham.errors import HamError, OptionError, StateError, check_range
 from avalanche_ham.grouping import running_mean, similarities
 from avalanche_ham.grouping.consolidation import prune_update
 from avalanche_ham.grouping.registry import MembersMerger, check_within, make_assignment
@@ -88,8 +88,19 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
         }
 
     def before_training(self, strategy: Any, **kwargs: Any) -> None:
-        """Check that the plugins stand in the order of their work."""
+        """Check that the plugins stand in the order of their work, and know the model's groups.
+
+        Raises:
+            StateError: if the model holds other groups than ``memory``, as after its
+                ``load_state_dict``.
+        """
         check_order(strategy, self.adapters)
+        known, held = len(self.memory["alphas"]), self.adapters.n_terms
+        if known != held:
+            raise StateError(
+                f"the model holds {held} groups, and AdapterGroupingPlugin knows {known}: a "
+                "state_dict lacks what is known of tasks; save_tree and load_tree keep it"
+            )
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Consolidate the adapter of the experience that has ended."""

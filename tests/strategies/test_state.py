@@ -94,3 +94,20 @@ def test_a_state_of_an_earlier_version_loads(benchmark, method):
     for one in (strategy, again):
         one.train(benchmark.train_stream[1], eval_streams=[])
     assert not differing(state_of(strategy.model), state_of(again.model))
+
+
+@pytest.mark.parametrize("method", ["ham", "inflora", "o_lora", "pm"])
+def test_a_model_whose_state_came_without_the_tasks_is_refused_before_training(benchmark, method):
+    strategy, fresh = trained(benchmark, method), make(method)
+    fresh.model.load_state_dict(strategy.model.state_dict())
+    before = state_of(fresh.model)
+    with pytest.raises(StateError, match="save_tree and load_tree"):
+        fresh.train(benchmark.train_stream[1], eval_streams=[])
+    assert not differing(state_of(fresh.model), before)
+
+
+def test_groups_that_the_plugin_does_not_know_are_refused(benchmark):
+    strategy = trained(benchmark, "ham")
+    strategy.adapters.add(strategy.adapters.term(0), scale=1.0)
+    with pytest.raises(StateError, match="holds 2 groups, and AdapterGroupingPlugin knows 1"):
+        strategy.train(benchmark.train_stream[1], eval_streams=[])
