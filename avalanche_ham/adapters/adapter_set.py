@@ -16,7 +16,7 @@ from avalanche_ham.adapters._assigning import (
     check_names,
 )
 from avalanche_ham.adapters.branch import BranchMaker
-from avalanche_ham.adapters.linear import AdaptedLinear, matching
+from avalanche_ham.adapters.linear import AdaptedLinear, check_untouched, matching
 from avalanche_ham.adapters.low_rank import LowRank, Update, dense, nothing
 from avalanche_ham.adapters.terms import DenseTerms
 from avalanche_ham.errors import OptionError, check_sequence
@@ -38,6 +38,7 @@ class AdapterSet(nn.Module):
 
     Raises:
         NoMatchError: if a target matches no linear layer.
+        HamError: if a layer of the network is adapted already.
     """
 
     scales: nn.Parameter
@@ -53,6 +54,7 @@ class AdapterSet(nn.Module):
         if not self.targets:
             raise OptionError("targets", "at least one name", targets)
         self.is_open = False
+        check_untouched("model", model)
         model.requires_grad_(False)
         self.layers: dict[str, AdaptedLinear] = {}
         for name in matching(model, self.targets):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from avalanche_ham.adapters.branch import is_foldable
 from avalanche_ham.adapters.terms import DenseTerms, LowRankTerms
-from avalanche_ham.errors import NoMatchError
+from avalanche_ham.errors import HamError, NoMatchError
 
 
 class ScalarOwner(Protocol):
@@ -140,6 +140,19 @@ class AdaptedLinear(nn.Linear):
         if self.branch is not None and not fold:
             y = y + self._owner[0].scales[-1] * self.branch(x)
         return y
+
+
+def check_untouched(name: str, network: nn.Module) -> None:
+    """Refuse a network that carries adapters already: two owners would train each other's layers.
+
+    Raises:
+        HamError: naming the argument and what to give in its place.
+    """
+    if any(isinstance(module, AdaptedLinear) for module in network.modules()):
+        raise HamError(
+            f"{name}: the network carries the adapters of another model already; give each "
+            "model a copy.deepcopy of the untouched network"
+        )
 
 
 def matching(model: nn.Module, targets: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from avalanche_ham.adapters import AdapterSet, DenseTerms
+from avalanche_ham.adapters.linear import check_untouched
 from avalanche_ham.backbones.digest import remember_digest
 from avalanche_ham.backbones.encoder import Encoding, VitEncoder, prefer_plain_attention
 from avalanche_ham.backbones.image_size import set_image_size
@@ -197,6 +198,10 @@ def create_model(
 ) -> ContinualModel:
     """Make a continual model on a frozen backbone.
 
+    A network of your own is not copied, and each model needs one for itself: its weights are
+    frozen here (``requires_grad``), its image size is set, without a GPU ``fused_attn`` is
+    switched off, and methods adapt or train it in place. Give a ``copy.deepcopy`` to keep yours.
+
     Args:
         backbone: a name (see ``create_backbone``), a timm ViT of your own, or any encoder: a
             module with ``num_features`` that maps a batch to an ``Encoding``.
@@ -210,7 +215,7 @@ def create_model(
 
     Raises:
         UnknownNameError: if backbone or head are unknown.
-        HamError: if the backbone is of a kind that cannot be used.
+        HamError: if the backbone is of a kind that cannot be used, or carries adapters already.
         OptionError: if the patch size does not divide the image size, or it is no encoder.
     """
     names = split_heads(head)
@@ -221,6 +226,8 @@ def create_model(
     else:
         if weights is not None:
             raise OptionError("weights", "None for a network of your own", str(weights))
+        if isinstance(backbone, nn.Module):  # else it is refused below
+            check_untouched("backbone", backbone)
         if isinstance(backbone, VisionTransformer):
             check_supported(backbone)
             remember_digest(backbone)

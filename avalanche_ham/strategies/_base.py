@@ -53,7 +53,7 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
     tensors, numbers and strings.
 
     Args:
-        model: from ``create_model``.
+        model: from ``create_model``, for this strategy alone.
         optimizer: refilled at every experience, see ``make_optimizer``. None gives AdamW.
         lr: learning rate of the default optimiser, above 0.
         weight_decay: of adapters and backbone, at least 0; heads and scalars never decay.

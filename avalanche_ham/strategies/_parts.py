@@ -29,6 +29,7 @@ from avalanche.training.plugins import (
 )
 from torch import nn
 
+from avalanche_ham.adapters.linear import check_untouched
 from avalanche_ham.backbones.model import ContinualModel
 from avalanche_ham.errors import HamError, OptionError
 from avalanche_ham.penalties import ReplayPenalty
@@ -210,9 +211,13 @@ def check_scope(plugins: Iterable[Any], scope: str) -> None:
 def check_needs(plugins: Iterable[Any], experience: Any, model: nn.Module) -> None:
     """Refuse plugins and metrics that read what the benchmark or the model does not have.
 
+    A model without adapters whose network got those of another model is refused, too.
+
     Raises:
         HamError: naming the part, what it reads, and what to do.
     """
+    if model.adapters is None:
+        check_untouched("model", model)
     labelled = hasattr(experience.dataset, "targets_task_labels")
     for plugin in plugins:
         kind = type(plugin).__name__

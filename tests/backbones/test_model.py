@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import timm
 import torch
@@ -60,6 +62,23 @@ def test_adapters_can_be_attached_once_and_become_a_part_of_the_model(model):
     assert list(adapters.layers) == [f"blocks.{b}.mlp.fc1" for b in range(3)]
     with pytest.raises(HamError, match="carries adapters already"):
         model.attach_adapters()
+
+
+def test_a_network_belongs_to_the_model_whose_adapters_it_carries(model):
+    second = create_model(model.encoder.vit, n_classes=10)  # both made before either adapts it
+    untouched = copy.deepcopy(model.encoder.vit)
+    model.attach_adapters()
+    layers = {name: id(layer) for name, layer in model.adapters.layers.items()}
+    with pytest.raises(HamError, match="give each model a copy.deepcopy of the untouched network"):
+        second.attach_adapters()
+    with pytest.raises(HamError, match="backbone: the network carries the adapters of another"):
+        create_model(model.encoder.vit, n_classes=10)
+    with pytest.raises(HamError, match="backbone: the network carries the adapters of another"):
+        create_model(model.encoder, n_classes=10)
+    assert second.adapters is None
+    now = {name: id(model.encoder.vit.get_submodule(name)) for name in layers}
+    assert now == layers
+    create_model(untouched, n_classes=10).attach_adapters()
 
 
 def test_targets_that_match_nothing_raise(model):

@@ -135,6 +135,19 @@ def test_a_model_that_lacks_what_was_learned_is_refused_in_its_place(benchmark):
         one_line(error)
 
 
+def test_a_baseline_whose_network_got_another_model_s_adapters_is_refused(benchmark):
+    model = create_model("tiny", n_classes=10)
+    baseline = SequentialStrategy(
+        model=create_model(model.encoder.vit, n_classes=10), trains="head", evaluator=silent()
+    )
+    ham(model)
+    with pytest.raises(HamError, match="model: the network carries the adapters of anoth") as error:
+        baseline.train(benchmark.train_stream[0], eval_streams=[])
+    one_line(error)
+    with pytest.raises(HamError, match="model: the network carries the adapters of another"):
+        baseline.eval(benchmark.test_stream[:1])
+
+
 @pytest.mark.parametrize(
     "plugin", [ReplayPlugin(8), GEMPlugin(4, 0.5), AGEMPlugin(4, 4), MIRPlugin(2)]
 )
