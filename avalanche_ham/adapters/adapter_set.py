@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -137,8 +138,7 @@ class AdapterSet(nn.Module):
         """
         check_names(self.layers, update)
         if to is not None:
-            self._check_term(to)
-            assign_terms(self.layers, update, to)
+            assign_terms(self.layers, update, self._index_of(to))
             return
         if not self.is_open:
             raise RuntimeError("no adapter is open")
@@ -176,9 +176,7 @@ class AdapterSet(nn.Module):
             raise RuntimeError("close the open adapter before adding a term")
         check_names(self.layers, update)
         check_fits(self.layers, update, as_terms=True)
-        if to is not None:
-            self._check_term(to)
-        index = self.n_terms if to is None else to
+        index = self.n_terms if to is None else self._index_of(to)
         for name, layer in self.layers.items():
             change = update.get(name)
             layer.terms.add(nothing(layer.weight) if change is None else change, index)
@@ -250,9 +248,15 @@ class AdapterSet(nn.Module):
         for name, layer in self.layers.items():
             layer.merged = None if before is None else before[name]
 
-    def _check_term(self, index: int) -> None:
+    def _index_of(self, term: int) -> int:
+        """Give a term's index as an int, of whatever kind it was (numpy's, a tensor)."""
+        try:
+            index = operator.index(term)
+        except TypeError:
+            index = -1
         if not 0 <= index < self.n_terms:
-            raise OptionError("to", f"the index of one of {self.n_terms} terms", index)
+            raise OptionError("to", f"the index of one of {self.n_terms} terms", term)
+        return index
 
     def _set_scales(self, values: list[float], *, trainable: bool) -> None:
         fresh = torch.tensor(values, dtype=self.scales.dtype, device=self.scales.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -78,7 +79,9 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
         self.within, self.damping = within, damping
         self.slots = None if slots is None else tuple(slots)
         rule = make_assignment(assignment, threshold=threshold, max_groups=max_groups)
-        self.assign = assign or rule
+        if assign is not None and not callable(assign):
+            raise OptionError("assign", "a function of the similarities, or None", assign)
+        self.assign = rule if assign is None else assign
         self._merged: dict[int, MembersMerger] = {}  # by group, unless concatenated
         self.memory: dict[str, Any] = {
             "adapters": Archive(),
@@ -129,7 +132,8 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
             The index of the group that it joined or opened.
 
         Raises:
-            OptionError: if a change is dense, or does not fit the slots.
+            OptionError: if a change is dense, or does not fit the slots, or ``assign`` gives
+                neither None nor the index of a group.
             UnknownNameError: if the last adapted layer, where adapters are compared, has none.
         """
         for name, change in trained.items():
@@ -140,7 +144,7 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
         adapters, memory = self.adapters, self.memory
         alphas = [*adapters.scales.tolist(), alpha]
         alike = self._similarities(trained)
-        choice = self.assign(alike)
+        choice = self._chosen(alike)
         if choice is not None:
             alpha = running_mean(alphas[choice], self.members(choice), alpha)
         group = self._put(joining, scale=alpha, to=choice)
@@ -151,6 +155,22 @@ class AdapterGroupingPlugin(SupervisedPlugin, supports_distributed=True):
         if self.keep_unpruned:
             record = {"update": _off_device(trained), "alpha": alphas[-1]}
             memory.setdefault("unpruned", Archive()).append(record)
+        return group
+
+    def _chosen(self, alike: Tensor) -> int | None:
+        """Ask which group to join; an index of any kind (numpy's, a tensor) as an int."""
+        choice = self.assign(alike)
+        if choice is None:
+            return None
+        try:
+            group = -1 if isinstance(choice, bool) else operator.index(choice)
+        except TypeError:  # a fraction, text, a tensor of several numbers
+            group = -1
+        if not 0 <= group < self.adapters.n_terms:
+            last = self.adapters.n_terms - 1
+            index = f", or the index of a group, from 0 to {last}" if last >= 0 else ""
+            allowed = f"None for a new group{index}"
+            raise OptionError("what assign gives", allowed, choice)
         return group
 
     def _similarities(self, trained: Update) -> Tensor:

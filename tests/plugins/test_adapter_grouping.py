@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from reference import cosine, keep_top, product, slot_of, wide_change
@@ -121,6 +122,40 @@ def test_another_assignment_rule_decides_if_given():
     assert plugin.memory["groups"] == [0, 0, 0]
 
 
+@pytest.mark.parametrize("number", [torch.tensor, np.int64])
+def test_a_group_chosen_as_any_kind_of_number_is_joined_stored_and_rebuilt(number):
+    def trained(**options):
+        plugin = grouping(max_groups=2, threshold=2.0, **options)
+        for seed in range(4):
+            train_by_hand(plugin, random_update(2, seed=seed), [1.0] * (min(seed, 2) + 1))
+        return plugin
+
+    plugin = trained(assign=lambda s: None if len(s) < 2 else number(1))
+    plain = trained(assign=lambda s: None if len(s) < 2 else 1)
+    assert plugin.memory["groups"] == [0, 1, 1, 1]
+    assert all(type(group) is int for group in plugin.memory["groups"])
+    terms = [[p.adapters.term(j)["first"] for j in range(2)] for p in (plugin, plain)]
+    plugin.adapters.clear()
+    plugin.rebuild()
+    terms.append([plugin.adapters.term(j)["first"] for j in range(2)])
+    assert all(torch.equal(x, y) for other in terms[1:] for x, y in zip(terms[0], other))
+
+
+@pytest.mark.parametrize("choice", [7, -1, 1.0, "0", torch.tensor([0, 0]), np.float64(0), True])
+def test_what_is_no_group_is_refused_in_one_line(choice):
+    plugin = grouping(assign=lambda s: choice if len(s) else None)
+    train_by_hand(plugin, random_update(2, seed=1), [1.0])
+    with pytest.raises(OptionError, match="assign gives must be None for a new group, or the ind"):
+        train_by_hand(plugin, random_update(2, seed=2), [1.0, 1.0])
+    assert plugin.memory["groups"] == [0] and plugin.adapters.n_terms == 1
+
+
+def test_the_first_adapter_has_no_group_to_join():
+    plugin = grouping(assign=lambda s: 0)
+    with pytest.raises(OptionError, match="must be None for a new group, but got 0"):
+        train_by_hand(plugin, random_update(2, seed=1), [1.0])
+
+
 def test_rebuilding_from_memory_gives_the_same_terms_bit_by_bit():
     plugin = grouping(threshold=0.2, max_groups=2)
     for seed, scales in (
@@ -147,6 +182,8 @@ def test_rebuilding_from_memory_gives_the_same_terms_bit_by_bit():
         ({"keep": 1.1}, OptionError, "keep must be above 0"),
         ({"max_groups": 0}, OptionError, "max_groups must be at least 1, but got 0"),
         ({"threshold": -1.5}, OptionError, "threshold must be at least -1"),
+        ({"assign": "similarity"}, OptionError, "assign must be a function of the similarities"),
+        ({"assign": 0}, OptionError, "assign must be a function of the similarities"),
         ({"assignment": "similarty"}, UnknownNameError, "did you mean 'similarity'"),
     ],
 )
