@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import operator
 import random
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
+from avalanche_ham.errors import check_whole
+
 
 def derive(seed: int, *place: int | str) -> int:
-    """Derive a 63-bit seed from a seed and the place it is for, such as ``("train", task)``."""
-    digest = hashlib.sha256(repr((seed, *place)).encode()).digest()
+    """Derive a 63-bit seed from a seed and the place it is for, such as ``("train", task)``.
+
+    Raises:
+        OptionError: if the seed is no whole number.
+    """
+    check_whole("seed", seed)
+    # as Python's own: numpy's numbers and strings write themselves in another way
+    where = (str(p) if isinstance(p, str) else operator.index(p) for p in place)
+    digest = hashlib.sha256(repr((operator.index(seed), *where)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

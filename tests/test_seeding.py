@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from avalanche_ham.errors import OptionError
 from avalanche_ham.seeding import derive, forked, generator, preserved
 
 
@@ -29,6 +30,18 @@ def peek() -> tuple[float, float, float]:
 def test_a_derived_seed_is_a_fixed_number_of_63_bits():
     assert derive(1, "train", 0) == 8207984602653118578
     assert all(0 <= derive(seed, "train", t) < 2**63 for seed in range(20) for t in range(20))
+
+
+def test_a_seed_and_a_place_count_as_numbers_whatever_their_kind():
+    expected = derive(3, "train", 2)
+    assert derive(np.arange(5)[3], np.str_("train"), np.int64(2)) == expected
+    assert derive(torch.tensor(3), "train", torch.tensor(2)) == expected
+
+
+@pytest.mark.parametrize("seed", ["a", 1.0, None, True, [3]])
+def test_what_is_no_whole_number_is_no_seed(seed):
+    with pytest.raises(OptionError, match="seed must be a whole number, but got"):
+        derive(seed, "train", 0)
 
 
 def test_places_and_seeds_give_different_derived_seeds():
