@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import os
 import re
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from photos import CLASSES, draw_photos
+
+from avalanche_ham import FinalMergingPlugin
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -35,6 +38,9 @@ def test_the_python_blocks_run_as_printed(backbone, capsys, monkeypatch, tmp_pat
     assert namespace["model"].readout.follows
     exec(compile(blocks[2], "README.md, block 3", "exec"), namespace)
     assert namespace["grouping"].memory["groups"] == [0]
+    twin = copy.deepcopy(namespace["naive"])
+    (merging,) = (p for p in twin.plugins if isinstance(p, FinalMergingPlugin))
+    assert merging.update.args[0] is twin.model.adapters  # the copy's own
     exec(compile(blocks[3], "README.md, block 4", "exec"), namespace)
     assert namespace["readout"].predict(namespace["features"]).shape == (100,)
     assert int((namespace["head"].counts > 0).sum()) == 10

@@ -19,7 +19,9 @@ class FinalMergingPlugin(SupervisedPlugin, supports_distributed=True):
 
     Args:
         adapters: whose layers are folded; None makes the plugin do nothing.
-        update: gives the change to fold, asked at each evaluation; may give None.
+        update: gives the change to fold, asked at each evaluation; may give None. A
+            ``partial(merge_groups, adapters, grouping)`` goes along when a strategy is copied or
+            pickled; a lambda would go on merging the original's groups.
     """
 
     def __init__(self, adapters: AdapterSet | None, *, update: Callable[[], Update | None]) -> None:

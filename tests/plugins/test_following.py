@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -98,7 +99,7 @@ def test_it_works_with_naive_and_ham_s_plugins_a_stream_at_a_time(benchmark):
         model = create_model("tiny", n_classes=10, head="lda_drift")
         adapters = model.attach_adapters()
         grouping = AdapterGroupingPlugin(adapters, damping="sqrt")
-        merging = FinalMergingPlugin(adapters, update=lambda: merge_groups(adapters, grouping))
+        merging = FinalMergingPlugin(adapters, update=partial(merge_groups, adapters, grouping))
         plugins = [AlphaBalancingPlugin(adapters, rank=4), grouping, merging]
         torch.manual_seed(0)
         return Naive(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from functools import partial
+
 import pytest
 import torch
 from avalanche.evaluation.metrics import accuracy_metrics
@@ -30,7 +34,7 @@ class Parts:
         self.balancing = AlphaBalancingPlugin(self.adapters, rank=4, alpha=0.8, alpha_lr=0.05)
         self.grouping = AdapterGroupingPlugin(self.adapters, **grouping)
         self.merging = FinalMergingPlugin(
-            self.adapters, update=lambda: merge_groups(self.adapters, self.grouping)
+            self.adapters, update=partial(merge_groups, self.adapters, self.grouping)
         )
         self.strategy = Naive(
             model=self.model,
@@ -133,6 +137,21 @@ def test_merging_in_the_middle_of_training_is_possible_and_changes_nothing(bench
     assert all(torch.equal(finals[0][name], finals[1][name]) for name in finals[0])
     open_ones = [weight for is_open, is_merged, weight in merged if is_open and is_merged]
     assert len(open_ones) >= 4 and not torch.equal(open_ones[-2], open_ones[-1])
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+def test_a_copy_of_the_strategy_merges_its_own_groups(benchmark, copied):
+    parts = Parts()
+    parts.strategy.train(benchmark.train_stream[0])
+    twin = copied(parts.strategy)
+    twin.train(benchmark.train_stream[1])
+    (grouping,) = (p for p in twin.plugins if isinstance(p, AdapterGroupingPlugin))
+    (merging,) = (p for p in twin.plugins if isinstance(p, FinalMergingPlugin))
+    merged, expected = merging.update(), merge_groups(twin.model.adapters, grouping)
+    assert grouping.adapters is merging.adapters is twin.model.adapters
+    assert all(torch.equal(merged[name], expected[name]) for name in expected)
+    original = merge_groups(parts.adapters, parts.grouping)
+    assert not any(torch.equal(merged[name], original[name]) for name in original)
 
 
 def test_they_run_on_a_classic_benchmark_of_triples():
