@@ -31,7 +31,7 @@ def check_order(strategy: Any, adapters: AdapterSet) -> None:
     ranked = [
         (plugin.place, type(plugin).__name__)
         for plugin in strategy.plugins
-        if hasattr(plugin, "place") and plugin.adapters is adapters
+        if hasattr(plugin, "place") and _takes_part(plugin, strategy, adapters)
     ]
     for (earlier, first), (later, second) in itertools.pairwise(ranked):
         if earlier > later:
@@ -39,3 +39,10 @@ def check_order(strategy: Any, adapters: AdapterSet) -> None:
     places = [place for place, _ in ranked]
     if 1 in places and 0 not in places:
         raise HamError("plugins: AdapterGroupingPlugin needs an AlphaBalancingPlugin before it")
+
+
+def _takes_part(plugin: Any, strategy: Any, adapters: AdapterSet) -> bool:
+    """Whether a plugin works on these adapters; a ReadoutPlugin does on what they have made."""
+    if hasattr(plugin, "adapters"):
+        return plugin.adapters is adapters
+    return bool(getattr(strategy.model, "readouts", ()))

@@ -11,6 +11,7 @@ from avalanche.training.plugins import SupervisedPlugin
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from avalanche_ham.errors import HamError
 from avalanche_ham.heads.drift.views import VIEWS, View
 from avalanche_ham.plugins.final_merging import FinalMergingPlugin
 from avalanche_ham.seeding import preserved
@@ -30,12 +31,15 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
     adapter, whose change is still zero, which makes no difference to a linear merge.
 
     Args:
-        merging: tells which weights evaluation will use; None takes the model as it is.
+        merging: tells which weights evaluation will use; None takes the strategy's own
+            ``FinalMergingPlugin``, and without one the model as it is.
     """
+
+    place = 2  # among HAM's plugins
 
     def __init__(self, merging: FinalMergingPlugin | None = None) -> None:
         super().__init__()
-        self.merging = merging or FinalMergingPlugin(None, update=lambda: None)
+        self.merging = merging or FinalMergingPlugin(None, update=_nothing)
         self.seconds = 0.0  # of feeding, in the latest experience
         self.drift_seconds = 0.0  # of following, in the latest experience
         self.ahead_seconds = 0.0  # of these, before the experience's training began
@@ -43,8 +47,20 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
         self._ahead: tuple[Any, Tensor, float] | None = None  # experience, features, seconds
 
     def before_training(self, strategy: Any, **kwargs: Any) -> None:
-        """Forget the features of an experience whose training was interrupted."""
+        """Forget the features of an interrupted experience; look at model and plugins.
+
+        Raises:
+            HamError: if the model has no readouts.
+        """
         self._before = {}
+        if not hasattr(strategy.model, "readouts"):
+            kind = type(strategy.model).__name__
+            raise HamError(
+                f"plugins: ReadoutPlugin needs a model made by create_model, but got a {kind}"
+            )
+        if self.merging.adapters is None:
+            others = (p for p in strategy.plugins if isinstance(p, FinalMergingPlugin))
+            self.merging = next(others, self.merging)
 
     def before_train_dataset_adaptation(self, strategy: Any, **kwargs: Any) -> None:
         """Look at the images, unless that was done before there were new parameters."""
@@ -151,3 +167,7 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
             self.merging.after_eval(strategy)
             model.train(was_training)
         return parts
+
+
+def _nothing() -> None:
+    """Leave the weights as they are; a function of the module, which can be pickled."""

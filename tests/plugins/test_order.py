@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ from avalanche_ham import (
     AdapterGroupingPlugin,
     AlphaBalancingPlugin,
     FinalMergingPlugin,
+    ReadoutPlugin,
     ScopedCrossEntropy,
+    create_model,
 )
 from avalanche_ham.errors import HamError
 from avalanche_ham.strategies.ham import merge_groups
@@ -26,7 +29,8 @@ def naive(model, names: list[str]) -> Naive:
     parts = {
         "balancing": AlphaBalancingPlugin(adapters, rank=4),
         "grouping": grouping,
-        "merging": FinalMergingPlugin(adapters, update=lambda: merge_groups(adapters, grouping)),
+        "readout": ReadoutPlugin(),
+        "merging": FinalMergingPlugin(adapters, update=partial(merge_groups, adapters, grouping)),
     }
     return Naive(
         model=model,
@@ -51,6 +55,17 @@ def test_a_wrong_order_is_refused_before_anything_trains(model, benchmark, names
     with pytest.raises(HamError, match=line):
         strategy.train(benchmark.train_stream[0])
     assert not model.adapters.is_open and not len(model.head.classes)
+
+
+@pytest.mark.parametrize("names", [["readout", "balancing", "grouping"], ["balancing", "readout"]])
+def test_a_readout_before_what_it_reads_is_refused_unless_it_reads_nothing(benchmark, names):
+    strategy = naive(create_model("tiny", n_classes=10, head="ncm"), [*names, "grouping"][:3])
+    with pytest.raises(HamError, match="Plugin must stand before ReadoutPlugin"):
+        strategy.train(benchmark.train_stream[0])
+    assert not strategy.model.adapters.is_open and not len(strategy.model.head.classes)
+    naive(create_model("tiny", n_classes=10), [*names, "grouping"][:3]).train(
+        benchmark.train_stream[0]
+    )
 
 
 @pytest.mark.parametrize("names", [["balancing", "grouping", "merging"], ["merging", "balancing"]])

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import pickle
 from contextlib import nullcontext
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
-from toys import Watch, differing, ham, make, state_of
+from avalanche.training.supervised import Naive
+from toys import Watch, differing, ham, make, silent, state_of
 
-from avalanche_ham import create_model
+from avalanche_ham import (
+    AdapterGroupingPlugin,
+    AlphaBalancingPlugin,
+    FinalMergingPlugin,
+    ScopedCrossEntropy,
+    create_model,
+)
+from avalanche_ham.errors import HamError
 from avalanche_ham.heads import create_readout
+from avalanche_ham.merging import Ties
 from avalanche_ham.plugins import readout as plugin
+from avalanche_ham.strategies.ham import merge_groups
 
 
 def feed_by_hand(readout, strategy, experience, update) -> None:
@@ -114,6 +126,48 @@ def test_a_readout_changes_nothing_that_is_trained(benchmark, name):
             assert all(layer.merged is None for layer in strategy.adapters.layers.values())
         states.append(state_of(strategy.model))
     assert {n for n in differing(*states) if "readout" not in n} == set()
+
+
+def test_without_a_merging_of_its_own_it_takes_the_strategy_s(benchmark):
+    sums = []
+    for given in (True, False):
+        torch.manual_seed(0)
+        model = create_model("tiny", n_classes=10, head="ncm")
+        adapters = model.attach_adapters()
+        grouping = AdapterGroupingPlugin(adapters)
+        update = partial(merge_groups, adapters, grouping, merge_rule=Ties())
+        merging = FinalMergingPlugin(adapters, update=update)
+        readout = plugin.ReadoutPlugin(merging if given else None)
+        strategy = Naive(
+            model=model,
+            optimizer=torch.optim.AdamW(model.parameters(), lr=1e-2),
+            criterion=ScopedCrossEntropy(model.head),
+            train_mb_size=8,
+            plugins=[AlphaBalancingPlugin(adapters, rank=4), grouping, merging, readout],
+            evaluator=silent(),
+        )
+        strategy.train(benchmark.train_stream[0])
+        assert readout.merging is merging
+        sums.append(model.readout.sums)
+    assert torch.equal(*sums)
+
+
+def test_a_model_without_readouts_of_its_own_kind_is_refused_before_it_trains(benchmark):
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 10))
+    before = state_of(network)
+    strategy = Naive(
+        model=network,
+        optimizer=torch.optim.SGD(network.parameters(), lr=0.1),
+        plugins=[plugin.ReadoutPlugin()],
+        evaluator=silent(),
+    )
+    with pytest.raises(HamError, match="ReadoutPlugin needs a model made by create_model, but got"):
+        strategy.train(benchmark.train_stream[0])
+    assert not differing(before, state_of(network))
+
+
+def test_it_can_be_pickled():
+    assert pickle.loads(pickle.dumps(plugin.ReadoutPlugin())).merging.update() is None
 
 
 def test_weights_are_restored_when_feeding_fails(benchmark):
