@@ -59,13 +59,14 @@ CALLS = {  # argument -> a call with an odd value in its place
         f"model's {name}": lambda odd, name=name: avalanche_ham.create_model(
             **{"backbone": "tiny", "n_classes": 10, name: odd}
         )
-        for name in ("head", "weights", "image_size")
+        for name in ("head", "weights", "image_size", "n_classes")
     },
     **{
         f"strategy's {name}": lambda odd, name=name: strategy(**{name: odd})
         for name in (
             *("lr", "head_lr", "steps", "min_steps", "train_mb_size", "eval_mb_size", "rank"),
-            *("train_epochs", "targets", "slots", "scope", "precision", "device"),
+            *("train_epochs", "targets", "slots", "scope", "precision", "device", "assign"),
+            *("alpha", "train_alphas", "max_groups", "merge_rule"),
         )
     },
     "sequential's rank": lambda odd: SequentialStrategy(model=model(), trains="lora", rank=odd),
@@ -80,8 +81,10 @@ CALLS = {  # argument -> a call with an odd value in its place
     "collect's source": lambda odd: collect(odd, "to"),
 }
 FINE = {  # a value that is not odd there: a rate, a seed, a size as large as one likes
-    *(("strategy's lr", 2.5), ("strategy's lr", 10**30), ("strategy's lr", True)),
-    *(("strategy's head_lr", 2.5), ("strategy's head_lr", 10**30), ("strategy's head_lr", True)),
+    *(("strategy's lr", 2.5), ("strategy's lr", 10**30)),
+    *(("strategy's head_lr", 2.5), ("strategy's head_lr", 10**30)),
+    *(("strategy's alpha", -1), ("strategy's alpha", 2.5), ("strategy's alpha", 10**30)),
+    *(("strategy's max_groups", 10**30), ("strategy's train_alphas", True)),
     *(("benchmark's train_per_class", 10**30), ("strategy's device", True), ("benchmark's ", 1)),
 }
 

@@ -15,7 +15,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from avalanche_ham.adapters.low_rank import LowRank, Update
-from avalanche_ham.errors import DataError, check_path
+from avalanche_ham.errors import DataError, OptionError, check_path
 from avalanche_ham.files import read_regular
 from avalanche_ham.precision import back_to, in_float64
 
@@ -54,9 +54,14 @@ def save_peft(vit: nn.Module, update: Update, folder: Path, *, backbone: str = "
         update: layer name -> change.
         folder: made if it does not exist.
         backbone: name noted in the configuration.
+
+    Raises:
+        OptionError: if there is no change.
     """
     from peft import LoraConfig, get_peft_model
 
+    if not update:
+        raise OptionError("update", "changes by layer name; has anything been trained?", update)
     factors = {
         name: (
             c

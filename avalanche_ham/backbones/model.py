@@ -16,7 +16,7 @@ from avalanche_ham.backbones.encoder import Encoding, VitEncoder, prefer_plain_a
 from avalanche_ham.backbones.image_size import set_image_size
 from avalanche_ham.backbones.support import check_supported
 from avalanche_ham.backbones.vit import create_backbone
-from avalanche_ham.errors import HamError, OptionError
+from avalanche_ham.errors import HamError, OptionError, check_whole
 from avalanche_ham.heads import IncrementalHead, create_readout, split_heads
 from avalanche_ham.heads.linear import UNSEEN
 
@@ -216,8 +216,10 @@ def create_model(
     Raises:
         UnknownNameError: if backbone or head are unknown.
         HamError: if the backbone is of a kind that cannot be used, or carries adapters already.
-        OptionError: if the patch size does not divide the image size, or it is no encoder.
+        OptionError: if the patch size does not divide the image size, or it is no encoder, or
+            ``n_classes`` is no whole number of at least 1.
     """
+    check_whole("n_classes", n_classes, 1, 2**31)
     names = split_heads(head)
     if isinstance(backbone, str):
         backbone = create_backbone(
@@ -245,6 +247,11 @@ def create_model(
 
 
 def _frozen_encoder(network: Any) -> nn.Module:
+    if hasattr(network, "merge_and_unload"):
+        raise HamError(
+            "backbone: it is a model of peft; give what its merge_and_unload() gives, the network "
+            "with the adapter folded in"
+        )
     if isinstance(network, VisionTransformer) or type(network).__module__.startswith("timm."):
         encoder = VitEncoder(network)  # or the reason why not
         prefer_plain_attention(network)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from avalanche_ham.errors import OptionError, check_range
+from avalanche_ham.errors import OptionError, check_range, check_whole
 
 AssignmentRule = Callable[[Tensor], int | None]
 """Similarities to the groups ``(G,)`` -> index of a group, or None for a new one."""
@@ -96,7 +96,7 @@ class Orthogonality:
 
 
 def _check(similarities: Tensor, max_groups: int) -> None:
-    check_range("max_groups", max_groups, 1, math.inf)
+    check_whole("max_groups", max_groups, 1)
     if similarities.dim() != 1:
         shape = tuple(similarities.shape)
         raise OptionError("similarities", "one-dimensional", shape)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from avalanche_ham.errors import HamError, UnknownNameError
+from avalanche_ham.errors import HamError, OptionError, UnknownNameError
 from avalanche_ham.heads.linear import IncrementalHead
 
 SCOPES = ("current", "seen", "seen_frozen")
@@ -53,7 +53,12 @@ class ScopedCrossEntropy:
         return "seen_frozen" if lonely and self.scope == "current" else self.scope
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Give the (mean) loss of logits ``(N, n_classes)`` for class ids ``(N,)``, in fp32."""
+        """Give the (mean) loss of logits ``(N, n_classes)`` for class ids ``(N,)``, in fp32.
+
+        Raises:
+            OptionError: if the class ids are no tensor of whole numbers.
+        """
+        targets = as_indices(targets)
         if self.head.training:
             return self.training_loss(logits, targets)
         return F.cross_entropy(at_least_fp32(logits), targets, reduction=self.reduction)
@@ -65,7 +70,7 @@ class ScopedCrossEntropy:
             HamError: if the scope is ``current`` and a target is none of its classes, as with
                 a replay plugin (checked on the CPU; torch's own assertion speaks on a GPU).
         """
-        logits = at_least_fp32(logits)
+        logits, targets = at_least_fp32(logits), as_indices(targets)
         if self.effective_scope == "current":
             current, place = self._places(logits)
             logits, targets = logits[:, current], place[targets]
@@ -88,6 +93,14 @@ class ScopedCrossEntropy:
             place[current] = torch.arange(len(current), device=logits.device)
             self._known = (what, current, place)
         return self._known[1:]
+
+
+def as_indices(targets: Any) -> Tensor:
+    """Give class ids of any whole kind (int32, uint8, which torch takes for a mask) as int64."""
+    if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.is_complex():
+        kind = targets.dtype if isinstance(targets, Tensor) else type(targets).__name__
+        raise OptionError("labels", "whole numbers, class ids", str(kind))
+    return targets.long()
 
 
 def at_least_fp32(logits: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ class UpdateMerger:
 
     Raises:
         UnknownNameError: if ``space`` is neither.
+        OptionError: if the rule is none.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class UpdateMerger:
     ) -> None:
         if space not in ("delta", "factors"):
             raise UnknownNameError("space", space, ("delta", "factors"))
+        if isinstance(rule, type) or not callable(getattr(rule, "start", None)):
+            raise OptionError("merge_rule", "a rule of avalanche_ham.merging, as Ties()", rule)
         self.rule, self.space, self.slots, self.count = rule, space, slots, 0
         self._shapes: dict[str, tuple[int, ...]] = {}  # layer -> (o, i)
         self._mergers: dict[str, list[list[TensorMerger]]] = {}  # slot by slot [B A] or [A, B]

@@ -10,7 +10,7 @@ import torch
 from avalanche.training.plugins import SupervisedPlugin
 
 from avalanche_ham.adapters import AdapterSet, low_rank_branches
-from avalanche_ham.errors import HamError, check_range
+from avalanche_ham.errors import HamError, OptionError, check_range
 from avalanche_ham.plugins._order import check_order, check_place
 from avalanche_ham.plugins._rates import add_group, follow, narrow_schedulers
 from avalanche_ham.seeding import preserved
@@ -34,12 +34,12 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
         adapters: must be part of the strategy's model.
         rank: rank r of an adapter, at least 1.
         slots: parts of a fused qkv with factors of their own, None for all of it in one.
-        alpha: start of alpha_t.
+        alpha: start of alpha_t, a finite number other than 0.
         alpha_lr: learning rate of the scalars; None takes the optimiser's.
         train_alphas: False keeps every scalar where it starts.
 
     Raises:
-        OptionError: if the rank does not fit a layer.
+        OptionError: if the rank does not fit a layer, or another argument is out of range.
     """
 
     place = 0  # among HAM's plugins
@@ -55,6 +55,11 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
         train_alphas: bool = True,
     ) -> None:
         super().__init__()
+        check_range("alpha", alpha, float("-inf"), float("inf"), open_low=True, open_high=True)
+        if isinstance(alpha, bool) or not alpha:  # B starts at 0, so neither would ever move
+            raise OptionError("alpha", "a number other than 0", alpha)
+        if not isinstance(train_alphas, bool):
+            raise OptionError("train_alphas", "True or False", train_alphas)
         if alpha_lr is not None:
             check_range("alpha_lr", alpha_lr, 0.0, float("inf"))
         self.adapters, self.alpha, self.alpha_lr = adapters, alpha, alpha_lr

@@ -159,7 +159,7 @@ class ReadoutPlugin(SupervisedPlugin, supports_distributed=True):
         try:
             data = experience.dataset.eval()
             for batch in DataLoader(data, batch_size=strategy.eval_mb_size):
-                images, targets = batch[0].to(strategy.device), batch[1].to(strategy.device)
+                images, targets = batch[0].to(strategy.device), batch[1].to(strategy.device).long()
                 images = images if view is None else view(images)
                 with precision():
                     parts.append((model.encode(images).features, targets))

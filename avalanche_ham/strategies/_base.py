@@ -14,7 +14,7 @@ from torch import Tensor
 
 from avalanche_ham.adapters import Update
 from avalanche_ham.backbones.model import ContinualModel
-from avalanche_ham.errors import check_sequence
+from avalanche_ham.errors import HamError, check_sequence
 from avalanche_ham.heads import ScopedCrossEntropy
 from avalanche_ham.plugins._rates import follow, narrow_schedulers
 from avalanche_ham.plugins.final_merging import FinalMergingPlugin
@@ -345,6 +345,8 @@ class ContinualStrategy(CheckedParts, LearnedState, FirstTasks, PhasedTraining, 
         super()._after_training_iteration(**kwargs)
 
     def _before_train_dataset_adaptation(self, **kwargs: Any) -> None:
+        if not len(self.experience.dataset):
+            raise HamError("the experience has no images, so nothing can be trained on it")
         check_needs((*self.plugins, *self.evaluator.metrics), self.experience, self.model)
         self.tell_of_task_labels()
         self.readouts.look(self)  # ahead of new parameters: under what evaluation has used so far

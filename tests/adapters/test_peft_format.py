@@ -16,7 +16,7 @@ from avalanche_ham.adapters.peft_format import (
     plain_copy,
     save_peft,
 )
-from avalanche_ham.errors import DataError
+from avalanche_ham.errors import DataError, HamError, OptionError
 
 
 @pytest.fixture
@@ -184,3 +184,18 @@ def test_a_pickled_file_is_not_read(folder):
 
 def test_an_update_is_low_rank(folder):
     assert all(isinstance(pair, LowRank) for pair in load_peft(folder).values())
+
+
+@pytest.mark.parametrize("update", [None, {}])
+def test_no_change_is_refused_and_nothing_is_written(update, tmp_path):
+    with pytest.raises(OptionError, match="update must be changes by layer name"):
+        save_peft(TwoLayers(), update, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_model_of_peft_is_no_backbone_until_its_adapter_is_folded_in():
+    vit = create_model("tiny", n_classes=2).encoder.vit
+    wrapped = peft.get_peft_model(vit, peft.LoraConfig(target_modules=["qkv"]))
+    with pytest.raises(HamError, match="model of peft; give what its merge_and_unload"):
+        create_model(wrapped, n_classes=2)
+    create_model(wrapped.merge_and_unload(), n_classes=2).attach_adapters()

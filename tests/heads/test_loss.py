@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from avalanche_ham.errors import HamError, UnknownNameError
+from avalanche_ham.errors import HamError, OptionError, UnknownNameError
 from avalanche_ham.heads import IncrementalHead, ScopedCrossEntropy
 
 TASKS = ([7, 2], [0, 5, 9])
@@ -109,3 +109,16 @@ def test_a_target_of_another_task_is_refused_under_the_scope_current(foreign):
 def test_an_unknown_scope_is_refused_with_the_nearest_name():
     with pytest.raises(UnknownNameError, match="did you mean 'current'"):
         ScopedCrossEntropy(IncrementalHead(6, 10), "curent")
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.uint8])
+@pytest.mark.parametrize("training", [True, False])
+def test_labels_may_be_any_kind_of_whole_numbers_and_no_other(kind, training):
+    loss = scoped("current")
+    loss.head.train(training)
+    logits = loss.head(torch.randn(4, 6)).detach()
+    targets = torch.tensor([0, 5, 9, 9])
+    assert torch.equal(loss(logits, targets.to(kind)), loss(logits, targets))
+    for odd in (targets.float(), ["0", "5", "9", "9"]):
+        with pytest.raises(OptionError, match="labels must be whole numbers"):
+            loss(logits, odd)

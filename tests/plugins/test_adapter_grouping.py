@@ -180,6 +180,7 @@ def test_rebuilding_from_memory_gives_the_same_terms_bit_by_bit():
     [
         ({"keep": 0.0}, OptionError, "keep must be above 0 and at most 1, but got 0.0"),
         ({"keep": 1.1}, OptionError, "keep must be above 0"),
+        ({"max_groups": 1.5}, OptionError, "max_groups must be a whole number, but got 1.5"),
         ({"max_groups": 0}, OptionError, "max_groups must be at least 1, but got 0"),
         ({"threshold": -1.5}, OptionError, "threshold must be at least -1"),
         ({"assign": "similarity"}, OptionError, "assign must be a function of the similarities"),

@@ -135,6 +135,23 @@ def test_a_model_that_lacks_what_was_learned_is_refused_in_its_place(benchmark):
         one_line(error)
 
 
+def test_an_experience_without_images_is_refused_before_anything_trains(benchmark):
+    strategy = ham()
+    empty = copy.copy(benchmark.train_stream[0])
+    empty._dataset = empty.dataset.subset([])
+    with pytest.raises(HamError, match="the experience has no images") as error:
+        strategy.train(empty)
+    one_line(error)
+    assert not len(strategy.model.head.classes) and not strategy.model.adapters.is_open
+
+
+@pytest.mark.parametrize("alpha", [0, 0.0, None, "1", True, float("nan")])
+def test_a_scalar_that_could_never_train_is_refused(alpha):
+    with pytest.raises(OptionError, match="alpha must be") as error:
+        ham(alpha=alpha)
+    one_line(error)
+
+
 def test_a_baseline_whose_network_got_another_model_s_adapters_is_refused(benchmark):
     model = create_model("tiny", n_classes=10)
     baseline = SequentialStrategy(
