@@ -43,7 +43,7 @@ def set_image_size(vit: nn.Module, image_size: int | None) -> None:
     step = pixels_per_token(vit)
     whole = isinstance(image_size, int) and not isinstance(image_size, bool)
     if not whole or not step <= image_size < LARGEST_SIDE or image_size % step:
-        allowed = f"a positive multiple of {step} (this backbone's patch size)"
+        allowed = f"a positive multiple of {step} (this backbone's patch size) below {LARGEST_SIDE}"
         raise OptionError("image_size", allowed, image_size)
     with torch.no_grad():
         vit.set_input_size(img_size=(image_size, image_size))

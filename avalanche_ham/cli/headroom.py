@@ -35,7 +35,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "records": {
         "type": Path,
         "default": Path("headroom"),
-        "help": "folder of the runs; what is there is not made again",
+        "help": "folder of the runs, by default headroom; what is there is not made again",
     },
 }
 
@@ -84,7 +84,8 @@ def _make_and_report(args: Namespace) -> int:
         n_tasks=args.tasks, options=given, **{name: getattr(args, name) for name in names}
     )
     config, resources = at_its_place(config, resources_of(args))
-    settings = resolve_config(config)
+    with tasks_named_so():
+        settings = resolve_config(config)
     shared = ("n_tasks", "options", *names)
     runs = headroom_runs({name: getattr(config, name) for name in shared}, args.seeds)
     archive = read_archive(args.records, must_exist=False)

@@ -39,11 +39,15 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; gives the exit code, see the README's table."""
     words = sys.argv[1:] if argv is None else argv
     words = [flag(word) if word.startswith("--") else word for word in words]
-    goes_on = "the same command with --resume" if words[:1] == ["run"] else "the same command"
+    goes_on = "the same command goes on"
+    if words[:1] == ["run"]:
+        kept = any(word.partition("=")[0] in ("--out", "--config") for word in words)
+        resumed = "the same command with --resume goes on"
+        goes_on = resumed if kept else "without --out nothing is kept"
 
     def say() -> None:
         bar = "\n" if sys.stderr.isatty() else ""  # a line of its own, below a progress bar
-        print(f"{bar}ham: stopped; {goes_on} goes on", file=sys.stderr, flush=True)
+        print(f"{bar}ham: stopped; {goes_on}", file=sys.stderr, flush=True)
 
     with lost_terminal_survived(), stopping(say) as ending:
         try:
@@ -64,7 +68,11 @@ def _answer(words: list[str]) -> int:
     # Avalanche asks for a solver that none of our methods needs
     warnings.filterwarnings("ignore", message="no QP solver found")
     try:
-        code = _dispatch(words)
+        try:
+            code = _dispatch(words)
+        except SystemExit:  # of --help
+            _flush()
+            raise
         _flush()
         return code
     except BrokenPipeError:  # `ham list methods | head -1`: who reads has seen enough
@@ -88,9 +96,9 @@ def _flush() -> None:
     try:
         sys.stdout.flush()
     except OSError as error:
+        drop_output(sys.stdout)
         if error.errno != errno.EIO:  # what a closed terminal answers
             raise
-        drop_output(sys.stdout)
 
 
 def _parser() -> OneLineParser:

@@ -100,14 +100,15 @@ def _text(tree: dict[str, Any], records: Sequence[Record], kind: str, classes: i
     ]
     table = ["| head | accuracy (%) | forgetting (%) | images |", "|---|---|---|---|", *rows]
     results = table if rows else ["The run is not finished: nothing was measured after its tasks."]
-    size = identity["image_size"]
+    size, done, n = identity["image_size"], tree["strategy"]["task"], identity["n_tasks"]
+    tasks = f"{n} tasks" if done == n else f"the first {done} of {n} tasks"
     use = USE[kind].replace("BACKBONE", backbone).replace("SIZE", str(size))
     use = use.replace("GIVEN", _given(tree))
     lines = [
-        f"# {method} on {data}, {identity['n_tasks']} tasks",
+        f"# {method} on {data}, {tasks}",
         "",
-        f"`{backbone}` that has learned {classes} classes of {data} in {identity['n_tasks']} "
-        f"tasks, one after the other, by `{method}` ({METHODS[method].source}), as made by "
+        f"`{backbone}` that has learned {classes} classes of {data} in {tasks}, "
+        f"one after the other, by `{method}` ({METHODS[method].source}), as made by "
         f"avalanche_ham {avalanche_ham.__version__}.",
         "",
         "## Use",

@@ -110,10 +110,13 @@ def as_csv(predictions: Iterable[Prediction]) -> str:
 
 
 def _files(path: Path) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        raise DataError(f"images: {error.filename} cannot be read ({error.strerror})") from error
+
     if not path.is_dir():
         return [path]
     folders = []
-    for folder, inside, _ in os.walk(path):
+    for folder, inside, _ in os.walk(path, onerror=refuse):
         inside[:] = sorted(name for name in inside if not name.startswith("."))
         folders.append(Path(folder))
     return [folder / name for folder in folders for name in image_names(folder)]

@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -156,5 +158,19 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys):
     monkeypatch.setattr("avalanche_ham.cli.main._dispatch", interrupted)
     assert main([]) == 130
     assert capsys.readouterr().err == "ham: stopped; the same command goes on\n"
+    for words in (["run", "--out", "folder"], ["run", "--out=folder"], ["run", "--config", "file"]):
+        assert main(words) == 130
+        said = "ham: stopped; the same command with --resume goes on\n"
+        assert capsys.readouterr().err == said
     assert main(["run"]) == 130
-    assert capsys.readouterr().err == "ham: stopped; the same command with --resume goes on\n"
+    assert capsys.readouterr().err == "ham: stopped; without --out nothing is kept\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device on this system")
+@pytest.mark.parametrize("words", ["list methods", "run --print-config", "--help"])
+def test_a_full_disk_behind_standard_output_is_a_failure_in_one_line(words):
+    quiet = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-m", "avalanche_ham", *words.split()]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=quiet)
+    assert (done.returncode, done.stderr) == (1, "ham: [Errno 28] No space left on device\n")

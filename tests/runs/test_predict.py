@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -108,6 +109,9 @@ def test_a_run_that_is_not_finished_tells_the_classes_it_has_seen(data, tmp_path
     found = predict(tmp_path / "run", [data / "photos" / "test" / "ant"], top=4, device="cpu")
     seen = set(load_strategy(tmp_path / "run").model.head.classes.tolist())
     assert {p.name for p in found} == {CLASSES[label] for label in seen} and len(seen) == 2
+    assert main(["export", str(tmp_path / "run"), "--to", str(tmp_path / "card")]) == 0
+    card = (tmp_path / "card" / "README.md").read_text()
+    assert "# ham on photos, the first 1 of 2 tasks" in card and "in 2 tasks" not in card
 
 
 def test_the_command_writes_a_row_for_each_image_and_rank(ham, data, tmp_path, capsys):
@@ -139,6 +143,22 @@ def test_images_are_found_once_in_folders_patterns_and_by_name(tmp_path, monkeyp
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="there is no image empty"):
         find_images(["empty"])
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_not_left_out(tmp_path, monkeypatch):
+    for name in ("a/1.png", "b/2.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"b cannot be read \(Permission denied\)"):
+        find_images([str(tmp_path)])
 
 
 def test_what_does_not_fit_is_said_in_one_line(ham, data, tmp_path):
