@@ -33,6 +33,7 @@ NOISE = (
     "(paired over seeds; with one seed in common, or one difference in all, over test images, "
     "which only an AA has: in other columns nothing is marked then)"
 )
+MIXED = "times do not compare"  # how the note on several machines begins
 SHOWN = 12  # failures listed
 GRID_ON = "ViT-Ti/16 at 96 px"  # the study's
 ORDERED = 4  # rows whose order says something
@@ -56,7 +57,7 @@ def _machines(sheet: Sheet[Cell], archive: Archive) -> Iterator[str]:
     """Say that times do not compare, where they were taken on several machines."""
     if len(counts := machines_of(sheet, archive)) > 1:
         words = "; ".join(f"{words}: {n}" for words, n in sorted(counts.items()))
-        yield f"times do not compare: the runs were on several machines ({words})"
+        yield f"{MIXED}: the runs were on several machines ({words})"
 
 
 def _orders(sheet: Sheet[Summary]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from avalanche_ham.reporting.aggregate import Summary
 from avalanche_ham.reporting.layout import Block, Row, Sheet
 from avalanche_ham.reporting.methods import HAM
+from avalanche_ham.reporting.notes import MIXED
 from avalanche_ham.reporting.style import (
     ACCENT,
     GREY,
@@ -85,6 +87,9 @@ def plot_times(table: Sheet[Summary]) -> Figure:
     figure = new_figure(7.0, max(1.6, sum(heights)), empty=not blocks)
     if not blocks:
         return figure
+    if any(note.startswith(MIXED) for note in table.notes):
+        said = f"({MIXED}: the runs were on several machines)"
+        blocks = [replace(block, title=f"{block.title}\n{said}") for block in blocks]
     parts = figure.subfigures(len(blocks), 1, height_ratios=heights, squeeze=False)
     for block, part in zip(blocks, parts[:, 0]):
         part.suptitle(block.title, fontsize=9)

@@ -18,6 +18,7 @@ def notes_of(name, setup, archive, word):
 
 def test_times_of_several_machines_are_told_and_not_ranked(with_setup, archive_of):
     from avalanche_ham.reporting.figures import FIGURES
+    from avalanche_ham.reporting.plots import plot_times
 
     setup = with_setup(benchmarks=("cifar100",), methods=("ham", "lora"), seeds=(1,))
     sheet = lay_out(FIGURES["3"], setup)
@@ -32,6 +33,9 @@ def test_times_of_several_machines_are_told_and_not_ranked(with_setup, archive_o
     same, other = archive("one", "one"), archive("one", "another")
     assert [row.best for row in fill(sheet, same).blocks[0].rows] == [(True, True), (False, True)]
     assert not any(any(row.best) for row in fill(sheet, other).blocks[0].rows)
+    for records, said in ((same, False), (other, True)):
+        parts = plot_times(fill_with_notes(sheet, setup, records)).subfigs
+        assert all(("times do not compare" in part.get_suptitle()) == said for part in parts)
     assert not notes_of("methods", setup, same, "machines")
     (said,) = notes_of("methods", setup, other, "machines")
     assert "(another, cpu, 1 threads, fp32: 1; one, cpu, 1 threads, fp32: 1)" in said
