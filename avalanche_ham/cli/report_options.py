@@ -80,8 +80,9 @@ def check(kind: str, args: argparse.Namespace) -> list[str]:
         raise OptionError(f"{kind}", "one of " + ", ".join(REPORTS[kind]), "none")
     if args.name not in REPORTS[kind]:
         raise UnknownNameError(kind, args.name, REPORTS[kind])
-    if args.dry_run and not args.run:
-        raise OptionError("dry-run", "given together with --run", "no --run")
+    for name in ("dry-run", "retry", "keep-state"):
+        if getattr(args, name.replace("-", "_")) and not args.run:
+            raise OptionError(name, "given together with --run", "no --run")
     args.resources = resources_of(args)
     if args.run:
         check_place("records", args.records)

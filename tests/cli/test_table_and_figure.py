@@ -132,6 +132,8 @@ def test_two_jobs_make_a_table(tmp_path, capsys):
         (["table", "1", "--records", ".", "--methods", "hamm"], "did you mean 'ham'"),
         (["table", "1", "--records", ".", "--benchmark", ""], "benchmark must be one of"),
         (["table", "1", "--records", ".", "--dry-run"], "dry-run"),
+        (["table", "1", "--records", ".", "--retry"], "retry must be given together with --run"),
+        (["table", "1", "--records", ".", "--keep-state"], "keep-state must be given together"),
         (["table", "1", "--records", ".", "--jobs", "-1"], "jobs must be at least 0"),
         (["figure", "4", "--records", "."], "figure must be one of"),
     ],
