@@ -25,10 +25,15 @@ def finished_records(current: Run, out: Path, *, resume: bool) -> list[Record]:
     One that was made without the probes asked for is to be made anew.
 
     Raises:
-        HamError: if ``out`` holds a run and ``resume`` is not asked for.
+        HamError: if ``out`` holds a run and ``resume`` is not asked for, or something else where
+            the run's files belong.
         StateError: if it holds records of another run.
     """
     place, heads = out / RECORDS, current.settings.heads
+    if place.is_dir():
+        raise HamError(f"out: {place} is a folder, not a file")
+    if (out / STATE).exists() and not (out / STATE).is_dir():
+        raise HamError(f"out: {out / STATE} is a file, not a folder")
     records = read_records(place) if place.exists() else []
     if not has_state(out) and not records:
         return []

@@ -163,6 +163,19 @@ def test_resuming_with_nothing_saved_starts_afresh(tmp_path, whole):
     assert_same(finish(CONFIG, out=tmp_path / "new", resume=True), whole)
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_lies_in_the_place_of_the_run_s_files_is_named_before_anything_trains(
+    tmp_path, resume, monkeypatch
+):
+    (tmp_path / "one" / "records.jsonl").mkdir(parents=True)
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "state").touch()
+    monkeypatch.setattr("avalanche_ham.runs.run.Run.next_task", None)
+    for name, said in (("one", r"records\.jsonl is a folder"), ("two", "state is a file")):
+        with pytest.raises(HamError, match=f"^out: .*{said}"):
+            run(CONFIG, RESOURCES, out=tmp_path / name, resume=resume)
+
+
 def test_a_finished_run_gives_its_record_without_running_again(finished_run):
     first = read_records(finished_run)
     again, state = finish(CONFIG, out=finished_run, resume=True)
