@@ -109,11 +109,14 @@ def check_range(
     open_low: bool = False,
     open_high: bool = False,
 ) -> None:
-    """Raise OptionError unless ``low <= value <= high``, with ``<`` at an open end."""
+    """Raise OptionError unless ``low <= value <= high``, with ``<`` at an open end.
+
+    True and False are no numbers.
+    """
     try:
         above = low < value if open_low else low <= value
         below = value < high if open_high else value <= high
-        fits = bool(above and below)
+        fits = bool(above and below) and not isinstance(value, bool)
     except (TypeError, ValueError, RuntimeError):  # text, None, an array
         fits = False
     if not fits:

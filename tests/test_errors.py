@@ -31,3 +31,12 @@ def test_an_unknown_name_far_from_all_lists_what_there_is_unless_that_is_too_muc
     assert message == "method must be one of ham, lora, but got 'xyzzy'"
     message = str(UnknownNameError("backbone", "b7x", [f"b{k}" for k in range(500)]))
     assert message == "backbone must be one of 500 names, but got 'b7x' (did you mean 'b7'?)"
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_truth_is_no_number_in_a_range(value):
+    with pytest.raises(
+        OptionError, match=f"keep must be at least 0 and at most 1, but got {value}"
+    ):
+        check_range("keep", value, 0.0, 1.0)
+    check_range("keep", float(value), 0.0, 1.0)

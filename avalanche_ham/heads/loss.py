@@ -58,10 +58,10 @@ class ScopedCrossEntropy:
         Raises:
             OptionError: if the class ids are no tensor of whole numbers.
         """
-        targets = as_indices(targets)
         if self.head.training:
             return self.training_loss(logits, targets)
-        return F.cross_entropy(at_least_fp32(logits), targets, reduction=self.reduction)
+        logits, targets = at_least_fp32(logits), as_indices(targets)
+        return F.cross_entropy(logits, targets, reduction=self.reduction)
 
     def training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Give the loss under the scope, whatever mode the model is in.

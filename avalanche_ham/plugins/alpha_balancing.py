@@ -56,7 +56,7 @@ class AlphaBalancingPlugin(SupervisedPlugin, supports_distributed=True):
     ) -> None:
         super().__init__()
         check_range("alpha", alpha, float("-inf"), float("inf"), open_low=True, open_high=True)
-        if isinstance(alpha, bool) or not alpha:  # B starts at 0, so neither would ever move
+        if not alpha:  # B starts at 0, so neither would ever move
             raise OptionError("alpha", "a number other than 0", alpha)
         if not isinstance(train_alphas, bool):
             raise OptionError("train_alphas", "True or False", train_alphas)

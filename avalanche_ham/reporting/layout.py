@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from avalanche_ham.reporting.aggregate import Summary, average_of
 from avalanche_ham.reporting.cells import Cell, Found
+from avalanche_ham.reporting.machines import machines_of
 from avalanche_ham.reporting.noise import within_noise
 from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.reporting.table import Column, Line, Place, Table
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import RunConfig
-from avalanche_ham.runs.identity import identity_of
 
 Content = TypeVar("Content", Cell, Summary)  # before and after the records are read
 NOTHING = Cell((), lambda found: Summary(text=""))  # of a row that another place has
@@ -69,25 +68,15 @@ def needs_of(sheet: Sheet[Cell]) -> frozenset[str]:
     return frozenset(name for cell in sheet.cells() for name in cell.needs)
 
 
-def machines_of(sheet: Sheet[Cell], archive: Archive) -> Counter[str]:
-    """Count the records behind the columns of times by what they ran on."""
-    timed = [
+def timed_runs_of(sheet: Sheet[Cell]) -> Iterator[RunConfig]:
+    """All runs behind a table's columns of times."""
+    return (
         run
         for block in sheet.blocks
         for row in block.rows
         for column, cell in zip(block.columns, row.cells)
         if column.timed
         for run in cell.runs
-    ]
-    return _machines(timed, archive)
-
-
-def _machines(runs: Iterable[RunConfig], archive: Archive) -> Counter[str]:
-    records = map(archive.record, {identity_of(run): run for run in runs}.values())
-    return Counter(
-        f"{r['processor']}, {r['device']}, {r['threads']} threads, {r['precision']}"
-        for r in records
-        if r is not None
     )
 
 
@@ -232,10 +221,13 @@ def _fill_block(block: Block[Cell], archive: Archive) -> Block[Summary]:
 
 def _compares(block: Block[Cell], index: int, archive: Archive) -> bool:
     """Whether the cells of a column may be ranked: times only of one machine."""
-    if index >= len(block.columns) or not block.columns[index].timed:
+    if index >= len(block.columns):  # an average, of accuracies
+        return True
+    column = block.columns[index]
+    if not (column.timed and column.best):
         return True
     runs = (run for row in block.rows for run in row.cells[index].runs)
-    return len(_machines(runs, archive)) < 2
+    return len(machines_of(runs, archive)) < 2
 
 
 def _near(block: Block[Cell], index: int, leads: list[bool], archive: Archive) -> list[bool]:

@@ -12,7 +12,8 @@ from avalanche_ham.benchmarks.registry import title_of
 from avalanche_ham.reporting.aggregate import Summary, counting_error, rank_correlation
 from avalanche_ham.reporting.cells import Cell
 from avalanche_ham.reporting.headroom_in_words import warning
-from avalanche_ham.reporting.layout import Sheet, fill, machines_of, needs_of, runs_of
+from avalanche_ham.reporting.layout import Sheet, fill, needs_of, runs_of, timed_runs_of
+from avalanche_ham.reporting.machines import machines_of
 from avalanche_ham.reporting.setup import Setup
 from avalanche_ham.runs.archive import Archive
 from avalanche_ham.runs.config import RunConfig, image_size_of, resolve_config
@@ -55,7 +56,7 @@ def fill_with_notes(sheet: Sheet[Cell], setup: Setup, archive: Archive) -> Sheet
 
 def _machines(sheet: Sheet[Cell], archive: Archive) -> Iterator[str]:
     """Say that times do not compare, where they were taken on several machines."""
-    if len(counts := machines_of(sheet, archive)) > 1:
+    if len(counts := machines_of(timed_runs_of(sheet), archive)) > 1:
         words = "; ".join(f"{words}: {n}" for words, n in sorted(counts.items()))
         yield f"{MIXED}: the runs were on several machines ({words})"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,11 +85,12 @@ class Archive:
         """Give what is known of a run that failed: ``error`` and ``tasks_done``."""
         return None if self.record(config, needs) else self.failures.get(identity_of(config).asked)
 
-    def present(self) -> list[Record]:
-        """Give a record of every run, of its method's present version; the first of several."""
+    def present(self, like: Mapping[str, Any]) -> list[Record]:
+        """Give the records with some entries, of their method's present version; of a run one."""
         once: dict[Identity, Record] = {}
         for record in self.all_records():
-            if record["numbers_version"] == METHODS[record["method"]].numbers:
+            fits = all(record.get(key) == value for key, value in like.items())
+            if fits and record["numbers_version"] == METHODS[record["method"]].numbers:
                 once.setdefault(identity_in(record), record)
         return list(once.values())
 

@@ -31,9 +31,6 @@ def check_arguments(
     Raises:
         OptionError, UnknownNameError: naming the argument, what is allowed and what was given.
     """
-    for name, rate in {"lr": lr, "weight_decay": weight_decay, "head_lr": head_lr}.items():
-        if isinstance(rate, bool):
-            raise OptionError(name, "a number", rate)
     finite: Any = {"high": float("inf"), "open_high": True}
     check_range("lr", lr, 0.0, open_low=True, **finite)
     check_range("weight_decay", weight_decay, 0.0, **finite)
